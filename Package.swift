@@ -1,0 +1,60 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every room of the house speaks the same Swift: version 6, warnings are errors.
+let house: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Targets by floor: a target depends on lower floors only.
+let package = Package(
+    name: "ydbfs",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+    ],
+    targets: [
+        // Floor 0
+        .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(name: "Bytes", dependencies: ["CXXHash", "CZstd"], swiftSettings: house),
+        // Floor 1
+        .target(name: "Tables", dependencies: ["Bytes"], swiftSettings: house),
+        // Floor 2
+        .target(
+            name: "Repository",
+            dependencies: ["Bytes", "Tables", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: house),
+        .target(
+            name: "SQLiteSource",
+            dependencies: ["Bytes", "Tables", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: house),
+        // Floor 3
+        .target(
+            name: "Engine",
+            dependencies: [
+                "Bytes", "Tables", "Repository", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: house),
+        // Floor 4
+        .target(
+            name: "Volume", dependencies: ["Bytes", "Tables", "Repository", "Engine"],
+            swiftSettings: house),
+        .target(name: "Fuse", dependencies: ["Bytes", "CFuse", "Volume"], swiftSettings: house),
+        // Floor 5
+        .executableTarget(
+            name: "ydbfs",
+            dependencies: [
+                "Bytes", "Tables", "Repository", "SQLiteSource", "Engine", "Volume", "Fuse",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: house),
+    ]
+)
