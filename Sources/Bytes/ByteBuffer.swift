@@ -3,14 +3,14 @@
 /// A reference, so that pools and caches hand it on without copies. Not thread-safe while written;
 /// once nobody writes any more, every thread may read it.
 package final class ByteBuffer: @unchecked Sendable {
-    package private(set) var count = 0
-    package private(set) var capacity: Int
     @usableFromInline package private(set) var base: UnsafeMutableRawPointer
+    package internal(set) var count = 0
+    package private(set) var capacity: Int
 
-    package init(capacity: Int = 4096) {
+    package init(capacity: Int = 256) {
         precondition(capacity > 0)
         self.capacity = capacity
-        base = .allocate(byteCount: capacity, alignment: 64)
+        base = .allocate(byteCount: capacity, alignment: 16)
     }
 
     deinit { base.deallocate() }
@@ -18,12 +18,16 @@ package final class ByteBuffer: @unchecked Sendable {
     package func removeAll() { count = 0 }
 
     /// Makes room for `extra` more bytes; doubles, so that appending stays linear.
+    @inline(__always)
     package func reserve(_ extra: Int) {
-        let needed = count + extra
-        if needed <= capacity { return }
+        if count + extra > capacity { grow(to: count + extra) }
+    }
+
+    @inline(never)
+    private func grow(to needed: Int) {
         var grown = capacity
         while grown < needed { grown *= 2 }
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: grown, alignment: 64)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: grown, alignment: 16)
         memory.copyMemory(from: base, byteCount: count)
         base.deallocate()
         base = memory
@@ -50,8 +54,41 @@ package final class ByteBuffer: @unchecked Sendable {
         text.withUTF8 { append(UnsafeRawBufferPointer($0)) }
     }
 
+    package func append(byte: UInt8) {
+        reserve(1)
+        base.storeBytes(of: byte, toByteOffset: count, as: UInt8.self)
+        count += 1
+    }
+
+    /// Appends the little-endian bytes of an integer or IEEE number.
+    package func append<T: BitwiseCopyable>(fixed value: T) {
+        reserve(MemoryLayout<T>.size)
+        base.storeBytes(of: value, toByteOffset: count, as: T.self)
+        count += MemoryLayout<T>.size
+    }
+
+    /// Appends `repeated` copies of `byte`.
+    package func append(byte: UInt8, repeated: Int) {
+        reserve(repeated)
+        (base + count).initializeMemory(as: UInt8.self, repeating: byte, count: repeated)
+        count += repeated
+    }
+
+    /// Overwrites bytes that are there already.
+    package func replace<T: BitwiseCopyable>(at offset: Int, with value: T) {
+        precondition(offset >= 0 && offset + MemoryLayout<T>.size <= count)
+        base.storeBytes(of: value, toByteOffset: offset, as: T.self)
+    }
+
+    package func load<T: BitwiseCopyable>(at offset: Int, as type: T.Type) -> T {
+        precondition(offset >= 0 && offset + MemoryLayout<T>.size <= count)
+        return base.loadUnaligned(fromByteOffset: offset, as: type)
+    }
+
     /// The bytes, valid during the call.
-    package func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+    package func withBytes<R, E: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(E) -> R
+    ) throws(E) -> R {
         try body(UnsafeRawBufferPointer(start: base, count: count))
     }
 

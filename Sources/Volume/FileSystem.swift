@@ -123,7 +123,8 @@ package protocol FileSystem: AnyObject, Sendable {
 
     func open(_ inode: Inode, mode: OpenMode, caller: Caller) throws(Errno) -> Opened
     /// Appends at most `count` bytes at `offset` to `output`; fewer only at the end of the file.
-    func read(_ handle: UInt64, at offset: UInt64, count: Int, into output: ByteBuffer) throws(Errno)
+    func read(_ handle: UInt64, at offset: UInt64, count: Int, into output: ByteBuffer)
+        throws(Errno)
     /// For `Opened.Cache.blocking`: answers once, now or later, on any thread. Returns a ticket for
     /// `interrupt`, or nil if the answer was given already.
     func readLater(

@@ -1,0 +1,157 @@
+/// Values of one column, with NULLs, in row order: what a source fills, a page stores and a
+/// renderer reads.
+///
+/// ```
+/// fixed     values: count × width bytes, zero at a NULL     marks: one byte a row, 0 = NULL;
+///                                                           empty as long as there is no NULL
+/// variable  values: u32 length | bytes, one after another   marks: u32 start of each row's bytes;
+///                                                           0xFFFFFFFF = NULL
+/// ```
+/// Variable values lie as in Parquet's PLAIN encoding, so that a page is stored and decoded without
+/// touching single values. Not thread-safe while it grows; immutable vectors may be shared.
+package final class ColumnVector: @unchecked Sendable {
+    package enum Layout: Sendable, Equatable {
+        /// 1, 4, 8 or 16 bytes a value.
+        case fixed(Int)
+        case variable
+    }
+
+    package let layout: Layout
+    package private(set) var count = 0
+    package private(set) var nullCount = 0
+    @usableFromInline package let values: ByteBuffer
+    @usableFromInline package let marks: ByteBuffer
+
+    @usableFromInline package static var null: UInt32 { .max }
+
+    package init(_ layout: Layout) {
+        self.layout = layout
+        values = ByteBuffer(capacity: 1024)
+        marks = ByteBuffer(capacity: 256)
+    }
+
+    /// Takes over decoded parts: `values` and `marks` as documented above.
+    init(_ layout: Layout, count: Int, nullCount: Int, values: ByteBuffer, marks: ByteBuffer) {
+        self.layout = layout
+        self.count = count
+        self.nullCount = nullCount
+        self.values = values
+        self.marks = marks
+    }
+
+    package func removeAll() {
+        count = 0
+        nullCount = 0
+        values.removeAll()
+        marks.removeAll()
+    }
+
+    /// Bytes of memory in use.
+    package var byteCount: Int { values.count + marks.count }
+
+    // MARK: Appending
+
+    package func appendNull() {
+        switch layout {
+        case .fixed(let width):
+            if nullCount == 0 { marks.append(byte: 1, repeated: count) }
+            marks.append(byte: 0)
+            values.append(byte: 0, repeated: width)
+        case .variable:
+            marks.append(fixed: Self.null)
+        }
+        nullCount += 1
+        count += 1
+    }
+
+    package func append<T: BitwiseCopyable>(_ value: T) {
+        precondition(layout == .fixed(MemoryLayout<T>.size))
+        if nullCount > 0 { marks.append(byte: 1) }
+        values.append(fixed: value)
+        count += 1
+    }
+
+    /// A variable value, or the bytes of a fixed one.
+    package func append(bytes: UnsafeRawBufferPointer) {
+        if layout == .variable {
+            values.append(fixed: UInt32(bytes.count))
+            marks.append(fixed: UInt32(values.count))
+        } else {
+            precondition(layout == .fixed(bytes.count))
+            if nullCount > 0 { marks.append(byte: 1) }
+        }
+        values.append(bytes)
+        count += 1
+    }
+
+    package func append(bytes: [UInt8]) { bytes.withUnsafeBytes { append(bytes: $0) } }
+
+    package func append(text: String) {
+        var text = text
+        text.withUTF8 { append(bytes: UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Copies one row of a vector of the same layout.
+    package func append(_ other: ColumnVector, row: Int) {
+        if other.isNull(row) {
+            appendNull()
+        } else {
+            other.withBytes(row) { append(bytes: $0) }
+        }
+    }
+
+    // MARK: Reading
+
+    @inline(__always)
+    package func isNull(_ row: Int) -> Bool {
+        if layout == .variable {
+            return marks.base.load(fromByteOffset: checked(row) * 4, as: UInt32.self) == Self.null
+        }
+        return nullCount > 0 && marks.base.load(fromByteOffset: checked(row), as: UInt8.self) == 0
+    }
+
+    /// A fixed value; zero where it is NULL.
+    @inline(__always)
+    package func value<T: BitwiseCopyable>(_ row: Int, as type: T.Type) -> T {
+        precondition(layout == .fixed(MemoryLayout<T>.size))
+        return values.base.loadUnaligned(
+            fromByteOffset: checked(row) * MemoryLayout<T>.size, as: type)
+    }
+
+    /// The bytes of a value: as stored for a fixed one, empty for NULL. Valid during the call.
+    @inline(__always)
+    package func withBytes<R, E: Error>(
+        _ row: Int, _ body: (UnsafeRawBufferPointer) throws(E) -> R
+    ) throws(E) -> R {
+        switch layout {
+        case .fixed(let width):
+            return try body(
+                UnsafeRawBufferPointer(start: values.base + checked(row) * width, count: width))
+        case .variable:
+            let start = marks.base.load(fromByteOffset: checked(row) * 4, as: UInt32.self)
+            if start == Self.null { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+            let address = values.base + Int(start)
+            let length = (address - 4).loadUnaligned(as: UInt32.self)
+            return try body(UnsafeRawBufferPointer(start: address, count: Int(length)))
+        }
+    }
+
+    package func bytes(_ row: Int) -> [UInt8] { withBytes(row) { [UInt8]($0) } }
+
+    @inline(__always)
+    private func checked(_ row: Int) -> Int {
+        precondition(row >= 0 && row < count)
+        return row
+    }
+
+    /// Same storage, NULLs and bytes: equality of values bit for bit, so that -0.0 differs from 0.0.
+    package static func identical(_ a: ColumnVector, _ i: Int, _ b: ColumnVector, _ j: Int) -> Bool
+    {
+        if a.isNull(i) || b.isNull(j) { return a.isNull(i) && b.isNull(j) }
+        return a.withBytes(i) { left in
+            b.withBytes(j) { right in
+                left.count == right.count && left.elementsEqual(right)
+            }
+        }
+    }
+}
