@@ -21,9 +21,11 @@ let package = Package(
     targets: [
         // Floor 0
         .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
-        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(
+            name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
-        .target(name: "Bytes", dependencies: ["CXXHash", "CZstd"], swiftSettings: house),
+        .target(name: "Bytes", dependencies: ["CXXHash", "CZlib", "CZstd"], swiftSettings: house),
         // Floor 1
         .target(name: "Tables", dependencies: ["Bytes"], swiftSettings: house),
         // Floor 2
@@ -56,5 +58,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house),
+        // Tests
+        .testTarget(name: "TablesTests", dependencies: ["Bytes", "Tables"], swiftSettings: house),
     ]
 )

@@ -20,6 +20,8 @@ package final class ColumnVector: @unchecked Sendable {
     package private(set) var count = 0
     package private(set) var nullCount = 0
     @usableFromInline package let values: ByteBuffer
+    /// Where fixed values begin in `values`; 0 unless a page's body was taken over.
+    private let origin: Int
     @usableFromInline package let marks: ByteBuffer
 
     @usableFromInline package static var null: UInt32 { .max }
@@ -27,15 +29,20 @@ package final class ColumnVector: @unchecked Sendable {
     package init(_ layout: Layout) {
         self.layout = layout
         values = ByteBuffer(capacity: 1024)
+        origin = 0
         marks = ByteBuffer(capacity: 256)
     }
 
     /// Takes over decoded parts: `values` and `marks` as documented above.
-    init(_ layout: Layout, count: Int, nullCount: Int, values: ByteBuffer, marks: ByteBuffer) {
+    init(
+        _ layout: Layout, count: Int, nullCount: Int, values: ByteBuffer, origin: Int,
+        marks: ByteBuffer
+    ) {
         self.layout = layout
         self.count = count
         self.nullCount = nullCount
         self.values = values
+        self.origin = origin
         self.marks = marks
     }
 
@@ -115,7 +122,7 @@ package final class ColumnVector: @unchecked Sendable {
     package func value<T: BitwiseCopyable>(_ row: Int, as type: T.Type) -> T {
         precondition(layout == .fixed(MemoryLayout<T>.size))
         return values.base.loadUnaligned(
-            fromByteOffset: checked(row) * MemoryLayout<T>.size, as: type)
+            fromByteOffset: origin + checked(row) * MemoryLayout<T>.size, as: type)
     }
 
     /// The bytes of a value: as stored for a fixed one, empty for NULL. Valid during the call.
@@ -126,7 +133,8 @@ package final class ColumnVector: @unchecked Sendable {
         switch layout {
         case .fixed(let width):
             return try body(
-                UnsafeRawBufferPointer(start: values.base + checked(row) * width, count: width))
+                UnsafeRawBufferPointer(
+                    start: values.base + origin + checked(row) * width, count: width))
         case .variable:
             let start = marks.base.load(fromByteOffset: checked(row) * 4, as: UInt32.self)
             if start == Self.null { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
@@ -134,6 +142,12 @@ package final class ColumnVector: @unchecked Sendable {
             let length = (address - 4).loadUnaligned(as: UInt32.self)
             return try body(UnsafeRawBufferPointer(start: address, count: Int(length)))
         }
+    }
+
+    /// All fixed values, one after another.
+    func withPacked<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+        guard case .fixed(let width) = layout else { preconditionFailure("variable values") }
+        return body(UnsafeRawBufferPointer(start: values.base + origin, count: count * width))
     }
 
     package func bytes(_ row: Int) -> [UInt8] { withBytes(row) { [UInt8]($0) } }

@@ -1,0 +1,32 @@
+import CXXHash
+import CZlib
+
+/// The checksums of the repository's formats.
+package enum Checksum {
+    /// XXH3, 64 bits: of index blocks.
+    package static func xxh3(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        XXH3_64bits(bytes.baseAddress, bytes.count)
+    }
+
+    package static func xxh3(_ buffer: ByteBuffer) -> UInt64 { buffer.withBytes { xxh3($0) } }
+
+    package static func xxh3(_ text: String) -> UInt64 {
+        var text = text
+        return text.withUTF8 { xxh3(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// XXH3, 128 bits: of single rows, for the content hash.
+    package static func xxh3Wide(_ buffer: ByteBuffer) -> UInt128 {
+        buffer.withBytes { bytes in
+            let hash = XXH3_128bits(bytes.baseAddress, bytes.count)
+            return UInt128(hash.high64) << 64 | UInt128(hash.low64)
+        }
+    }
+
+    /// The CRC-32 of gzip, which Parquet's pages carry.
+    package static func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+        UInt32(
+            truncatingIfNeeded: crc32_z(
+                0, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count))
+    }
+}

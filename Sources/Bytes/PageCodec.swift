@@ -1,0 +1,232 @@
+/// Bodies of Parquet data pages, version 1: definition levels and PLAIN values of one flat column.
+///
+/// ```
+/// optional column   u32 length | levels (RLE/bit-packed hybrid, one bit each: 1 = has a value)
+/// values            of the rows that have one: fixed: width bytes; variable: u32 length | bytes;
+///                   one byte wide (Bool): bits, lowest first
+/// ```
+/// Source: Parquet's format description, "Encodings".
+package enum PageCodec {
+    /// Appends the page body of all rows of `vector`.
+    package static func encode(_ vector: ColumnVector, optional: Bool, into output: ByteBuffer) {
+        precondition(optional || vector.nullCount == 0)
+        if optional { encodeLevels(vector, into: output) }
+        switch vector.layout {
+        case .variable:
+            output.append(vector.values, from: 0, count: vector.values.count)
+        case .fixed(1):
+            var bits: UInt8 = 0
+            var used: UInt8 = 0
+            for row in 0..<vector.count where !vector.isNull(row) {
+                if vector.value(row, as: UInt8.self) != 0 { bits |= 1 << used }
+                used += 1
+                if used == 8 {
+                    output.append(byte: bits)
+                    bits = 0
+                    used = 0
+                }
+            }
+            if used > 0 { output.append(byte: bits) }
+        case .fixed(let width):
+            if vector.nullCount == 0 {
+                vector.withPacked { output.append($0) }
+            } else {
+                output.reserve(width * (vector.count - vector.nullCount))
+                for row in 0..<vector.count where !vector.isNull(row) {
+                    vector.withBytes(row) { output.append($0) }
+                }
+            }
+        }
+    }
+
+    private static func encodeLevels(_ vector: ColumnVector, into output: ByteBuffer) {
+        let start = output.count
+        output.append(fixed: UInt32(0))
+        let rows = vector.count
+        if vector.nullCount == 0 || vector.nullCount == rows {
+            Varint.append(UInt64(rows) << 1, to: output)
+            output.append(byte: vector.nullCount == 0 ? 1 : 0)
+        } else {
+            let groups = (rows + 7) / 8
+            Varint.append(UInt64(groups) << 1 | 1, to: output)
+            for group in 0..<groups {
+                var bits: UInt8 = 0
+                for bit in 0..<min(8, rows - group * 8) where !vector.isNull(group * 8 + bit) {
+                    bits |= 1 << UInt8(bit)
+                }
+                output.append(byte: bits)
+            }
+        }
+        output.replace(at: start, with: UInt32(output.count - start - 4))
+    }
+
+    /// The column of a page body of `rows` rows. Takes over `body`.
+    package static func decode(
+        _ body: ByteBuffer, rows: Int, layout: ColumnVector.Layout, optional: Bool
+    ) throws(Failure) -> ColumnVector {
+        let damaged = Failure(.corrupt, "a page doesn't hold the rows that its header promises")
+        guard rows >= 0, rows <= 1 << 28 else { throw damaged }
+        var position = 0
+        var nulls = 0
+        let present = ByteBuffer(capacity: max(rows, 1))
+        if optional {
+            guard body.count >= 4 else { throw damaged }
+            let length = Int(body.load(at: 0, as: UInt32.self))
+            position = 4 + length
+            guard position <= body.count,
+                let valid = decodeLevels(body, 4..<position, rows: rows, into: present)
+            else { throw damaged }
+            nulls = rows - valid
+        }
+        let marks = nulls > 0 ? present : nil
+        let column: ColumnVector? =
+            switch layout {
+            case .variable:
+                decodeVariable(body, from: position, rows: rows, nulls: nulls, present: marks)
+            case .fixed(1):
+                decodeBits(body, from: position, rows: rows, nulls: nulls, present: marks)
+            case .fixed(let width):
+                decodeFixed(
+                    body, from: position, rows: rows, width: width, nulls: nulls, present: marks)
+            }
+        guard let column else { throw damaged }
+        return column
+    }
+
+    /// Fills one byte a row, 1 = has a value; answers how many have one, nil if the levels are damaged.
+    private static func decodeLevels(
+        _ body: ByteBuffer, _ range: Range<Int>, rows: Int, into present: ByteBuffer
+    ) -> Int? {
+        var position = range.lowerBound
+        var valid = 0
+        while present.count < rows {
+            guard let header = Varint.read(body, at: &position, end: range.upperBound) else {
+                return nil
+            }
+            if header & 1 == 0 {
+                let run = min(header >> 1, UInt64(rows - present.count))
+                guard run > 0, position < range.upperBound else { return nil }
+                let level = body.load(at: position, as: UInt8.self)
+                position += 1
+                guard level <= 1 else { return nil }
+                present.append(byte: level, repeated: Int(run))
+                valid += Int(level) * Int(run)
+            } else {
+                let groups = header >> 1
+                guard groups > 0, groups <= UInt64(range.upperBound - position) else { return nil }
+                for index in position..<position + Int(groups) {
+                    let bits = body.load(at: index, as: UInt8.self)
+                    for bit in 0..<min(8, rows - present.count) {
+                        let level = bits >> UInt8(bit) & 1
+                        present.append(byte: level)
+                        valid += Int(level)
+                    }
+                }
+                position += Int(groups)
+            }
+        }
+        return valid
+    }
+
+    private static func decodeVariable(
+        _ body: ByteBuffer, from start: Int, rows: Int, nulls: Int, present: ByteBuffer?
+    ) -> ColumnVector? {
+        let marks = ByteBuffer(capacity: max(rows * 4, 4))
+        let end = body.count
+        let base = UnsafeRawPointer(body.base)
+        var position = start
+        marks.append(room: rows * 4) { room in
+            let starts = room.baseAddress!.assumingMemoryBound(to: UInt32.self)
+            for row in 0..<rows {
+                if let present, present.base.load(fromByteOffset: row, as: UInt8.self) == 0 {
+                    starts[row] = ColumnVector.null
+                    continue
+                }
+                guard end - position >= 4 else { return 0 }
+                let length = Int(base.loadUnaligned(fromByteOffset: position, as: UInt32.self))
+                position += 4
+                guard length <= end - position else { return 0 }
+                starts[row] = UInt32(truncatingIfNeeded: position)
+                position += length
+            }
+            return rows * 4
+        }
+        guard marks.count == rows * 4, position == end, end < UInt32.max else { return nil }
+        return ColumnVector(
+            .variable, count: rows, nullCount: nulls, values: body, origin: 0, marks: marks)
+    }
+
+    private static func decodeFixed(
+        _ body: ByteBuffer, from start: Int, rows: Int, width: Int, nulls: Int,
+        present: ByteBuffer?
+    ) -> ColumnVector? {
+        guard body.count - start == (rows - nulls) * width else { return nil }
+        guard let present else {
+            return ColumnVector(
+                .fixed(width), count: rows, nullCount: 0, values: body, origin: start,
+                marks: ByteBuffer(capacity: 1))
+        }
+        let values = ByteBuffer(capacity: max(rows * width, 1))
+        var position = start
+        for row in 0..<rows {
+            if present.base.load(fromByteOffset: row, as: UInt8.self) == 0 {
+                values.append(byte: 0, repeated: width)
+            } else {
+                values.append(body, from: position, count: width)
+                position += width
+            }
+        }
+        return ColumnVector(
+            .fixed(width), count: rows, nullCount: nulls, values: values, origin: 0, marks: present)
+    }
+
+    private static func decodeBits(
+        _ body: ByteBuffer, from start: Int, rows: Int, nulls: Int, present: ByteBuffer?
+    ) -> ColumnVector? {
+        guard body.count - start == (rows - nulls + 7) / 8 else { return nil }
+        let values = ByteBuffer(capacity: max(rows, 1))
+        var index = 0
+        for row in 0..<rows {
+            if let present, present.base.load(fromByteOffset: row, as: UInt8.self) == 0 {
+                values.append(byte: 0)
+            } else {
+                let byte = body.load(at: start + index / 8, as: UInt8.self)
+                values.append(byte: byte >> UInt8(index % 8) & 1)
+                index += 1
+            }
+        }
+        return ColumnVector(
+            .fixed(1), count: rows, nullCount: nulls, values: values, origin: 0,
+            marks: present ?? ByteBuffer(capacity: 1))
+    }
+}
+
+/// Unsigned LEB128 integers of up to 64 bits.
+package enum Varint {
+    @inline(__always)
+    package static func append(_ value: UInt64, to output: ByteBuffer) {
+        var rest = value
+        output.reserve(10)
+        while rest >= 0x80 {
+            output.append(byte: UInt8(truncatingIfNeeded: rest) | 0x80)
+            rest >>= 7
+        }
+        output.append(byte: UInt8(truncatingIfNeeded: rest))
+    }
+
+    /// Reads one and moves `position` behind it; nil if it is cut off at `end` or too long.
+    @inline(__always)
+    package static func read(_ buffer: ByteBuffer, at position: inout Int, end: Int) -> UInt64? {
+        precondition(end <= buffer.count)
+        var result: UInt64 = 0
+        var shift: UInt64 = 0
+        while position < end, shift < 64 {
+            let byte = buffer.base.load(fromByteOffset: position, as: UInt8.self)
+            position += 1
+            result |= UInt64(byte & 0x7F) << shift
+            if byte < 0x80 { return result }
+            shift += 7
+        }
+        return nil
+    }
+}

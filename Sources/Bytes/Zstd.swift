@@ -1,0 +1,47 @@
+import CZstd
+import Synchronization
+
+/// zstd frames, with contexts that are used again and again.
+package enum Zstd {
+    /// A compression or decompression context. Used by one thread at a time.
+    private struct Context: @unchecked Sendable { let pointer: OpaquePointer }
+
+    private static let compressors = Mutex<[Context]>([])
+    private static let decompressors = Mutex<[Context]>([])
+
+    /// Appends one frame with `input`'s content to `output`.
+    package static func compress(
+        _ input: UnsafeRawBufferPointer, level: Int, into output: ByteBuffer
+    ) throws {
+        let context =
+            compressors.withLock { $0.popLast() } ?? Context(pointer: ZSTD_createCCtx()!)
+        defer { compressors.withLock { $0.append(context) } }
+        try output.append(room: ZSTD_compressBound(input.count)) { room in
+            let size = ZSTD_compressCCtx(
+                context.pointer, room.baseAddress, room.count, input.baseAddress, input.count,
+                Int32(level))
+            guard ZSTD_isError(size) == 0 else {
+                throw Failure(.system, "zstd: \(String(cString: ZSTD_getErrorName(size)))")
+            }
+            return size
+        }
+    }
+
+    /// Appends the content of one frame, which must have exactly `size` bytes.
+    package static func decompress(
+        _ input: UnsafeRawBufferPointer, size: Int, into output: ByteBuffer
+    ) throws {
+        guard ZSTD_getFrameContentSize(input.baseAddress, input.count) == UInt64(size) else {
+            throw Failure(.corrupt, "a zstd frame isn't of the size that is recorded for it")
+        }
+        let context =
+            decompressors.withLock { $0.popLast() } ?? Context(pointer: ZSTD_createDCtx()!)
+        defer { decompressors.withLock { $0.append(context) } }
+        try output.append(room: size) { room in
+            let written = ZSTD_decompressDCtx(
+                context.pointer, room.baseAddress, room.count, input.baseAddress, input.count)
+            guard written == size else { throw Failure(.corrupt, "a zstd frame is damaged") }
+            return written
+        }
+    }
+}

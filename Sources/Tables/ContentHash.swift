@@ -1,0 +1,78 @@
+import Bytes
+
+/// A table's content as one number: the sum, modulo 2¹²⁸, of the XXH3-128 of each row.
+///
+/// A sum does not depend on the order of rows and is kept up by adding and subtracting, so that an
+/// incremental knows the new table's hash without reading it.
+package struct ContentHash: Sendable, Hashable, CustomStringConvertible {
+    private var sum: UInt128
+
+    package init() { sum = 0 }
+
+    package init?(hex: String) {
+        guard hex.utf8.count == 32, let sum = UInt128(hex, radix: 16) else { return nil }
+        self.sum = sum
+    }
+
+    /// 32 hexadecimal digits.
+    package var description: String {
+        let digits = String(sum, radix: 16)
+        return String(repeating: "0", count: 32 - digits.utf8.count) + digits
+    }
+
+    package static func + (a: ContentHash, b: ContentHash) -> ContentHash {
+        var result = a
+        result.sum &+= b.sum
+        return result
+    }
+
+    package static func - (a: ContentHash, b: ContentHash) -> ContentHash {
+        var result = a
+        result.sum &-= b.sum
+        return result
+    }
+
+    package static func += (a: inout ContentHash, b: ContentHash) { a = a + b }
+
+    /// The hash of a single row.
+    fileprivate init(row: UInt128) { sum = row }
+}
+
+/// Hashes rows of one schema.
+///
+/// A row is hashed as, for each column that isn't NULL, `u32 column id | u8 length of the type's
+/// name | type's name | u8 literal | u64 length | value`, all little-endian, values as `ColumnType`
+/// describes them. Columns count in the order of their ids, so that moving one changes nothing.
+package final class RowHasher {
+    private let order: [(index: Int, head: [UInt8])]
+    private let buffer = ByteBuffer(capacity: 1024)
+
+    package init(_ schema: TableSchema) {
+        order = schema.columns.enumerated().sorted { $0.element.id < $1.element.id }.map {
+            index, column in
+            let head = ByteBuffer()
+            head.append(fixed: column.id)
+            let name = [UInt8](column.type.name.utf8)
+            head.append(byte: UInt8(truncatingIfNeeded: name.count))
+            head.append(name)
+            head.append(byte: column.isLiteral ? 1 : 0)
+            return (index, head.array)
+        }
+    }
+
+    package func hash(_ batch: RowBatch, row: Int) -> ContentHash {
+        buffer.removeAll()
+        for (index, head) in order where !batch.columns[index].isNull(row) {
+            buffer.append(head)
+            batch.columns[index].withBytes(row) {
+                buffer.append(fixed: UInt64($0.count))
+                buffer.append($0)
+            }
+        }
+        return ContentHash(row: Checksum.xxh3Wide(buffer))
+    }
+
+    package func hash(_ batch: RowBatch) -> ContentHash {
+        (0..<batch.count).reduce(into: ContentHash()) { $0 += hash(batch, row: $1) }
+    }
+}

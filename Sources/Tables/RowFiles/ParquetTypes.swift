@@ -1,0 +1,106 @@
+import Bytes
+
+/// How a column type is annotated in Parquet: physical type, converted and logical type.
+///
+/// Both annotations are written, because some readers look at one only. Source: parquet.thrift;
+/// types as in `ColumnType`.
+struct ParquetType {
+    enum Physical: Int {
+        case boolean = 0
+        case int32 = 1
+        case int64 = 2
+        case float = 4
+        case double = 5
+        case byteArray = 6
+        case fixedByteArray = 7
+    }
+
+    let physical: Physical
+    var length: Int?
+    var converted: Int?
+    var scale: Int?
+    var precision: Int?
+    /// Writes the fields of the LogicalType union.
+    var logical: ((inout ThriftWriter) -> Void)?
+
+    init(_ type: ColumnType) {
+        switch type {
+        case .bool: self.init(.boolean)
+        case .int8: self.init(.int32, 15, Self.integer(8, signed: true))
+        case .int16: self.init(.int32, 16, Self.integer(16, signed: true))
+        case .int32: self.init(.int32, 17, Self.integer(32, signed: true))
+        case .int64, .interval, .interval64, .datetime64:
+            self.init(.int64, 18, Self.integer(64, signed: true))
+        case .uint8: self.init(.int32, 11, Self.integer(8, signed: false))
+        case .uint16: self.init(.int32, 12, Self.integer(16, signed: false))
+        case .uint32, .datetime: self.init(.int32, 13, Self.integer(32, signed: false))
+        case .uint64: self.init(.int64, 14, Self.integer(64, signed: false))
+        case .float: self.init(.float)
+        case .double: self.init(.double)
+        case .decimal(let precision, let scale):
+            self.init(.fixedByteArray, 5, Self.decimal(precision, scale))
+            length = 16
+            self.scale = scale
+            self.precision = precision
+        case .date, .date32: self.init(.int32, 6, { $0.structure(6) { _ in } })
+        case .timestamp, .timestamp64: self.init(.int64, 10, Self.timestampMicroseconds)
+        case .uuid:
+            self.init(.fixedByteArray, nil, { $0.structure(14) { _ in } })
+            length = 16
+        case .string, .yson: self.init(.byteArray)
+        case .utf8, .json, .jsonDocument, .dyNumber, .tzDate, .tzDatetime, .tzTimestamp, .pg:
+            self.init(.byteArray, 0, { $0.structure(1) { _ in } })
+        }
+    }
+
+    private init(
+        _ physical: Physical, _ converted: Int? = nil,
+        _ logical: ((inout ThriftWriter) -> Void)? = nil
+    ) {
+        self.physical = physical
+        self.converted = converted
+        self.logical = logical
+    }
+
+    private static func integer(_ bits: UInt8, signed: Bool) -> (inout ThriftWriter) -> Void {
+        { writer in
+            writer.structure(10) {
+                $0.byte(1, bits)
+                $0.bool(2, signed)
+            }
+        }
+    }
+
+    private static func decimal(_ precision: Int, _ scale: Int) -> (inout ThriftWriter) -> Void {
+        { writer in
+            writer.structure(5) {
+                $0.int32(1, scale)
+                $0.int32(2, precision)
+            }
+        }
+    }
+
+    private static func timestampMicroseconds(_ writer: inout ThriftWriter) {
+        writer.structure(8) {
+            $0.bool(1, true)
+            $0.structure(2) { $0.structure(2) { _ in } }
+        }
+    }
+
+    /// Writes the SchemaElement of a column; field ids are the columns' stable ids.
+    func writeElement(
+        name: String, fieldID: Int?, optional: Bool, into writer: inout ThriftWriter
+    ) {
+        writer.element {
+            $0.int32(1, physical.rawValue)
+            if let length { $0.int32(2, length) }
+            $0.int32(3, optional ? 1 : 0)
+            $0.text(4, name)
+            if let converted { $0.int32(6, converted) }
+            if let scale { $0.int32(7, scale) }
+            if let precision { $0.int32(8, precision) }
+            if let fieldID { $0.int32(9, fieldID) }
+            if let logical { $0.structure(10, logical) }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+import Bytes
+import Synchronization
+
+/// A stored row file, opened for reading: its footer, and any page of any row group.
+///
+/// Everything is checked against what the file says of itself; damage is `Failure(.corrupt)` with
+/// the file's name. Safe for concurrent use.
+package final class RowFile: Sendable {
+    struct Chunk: Sendable {
+        var indexOffset = 0
+        var indexLength = 0
+        var codec = 0
+    }
+    struct RowGroup: Sendable {
+        var rows = 0
+        var firstRow = 0
+        var chunks: [Chunk] = []
+    }
+    /// Where the pages of one row group lie.
+    private struct PageIndex: Sendable {
+        var firstRows: [Int]
+        /// By column, by page.
+        var offsets: [[Int]]
+        var sizes: [[Int]]
+    }
+
+    private let file: any RandomAccess
+    let groups: [RowGroup]
+    package let rows: Int
+    /// Column names and Parquet field ids, in file order.
+    package let columnNames: [String]
+    package let fieldIDs: [Int?]
+    private let optional: [Bool]
+    private let indexes = Mutex<[Int: PageIndex]>([:])
+
+    private static let tailBytes = 64 << 10
+
+    package var name: String { file.name }
+
+    package init(_ file: any RandomAccess) throws {
+        self.file = file
+        do {
+            let footer = try Self.readFooter(file)
+            var parser = FooterParser()
+            try parser.parse(footer)
+            groups = parser.groups
+            rows = parser.groups.last.map { $0.firstRow + $0.rows } ?? 0
+            columnNames = parser.names
+            fieldIDs = parser.fieldIDs
+            optional = parser.optional
+        } catch let failure as Failure where failure.code == .corrupt {
+            throw Failure(.corrupt, "row file \(file.name) is damaged: \(failure.message)")
+        }
+    }
+
+    private static func readFooter(_ file: any RandomAccess) throws -> ByteBuffer {
+        guard file.sizeBytes >= 12 else { throw Failure(.corrupt, "it is too short") }
+        let size = min(UInt64(tailBytes), file.sizeBytes)
+        let tail = ByteBuffer(capacity: Int(size))
+        try file.read(at: file.sizeBytes - size, count: Int(size), into: tail)
+        guard tail.array.suffix(4).elementsEqual("PAR1".utf8) else {
+            throw Failure(.corrupt, "it doesn't end as a Parquet file does")
+        }
+        let length = UInt64(tail.load(at: tail.count - 8, as: UInt32.self))
+        guard length <= file.sizeBytes - 12 else { throw Failure(.corrupt, "its footer is cut") }
+        let footer = ByteBuffer(capacity: max(Int(length), 1))
+        try file.read(at: file.sizeBytes - 8 - length, count: Int(length), into: footer)
+        return footer
+    }
+
+    /// The row group that holds a row counted from the file's begin.
+    package func rowGroup(of row: Int) throws -> (group: Int, row: Int) {
+        guard row >= 0, row < rows else { throw damaged("row \(row) of \(rows)") }
+        var low = 0
+        var high = groups.count
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if groups[middle].firstRow <= row { low = middle } else { high = middle }
+        }
+        return (low, row - groups[low].firstRow)
+    }
+
+    /// The page of a row of a row group: its number, and the rows that it holds.
+    package func page(of row: Int, rowGroup: Int) throws -> (page: Int, rows: Range<Int>) {
+        let index = try pageIndex(rowGroup)
+        guard row >= 0, row < groups[rowGroup].rows else { throw damaged("row \(row)") }
+        var low = 0
+        var high = index.firstRows.count
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if index.firstRows[middle] <= row { low = middle } else { high = middle }
+        }
+        let end = high < index.firstRows.count ? index.firstRows[high] : groups[rowGroup].rows
+        return (low, index.firstRows[low]..<end)
+    }
+
+    /// Decodes one page of some columns, given by index and layout.
+    package func readPage(
+        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+    ) throws -> [ColumnVector] {
+        let index = try pageIndex(rowGroup)
+        guard index.firstRows.indices.contains(page) else { throw damaged("page \(page)") }
+        let first = index.firstRows[page]
+        let end =
+            page + 1 < index.firstRows.count ? index.firstRows[page + 1] : groups[rowGroup].rows
+        return try columns.map { column, layout in
+            do {
+                return try decode(
+                    offset: index.offsets[column][page], size: index.sizes[column][page],
+                    rows: end - first, layout: layout, optional: optional[column],
+                    codec: groups[rowGroup].chunks[column].codec)
+            } catch let failure as Failure where failure.code == .corrupt {
+                throw Failure(
+                    .corrupt,
+                    "row file \(file.name) is damaged in column \(columnNames[column]), rows "
+                        + "\(first)..<\(end) of row group \(rowGroup): \(failure.message)")
+            }
+        }
+    }
+
+    private func decode(
+        offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
+    ) throws -> ColumnVector {
+        let stored = ByteBuffer(capacity: max(size, 1))
+        try file.read(at: UInt64(offset), count: size, into: stored)
+        var header = PageHeader()
+        let bodyStart = try header.parse(stored)
+        guard header.values == rows, stored.count - bodyStart == header.compressedBytes,
+            header.encoding == 0, codec == 6
+        else { throw Failure(.corrupt, "a page's header contradicts the index") }
+        let body = ByteBuffer(capacity: max(header.uncompressedBytes, 1))
+        try stored.withBytes { bytes in
+            let compressed = UnsafeRawBufferPointer(rebasing: bytes[bodyStart...])
+            guard header.crc == Checksum.crc32(compressed) else {
+                throw Failure(.corrupt, "a page's checksum is wrong")
+            }
+            try Zstd.decompress(compressed, size: header.uncompressedBytes, into: body)
+        }
+        return try PageCodec.decode(body, rows: rows, layout: layout, optional: optional)
+    }
+
+    private func pageIndex(_ rowGroup: Int) throws -> PageIndex {
+        guard groups.indices.contains(rowGroup) else { throw damaged("row group \(rowGroup)") }
+        if let known = indexes.withLock({ $0[rowGroup] }) { return known }
+        let chunks = groups[rowGroup].chunks
+        let start = chunks.map(\.indexOffset).min() ?? 0
+        let end = chunks.map { $0.indexOffset + $0.indexLength }.max() ?? 0
+        guard start <= end, end <= Int(file.sizeBytes), end - start < 1 << 28 else {
+            throw damaged("its page index")
+        }
+        let buffer = ByteBuffer(capacity: max(end - start, 1))
+        try file.read(at: UInt64(start), count: end - start, into: buffer)
+        var result = PageIndex(firstRows: [], offsets: [], sizes: [])
+        for (number, chunk) in chunks.enumerated() {
+            let pages = try Self.parseOffsetIndex(buffer, from: chunk.indexOffset - start)
+            let firstRows = pages.map(\.firstRow)
+            if number == 0 { result.firstRows = firstRows }
+            guard firstRows == result.firstRows, firstRows.first == 0,
+                zip(firstRows, firstRows.dropFirst()).allSatisfy(<),
+                firstRows.last! < groups[rowGroup].rows
+            else { throw damaged("its page index") }
+            result.offsets.append(pages.map(\.offset))
+            result.sizes.append(pages.map(\.size))
+        }
+        indexes.withLock { $0[rowGroup] = result }
+        return result
+    }
+
+    private static func parseOffsetIndex(
+        _ buffer: ByteBuffer, from position: Int
+    ) throws -> [(offset: Int, size: Int, firstRow: Int)] {
+        var pages: [(offset: Int, size: Int, firstRow: Int)] = []
+        var reader = ThriftReader(buffer, from: position)
+        try reader.structure { (reader, id, _) throws(Failure) in
+            guard id == 1 else { return false }
+            try reader.list { (reader) throws(Failure) in
+                var page = (offset: 0, size: 0, firstRow: 0)
+                try reader.structure { (reader, id, _) throws(Failure) in
+                    switch id {
+                    case 1: page.offset = try reader.size()
+                    case 2: page.size = try reader.size()
+                    case 3: page.firstRow = try reader.size()
+                    default: return false
+                    }
+                    return true
+                }
+                pages.append(page)
+            }
+            return true
+        }
+        return pages
+    }
+
+    private func damaged(_ what: String) -> Failure {
+        Failure(.corrupt, "row file \(file.name) is damaged: \(what) isn't there")
+    }
+}
+
+private struct PageHeader {
+    var uncompressedBytes = -1
+    var compressedBytes = -1
+    var crc: UInt32?
+    var values = -1
+    var encoding = -1
+
+    /// Answers where the body begins.
+    mutating func parse(_ buffer: ByteBuffer) throws -> Int {
+        var reader = ThriftReader(buffer)
+        var header = self
+        try reader.structure { (reader, id, _) throws(Failure) in
+            switch id {
+            case 2: header.uncompressedBytes = try reader.size()
+            case 3: header.compressedBytes = try reader.size()
+            case 4: header.crc = UInt32(truncatingIfNeeded: try reader.integer())
+            case 5:
+                try reader.structure { (reader, id, _) throws(Failure) in
+                    switch id {
+                    case 1: header.values = try reader.size()
+                    case 2: header.encoding = try reader.size()
+                    default: return false
+                    }
+                    return true
+                }
+            default: return false
+            }
+            return true
+        }
+        guard (0..<1 << 32).contains(header.uncompressedBytes) else {
+            throw Failure(.corrupt, "a page's header has no size")
+        }
+        self = header
+        return reader.position
+    }
+}
+
+/// Takes from a Parquet footer what is needed to find pages.
+private struct FooterParser {
+    var groups: [RowFile.RowGroup] = []
+    var names: [String] = []
+    var fieldIDs: [Int?] = []
+    var optional: [Bool] = []
+
+    mutating func parse(_ footer: ByteBuffer) throws(Failure) {
+        var reader = ThriftReader(footer)
+        var parser = self
+        try reader.structure { (reader, id, _) throws(Failure) in
+            switch id {
+            case 2: try reader.list { (reader) throws(Failure) in try parser.element(&reader) }
+            case 4: try reader.list { (reader) throws(Failure) in try parser.rowGroup(&reader) }
+            default: return false
+            }
+            return true
+        }
+        guard !parser.names.isEmpty else { throw Failure(.corrupt, "it has no schema") }
+        parser.names.removeFirst()
+        parser.fieldIDs.removeFirst()
+        parser.optional.removeFirst()
+        guard !parser.names.isEmpty,
+            parser.groups.allSatisfy({ $0.chunks.count == parser.names.count && $0.rows > 0 })
+        else { throw Failure(.corrupt, "its row groups don't fit its schema") }
+        self = parser
+    }
+
+    private mutating func element(_ reader: inout ThriftReader) throws(Failure) {
+        var name = ""
+        var fieldID: Int?
+        var isOptional = false
+        try reader.structure { (reader, id, _) throws(Failure) in
+            switch id {
+            case 3: isOptional = try reader.size() == 1
+            case 4: name = try reader.text()
+            case 9: fieldID = try reader.size()
+            default: return false
+            }
+            return true
+        }
+        names.append(name)
+        fieldIDs.append(fieldID)
+        optional.append(isOptional)
+    }
+
+    private mutating func rowGroup(_ reader: inout ThriftReader) throws(Failure) {
+        var group = RowFile.RowGroup()
+        try reader.structure { (reader, id, _) throws(Failure) in
+            switch id {
+            case 1:
+                try reader.list { (reader) throws(Failure) in
+                    group.chunks.append(try Self.chunk(&reader))
+                }
+            case 3: group.rows = try reader.size()
+            default: return false
+            }
+            return true
+        }
+        guard group.rows < 1 << 40, groups.count < 1 << 20 else {
+            throw Failure(.corrupt, "it has more rows than can be")
+        }
+        group.firstRow = groups.last.map { $0.firstRow + $0.rows } ?? 0
+        groups.append(group)
+    }
+
+    private static func chunk(_ reader: inout ThriftReader) throws(Failure) -> RowFile.Chunk {
+        var chunk = RowFile.Chunk()
+        try reader.structure { (reader, id, _) throws(Failure) in
+            switch id {
+            case 3:
+                try reader.structure { (reader, id, _) throws(Failure) in
+                    guard id == 4 else { return false }
+                    chunk.codec = try reader.size()
+                    return true
+                }
+            case 4: chunk.indexOffset = try reader.size()
+            case 5: chunk.indexLength = try reader.size()
+            default: return false
+            }
+            return true
+        }
+        return chunk
+    }
+}

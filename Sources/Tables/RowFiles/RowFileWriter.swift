@@ -1,0 +1,259 @@
+import Bytes
+
+/// Limits of what is written. Readers take them from the files, so that any value may be used;
+/// tests use tiny ones.
+package struct FormatLimits: Sendable {
+    /// A page ends when it has this many rows …
+    package var pageRows = 2048
+    /// … or at least this many bytes.
+    package var pageBytes = 1 << 20
+    /// Pages of runs, whose rows are read singly.
+    package var runPageRows = 256
+    package var rowGroupRows = 65_536
+    package var rowGroupBytes = 64 << 20
+    /// A row file ends with the row group that reaches this size.
+    package var fileBytes = 256 << 20
+    /// Slices of an index block.
+    package var blockSlices = 64
+    /// Contiguous new rows at the end of a table that become slices of their own.
+    package var appendedSliceRows = 4096
+    /// Live edits of a table, in percent of its rows, above which it is carried whole.
+    package var resetPercent = 50
+    package var compressionLevel = 1
+
+    package init() {}
+}
+
+/// A column of a row file: one of the table's, or one of ours that says what a run's row is.
+package struct StoredColumn: Sendable {
+    package var name: String
+    package var type: ColumnType
+    package var fieldID: Int?
+    package var optional: Bool
+}
+
+/// Pages of one batch, ready to be stored: what can be made on any thread.
+package struct EncodedPage: Sendable {
+    let rows: Int
+    /// For each column: page header and compressed body.
+    let columns: [ByteBuffer]
+    let uncompressedBytes: [Int]
+
+    /// Encodes and compresses all rows of `columns`.
+    package init(_ columns: [ColumnVector], stored: [StoredColumn], level: Int) throws {
+        rows = columns[0].count
+        precondition(columns.count == stored.count && rows > 0)
+        let body = ByteBuffer(capacity: 1 << 16)
+        var pages: [ByteBuffer] = []
+        var sizes: [Int] = []
+        for (column, stored) in zip(columns, stored) {
+            body.removeAll()
+            PageCodec.encode(column, optional: stored.optional, into: body)
+            let compressed = ByteBuffer(capacity: max(body.count / 2, 64))
+            try body.withBytes { try Zstd.compress($0, level: level, into: compressed) }
+            let page = ByteBuffer(capacity: compressed.count + 48)
+            Self.writeHeader(rows: rows, size: body.count, compressed: compressed, into: page)
+            sizes.append(page.count + body.count)
+            page.append(compressed, from: 0, count: compressed.count)
+            pages.append(page)
+        }
+        self.columns = pages
+        uncompressedBytes = sizes
+    }
+
+    private static func writeHeader(
+        rows: Int, size: Int, compressed: ByteBuffer, into page: ByteBuffer
+    ) {
+        var writer = ThriftWriter(into: page)
+        writer.element {
+            $0.int32(1, 0)
+            $0.int32(2, size)
+            $0.int32(3, compressed.count)
+            $0.int32(4, Int(Int32(bitPattern: compressed.withBytes { Checksum.crc32($0) })))
+            $0.structure(5) {
+                $0.int32(1, rows)
+                $0.int32(2, 0)
+                $0.int32(3, 3)
+                $0.int32(4, 3)
+            }
+        }
+    }
+}
+
+/// Writes one row file: an ordinary Parquet file, zstd pages with right CRCs, all columns cut into
+/// pages at the same rows, an OffsetIndex for each column so that any page can be read alone.
+package final class RowFileWriter {
+    private struct Chunk {
+        var offset = 0
+        var bytes = 0
+        var uncompressedBytes = 0
+        var index = (offset: 0, length: 0)
+    }
+    private struct RowGroup {
+        var rows = 0
+        var chunks: [Chunk]
+        /// First row and, for each column, size of every page.
+        var pages: [(firstRow: Int, sizes: [Int])] = []
+    }
+
+    private let sink: any ByteSink
+    private let columns: [StoredColumn]
+    private let limits: FormatLimits
+    private var pending: [EncodedPage] = []
+    private var pendingRows = 0
+    private var pendingBytes = 0
+    private var groups: [RowGroup] = []
+    /// Rows of finished row groups and of pages that wait for their row group's end.
+    package private(set) var rows = 0
+
+    package init(_ sink: any ByteSink, columns: [StoredColumn], limits: FormatLimits) throws {
+        self.sink = sink
+        self.columns = columns
+        self.limits = limits
+        try sink.append(Self.magic)
+    }
+
+    private static var magic: ByteBuffer {
+        let buffer = ByteBuffer()
+        buffer.append("PAR1")
+        return buffer
+    }
+
+    /// True when the file has its full size and should be finished.
+    package var isFull: Bool { pending.isEmpty && sink.position >= UInt64(limits.fileBytes) }
+
+    /// Index of the row group that the next page will go to.
+    package var currentRowGroup: Int { groups.count }
+
+    /// Rows of that row group so far.
+    package var currentRowGroupRows: Int { pendingRows }
+
+    /// Adds a page; true if it ended its row group.
+    package func append(_ page: EncodedPage) throws -> Bool {
+        pending.append(page)
+        pendingRows += page.rows
+        pendingBytes += page.uncompressedBytes.reduce(0, +)
+        rows += page.rows
+        guard pendingRows >= limits.rowGroupRows || pendingBytes >= limits.rowGroupBytes else {
+            return false
+        }
+        try endRowGroup()
+        return true
+    }
+
+    private func endRowGroup() throws {
+        var group = RowGroup(rows: pendingRows, chunks: [])
+        var firstRow = 0
+        for page in pending {
+            group.pages.append((firstRow, page.columns.map(\.count)))
+            firstRow += page.rows
+        }
+        for column in columns.indices {
+            var chunk = Chunk(offset: Int(sink.position))
+            for page in pending {
+                try sink.append(page.columns[column])
+                chunk.bytes += page.columns[column].count
+                chunk.uncompressedBytes += page.uncompressedBytes[column]
+            }
+            group.chunks.append(chunk)
+        }
+        groups.append(group)
+        pending = []
+        pendingRows = 0
+        pendingBytes = 0
+    }
+
+    /// Writes what is pending and the footer. `metadata` are key-value pairs for other readers.
+    package func finish(metadata: [(String, String)]) throws {
+        if !pending.isEmpty { try endRowGroup() }
+        try writeOffsetIndexes()
+        let footer = ByteBuffer()
+        var writer = ThriftWriter(into: footer)
+        writer.element { writer in
+            writer.int32(1, 1)
+            writeSchema(&writer)
+            writer.int64(3, rows)
+            writer.list(4, of: .structure, count: groups.count)
+            for group in groups { writeRowGroup(group, &writer) }
+            writer.list(5, of: .structure, count: metadata.count)
+            for (key, value) in metadata {
+                writer.element {
+                    $0.text(1, key)
+                    $0.text(2, value)
+                }
+            }
+            writer.text(6, "ydbfs version 1.0.0 (build 1)")
+        }
+        footer.append(fixed: UInt32(footer.count))
+        footer.append("PAR1")
+        try sink.append(footer)
+    }
+
+    private func writeOffsetIndexes() throws {
+        for group in groups.indices {
+            for column in columns.indices {
+                let buffer = ByteBuffer()
+                var writer = ThriftWriter(into: buffer)
+                var offset = groups[group].chunks[column].offset
+                writer.element { writer in
+                    writer.list(1, of: .structure, count: groups[group].pages.count)
+                    for page in groups[group].pages {
+                        writer.element {
+                            $0.int64(1, offset)
+                            $0.int32(2, page.sizes[column])
+                            $0.int64(3, page.firstRow)
+                        }
+                        offset += page.sizes[column]
+                    }
+                }
+                groups[group].chunks[column].index = (Int(sink.position), buffer.count)
+                try sink.append(buffer)
+            }
+        }
+    }
+
+    private func writeSchema(_ writer: inout ThriftWriter) {
+        writer.list(2, of: .structure, count: columns.count + 1)
+        writer.element {
+            $0.text(4, "schema")
+            $0.int32(5, columns.count)
+        }
+        for column in columns {
+            ParquetType(column.type).writeElement(
+                name: column.name, fieldID: column.fieldID, optional: column.optional,
+                into: &writer)
+        }
+    }
+
+    private func writeRowGroup(_ group: RowGroup, _ writer: inout ThriftWriter) {
+        writer.element { writer in
+            writer.list(1, of: .structure, count: columns.count)
+            for (column, chunk) in zip(columns, group.chunks) {
+                writer.element {
+                    $0.int64(2, 0)
+                    $0.structure(3) { writeChunk(column, chunk, rows: group.rows, &$0) }
+                    $0.int64(4, chunk.index.offset)
+                    $0.int32(5, chunk.index.length)
+                }
+            }
+            writer.int64(2, group.chunks.reduce(0) { $0 + $1.uncompressedBytes })
+            writer.int64(3, group.rows)
+        }
+    }
+
+    private func writeChunk(
+        _ column: StoredColumn, _ chunk: Chunk, rows: Int, _ writer: inout ThriftWriter
+    ) {
+        writer.int32(1, ParquetType(column.type).physical.rawValue)
+        writer.list(2, of: .int32, count: 2)
+        writer.varint(0)
+        writer.varint(3)
+        writer.list(3, of: .binary, count: 1)
+        writer.text(column.name)
+        writer.int32(4, 6)
+        writer.int64(5, rows)
+        writer.int64(6, chunk.uncompressedBytes)
+        writer.int64(7, chunk.bytes)
+        writer.int64(9, chunk.offset)
+    }
+}

@@ -1,0 +1,135 @@
+import Bytes
+
+/// Scan-and-diff: what is different between a snapshot and all rows that are there now.
+///
+/// Always right, whatever happened in between; costs reading both.
+package final class Diff: ChangeCursor {
+    private var parent: MergedRows
+    private let live: any RowCursor
+    private let schema: TableSchema
+    private var batch: RowBatch
+    private var keys: KeyList
+    private var index = 0
+    private var isDone = false
+    private let table: String
+    private var lastKey: [UInt8]?
+    private let progress: (UInt64) throws -> Void
+
+    /// `progress` is told of every batch of live rows.
+    package init(
+        parent: Snapshot, live: any RowCursor, table: String,
+        progress: @escaping (UInt64) throws -> Void
+    ) {
+        schema = parent.schema
+        self.parent = MergedRows(parent)
+        self.live = live
+        self.table = table
+        self.progress = progress
+        batch = RowBatch(schema)
+        keys = KeyList(batch, schema: schema)
+    }
+
+    package func next(
+        into output: RowBatch, present: inout [Bool], maxRows: Int, maxBytes: Int
+    ) throws -> Bool {
+        while output.count < maxRows, output.byteCount < maxBytes {
+            let hasLive = try refill()
+            let hasOld = try parent.load()
+            if !hasLive && !hasOld { return false }
+            let order = !hasLive ? 1 : !hasOld ? -1 : compareHeads()
+            if order < 0 {
+                output.append(batch, row: index)
+                present.append(true)
+            } else if order > 0 {
+                output.append(parent.batch, row: parent.index)
+                present.append(false)
+            } else if !RowBatch.identical(batch, index, parent.batch, parent.index) {
+                output.append(batch, row: index)
+                present.append(true)
+            }
+            if order <= 0 { index += 1 }
+            if order >= 0 { parent.index += 1 }
+        }
+        return true
+    }
+
+    /// Which of the two rows comes first: negative if the live one does.
+    private func compareHeads() -> Int { keys.compare(index, parent.key) }
+
+    /// Makes sure that there is a live row at `index`; false at the end.
+    private func refill() throws -> Bool {
+        if index < batch.count { return true }
+        if isDone { return false }
+        if batch.count > 0 { lastKey = keys[batch.count - 1] }
+        batch = RowBatch(schema)
+        index = 0
+        isDone = try !live.next(into: batch, maxRows: 2048, maxBytes: 1 << 20)
+        keys = KeyList(batch, schema: schema)
+        guard keys.isIncreasing(after: lastKey) else {
+            throw Failure(.corrupt, "\(table): the source gave rows out of key order")
+        }
+        try progress(UInt64(batch.count))
+        return batch.count > 0
+    }
+}
+
+/// The rows of a snapshot in key order, page by page.
+struct MergedRows {
+    private let snapshot: Snapshot
+    private var block = 0
+    private var slices: [Slice] = []
+    private var slice = 0
+    private var page = 0
+    private var reader: SliceReader?
+    /// Rows of the present page, merged.
+    private(set) var batch: RowBatch
+    private var keys: KeyList
+    /// The present row in `batch`.
+    var index = 0
+
+    init(_ snapshot: Snapshot) {
+        self.snapshot = snapshot
+        batch = RowBatch(snapshot.schema)
+        keys = KeyList(batch, schema: snapshot.schema)
+    }
+
+    /// Normalized key of the present row.
+    var key: [UInt8] { keys[index] }
+
+    /// Makes sure that there is a row at `index`; false at the end.
+    mutating func load() throws -> Bool {
+        while index >= batch.count {
+            guard try nextPage() else { return false }
+        }
+        return true
+    }
+
+    private mutating func nextPage() throws -> Bool {
+        if reader == nil || page >= reader!.slice.pages.count {
+            guard try nextSlice() else { return false }
+        }
+        let merged = RowBatch(snapshot.schema)
+        try reader!.forEachRun(ofPage: page) { source, rows in
+            for row in rows { merged.append(source, row: row) }
+        }
+        page += 1
+        batch = merged
+        keys = KeyList(merged, schema: snapshot.schema)
+        index = 0
+        return true
+    }
+
+    private mutating func nextSlice() throws -> Bool {
+        if slice >= slices.count {
+            let blocks = try snapshot.root().blocks
+            guard block < blocks.count else { return false }
+            slices = try snapshot.slices(ofBlock: blocks[block])
+            block += 1
+            slice = 0
+        }
+        reader = SliceReader(slices[slice], schema: snapshot.schema, pool: snapshot.pool)
+        slice += 1
+        page = 0
+        return true
+    }
+}

@@ -1,0 +1,157 @@
+import Bytes
+
+/// Where a row of a run lies: the file's number in the collection, and the row counted from the
+/// file's begin.
+package struct RunRow: Sendable, Hashable {
+    package var file: UInt64
+    package var row: UInt32
+
+    package init(file: UInt64, row: UInt32) {
+        self.file = file
+        self.row = row
+    }
+}
+
+/// One difference between a slice and its rows at a point, at a position of the slice.
+///
+/// Positions are 0…n of a slice of n base rows. At one position come first inserts, which stand
+/// before the base row, in key order, then at most one replace or delete of the base row. A key
+/// equal to a base row's is never an insert, also after a delete.
+package struct Edit: Sendable, Hashable {
+    package enum Kind: UInt8, Sendable {
+        case delete, replace, insert
+    }
+
+    package var position: UInt32
+    package var kind: Kind
+    /// The row that replaces or is inserted; of no meaning for a delete.
+    package var row: RunRow
+
+    package init(_ kind: Kind, at position: UInt32, row: RunRow = RunRow(file: 0, row: 0)) {
+        self.position = position
+        self.kind = kind
+        self.row = row
+    }
+}
+
+/// Walks the edits of a slice in key order and puts changes in: the edit algebra.
+///
+/// For each change, in strictly increasing key order: `seek` to where its key belongs, look at the
+/// edit that is there, then `keep`, `put` or `remove`. `finish` answers the new edits. It never
+/// reads a row: the caller compares keys of inserted rows when asked.
+package struct EditWalker {
+    private let old: [Edit]
+    private var next = 0
+    private var result: [Edit] = []
+    private var isAtEdit = false
+
+    package init(_ edits: [Edit]) {
+        old = edits
+        result.reserveCapacity(edits.count + 16)
+    }
+
+    /// Moves to the place of a key that belongs at `position`; `hitsBase` if the base row there has
+    /// this very key. Answers the edit that concerns the key now, if any.
+    ///
+    /// `order` compares the key of an inserted row with the one that is sought: negative if it is
+    /// before. It is asked only for inserts at `position`, and never if `hitsBase`.
+    package mutating func seek(
+        position: UInt32, hitsBase: Bool, order: (RunRow) throws -> Int
+    ) rethrows -> Edit? {
+        precondition(!isAtEdit)
+        while next < old.count {
+            let edit = old[next]
+            if edit.position > position { return nil }
+            if edit.position == position {
+                if hitsBase, edit.kind != .insert { return found(edit) }
+                if !hitsBase {
+                    if edit.kind != .insert { return nil }
+                    let order = try order(edit.row)
+                    if order == 0 { return found(edit) }
+                    if order > 0 { return nil }
+                }
+            }
+            result.append(edit)
+            next += 1
+        }
+        return nil
+    }
+
+    private mutating func found(_ edit: Edit) -> Edit {
+        isAtEdit = true
+        return edit
+    }
+
+    /// Leaves things as they are at the place sought.
+    package mutating func keep() {
+        guard isAtEdit else { return }
+        result.append(old[next])
+        remove()
+    }
+
+    /// Puts an edit where the key sought belongs, instead of the one found there, if any.
+    package mutating func put(_ edit: Edit) {
+        result.append(edit)
+        remove()
+    }
+
+    /// Takes away the edit found.
+    package mutating func remove() {
+        if isAtEdit {
+            next += 1
+            isAtEdit = false
+        }
+    }
+
+    /// True if no edit of before is left behind the place sought.
+    package var isAtEnd: Bool { !isAtEdit && next == old.count }
+
+    package mutating func finish() -> [Edit] {
+        precondition(!isAtEdit)
+        result.append(contentsOf: old[next...])
+        next = old.count
+        return result
+    }
+
+    /// What a change of a key does, given whether the base has the key (at `position`) and which
+    /// edit concerns it now: the new edit, or none. `row` is nil for a deletion.
+    package static func outcome(
+        position: UInt32, hitsBase: Bool, row: RunRow?
+    ) -> Edit? {
+        switch (hitsBase, row) {
+        case (true, let row?): Edit(.replace, at: position, row: row)
+        case (true, nil): Edit(.delete, at: position)
+        case (false, let row?): Edit(.insert, at: position, row: row)
+        case (false, nil): nil
+        }
+    }
+}
+
+extension [Edit] {
+    /// Checks what `Edit` promises, but for key order; for edits that come from a file.
+    func isValid(sliceRows: Int) -> Bool {
+        var previous: Edit?
+        for edit in self {
+            if edit.kind == .insert ? edit.position > sliceRows : edit.position >= sliceRows {
+                return false
+            }
+            if let previous {
+                if edit.position < previous.position { return false }
+                if edit.position == previous.position, previous.kind != .insert { return false }
+            }
+            previous = edit
+        }
+        return true
+    }
+
+    /// Index of the first edit at `position` or behind.
+    func firstIndex(at position: Int) -> Int {
+        var low = 0
+        var high = count
+        while low < high {
+            let middle = (low + high) / 2
+            if Int(self[middle].position) < position { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}

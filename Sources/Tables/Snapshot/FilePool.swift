@@ -1,0 +1,196 @@
+import Bytes
+import Synchronization
+
+/// Opens the files of a collection by their numbers.
+package protocol FileOpener: Sendable {
+    func open(file number: UInt64) throws -> any RandomAccess
+}
+
+/// The row and index files of one collection, opened when needed, with decoded parts in a shared
+/// cache. Safe for concurrent use.
+package final class FilePool: Sendable {
+    /// Kinds of what is cached; rendered pages are `Snapshot`'s.
+    enum CacheKind: UInt8 { case rowFile, root, block, slice, runPage, csvPage }
+
+    /// Work done, for tests and `metrics`.
+    package struct Figures: Sendable {
+        package var pagesDecoded: UInt64 = 0
+        package var pagesRendered: UInt64 = 0
+        package var rowFilesOpened: UInt64 = 0
+    }
+
+    let cache: SharedCache
+    let owner: UInt64
+    private let opener: any FileOpener
+    private let counters = Mutex(Figures())
+
+    package init(_ opener: any FileOpener, cache: SharedCache) {
+        self.opener = opener
+        self.cache = cache
+        owner = cache.newOwner()
+    }
+
+    package var figures: Figures { counters.withLock { $0 } }
+
+    func count(_ body: (inout sending Figures) -> Void) { counters.withLock { body(&$0) } }
+
+    func key(_ kind: CacheKind, _ a: UInt64, _ b: UInt64 = 0, _ c: UInt64 = 0) -> SharedCache.Key {
+        SharedCache.Key(owner: owner, kind: kind.rawValue, a, b, c)
+    }
+
+    package func rowFile(_ number: UInt64) throws -> RowFile {
+        try cache.value(key(.rowFile, number)) {
+            count { $0.rowFilesOpened += 1 }
+            let file = try RowFile(opener.open(file: number))
+            return (file, bytes: 4096 + file.groups.count * 2048)
+        }
+    }
+
+    /// A block of slices, its bodies not yet decoded.
+    func block(_ reference: BlockReference) throws -> IndexBlock {
+        try cache.value(key(.block, reference.file, reference.offset)) {
+            let file = try opener.open(file: reference.file)
+            let content = try IndexCodec.open(reference, in: file)
+            let block = try IndexBlock(content, name: file.name)
+            return (block, bytes: content.count + block.slices.count * 48)
+        }
+    }
+
+    /// One slice of a block, decoded.
+    func slice(_ reference: BlockReference, _ index: Int) throws -> DecodedSlice {
+        try cache.value(key(.slice, reference.file, reference.offset, UInt64(index))) {
+            let slice = try DecodedSlice(block(reference).slice(index))
+            return (slice, bytes: 256 + slice.slice.pages.count * 48 + slice.slice.edits.count * 24)
+        }
+    }
+
+    func root(_ reference: BlockReference) throws -> SnapshotRoot {
+        try cache.value(key(.root, reference.file, reference.offset)) {
+            let file = try opener.open(file: reference.file)
+            let content = try IndexCodec.open(reference, in: file)
+            let root = try SnapshotRoot(content, name: file.name)
+            return (root, bytes: content.count + root.blocks.count * 64)
+        }
+    }
+
+    /// Some columns of a page, decoded; not cached.
+    func page(
+        _ file: RowFile, rowGroup: Int, page: Int, schema: TableSchema
+    ) throws -> RowBatch {
+        let columns = try file.positions(of: schema)
+        count { $0.pagesDecoded += UInt64(columns.count) }
+        return RowBatch(
+            columns: try file.readPage(rowGroup: rowGroup, page: page, columns: columns))
+    }
+
+    /// The page of a run that holds `row`, and which of its rows that is.
+    func runPage(of row: RunRow, schema: TableSchema) throws -> RunPage {
+        let file = try rowFile(row.file)
+        let (group, rowInGroup) = try file.rowGroup(of: Int(row.row))
+        let (page, rows) = try file.page(of: rowInGroup, rowGroup: group)
+        let start = Int(row.row) - rowInGroup + rows.lowerBound
+        return try cache.value(key(.runPage, row.file, UInt64(group), UInt64(page))) {
+            let batch = try self.page(file, rowGroup: group, page: page, schema: schema)
+            return (RunPage(batch, firstRow: start), bytes: batch.byteCount + 512)
+        }
+    }
+}
+
+/// A decoded page of a run.
+final class RunPage: Sendable {
+    let batch: RowBatch
+    /// Counted from the file's begin.
+    let firstRow: Int
+
+    init(_ batch: RowBatch, firstRow: Int) {
+        self.batch = batch
+        self.firstRow = firstRow
+    }
+
+    func index(of row: RunRow) -> Int? {
+        let index = Int(row.row) - firstRow
+        return index >= 0 && index < batch.count ? index : nil
+    }
+}
+
+final class DecodedSlice: Sendable {
+    let slice: Slice
+    /// Bytes of CSV before each page, counted from the slice's begin.
+    let csvStarts: [UInt64]
+
+    init(_ slice: Slice) {
+        self.slice = slice
+        csvStarts = prefixSums(slice.pages.lazy.map(\.csvBytes))
+    }
+}
+
+/// For each number, the sum of those before it.
+func prefixSums(_ numbers: some Sequence<UInt64>) -> [UInt64] {
+    var sum: UInt64 = 0
+    return numbers.map { number in
+        defer { sum += number }
+        return sum
+    }
+}
+
+extension [UInt64] {
+    /// Index of the last element that isn't greater than `value`; the first one must not be.
+    func lastIndex(notAbove value: UInt64) -> Int {
+        var low = 0
+        var high = count
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if self[middle] <= value { low = middle } else { high = middle }
+        }
+        return low
+    }
+}
+
+/// A block's content with its directory read.
+final class IndexBlock: Sendable {
+    let slices: [(offset: Int, sums: PageSums)]
+    /// Bytes of CSV before each slice, counted from the block's begin.
+    let csvStarts: [UInt64]
+    private let runs: [UInt64]
+    private let content: ByteBuffer
+    private let name: String
+
+    init(_ content: ByteBuffer, name: String) throws {
+        self.content = content
+        self.name = name
+        var reader = try IndexReader(content, tag: "B", name: name)
+        (runs, slices) = try reader.blockDirectory()
+        csvStarts = prefixSums(slices.lazy.map(\.sums.csvBytes))
+    }
+
+    func slice(_ index: Int) throws -> Slice {
+        var reader = try IndexReader(content, tag: "B", name: name)
+        return try reader.body(at: slices[index].offset, runs: runs)
+    }
+}
+
+final class SnapshotRoot: Sendable {
+    let blocks: [BlockDescriptor]
+    /// Bytes of CSV before each block, without the header line.
+    let csvStarts: [UInt64]
+    let sums: PageSums
+
+    init(_ content: ByteBuffer, name: String) throws {
+        var reader = try IndexReader(content, tag: "R", name: name)
+        blocks = try reader.root()
+        csvStarts = prefixSums(blocks.lazy.map(\.sums.csvBytes))
+        sums = blocks.reduce(into: PageSums()) { $0 += $1.sums }
+    }
+}
+
+extension RowFile {
+    /// Where the columns of a schema are in this file.
+    func positions(of schema: TableSchema) throws -> [(index: Int, layout: ColumnVector.Layout)] {
+        try schema.columns.map { column in
+            guard let index = fieldIDs.firstIndex(of: Int(column.id)) else {
+                throw Failure(.corrupt, "row file \(name) has no column \(column.name)")
+            }
+            return (index, column.type.layout)
+        }
+    }
+}

@@ -1,0 +1,318 @@
+import Bytes
+
+/// The index format, byte by byte. Integers of a fixed size are little-endian; `v` is a LEB128.
+///
+/// ```
+/// index file   "YDBFSIX1" | objects, one after another, each referred to by (file, offset, length,
+///              XXH3 of these bytes) from an entry of the log or from another object
+/// object       u32 length of the content | zstd frame of the content
+///
+/// root         u8 1 | u8 tag 'R' | u16 0
+///              u32 number of series | u32 id of each
+///              u32 number of blocks, then for each:
+///                u64 file | u64 offset | u64 length | u64 XXH3
+///                u64 sum, for each series
+///                u32 length of lower bound | lower bound (a normalized key; empty = −∞)
+///
+/// block        u8 1 | u8 tag 'B' | u16 0
+///              u32 number of series | u32 id of each
+///              u32 number of runs | u64 file number of each
+///              u32 number of slices, then for each:
+///                u32 offset of its body in the content | u64 sum, for each series
+///              bodies
+///
+/// body         v file | v row group | v first row | v rows
+///              v length of lower bound | lower bound
+///              v number of pages, then for each series: v number for each page
+///              v number of tiers (newer ones override older ones, position by position), each:
+///                v number of edits, then for each:
+///                  v position − previous position, × 4 + kind (0 delete, 1 replace, 2 insert,
+///                    3 reserved: no inserts any more at this position)
+///                  unless a delete: v run | v zigzag(row − previous row of this run in this tier)
+///
+/// series       1 base rows · 2 rows · 3 CSV bytes · 4 edits · others: skipped
+/// ```
+/// Writers of format 1 make one tier; a reader that meets more refuses.
+enum IndexCodec {
+    static let magic = "YDBFSIX1"
+    /// More than any real block has; beyond it the content is damaged.
+    private static let maxContentBytes = 1 << 30
+
+    // MARK: Objects
+
+    static func seal(_ content: ByteBuffer, level: Int) throws -> ByteBuffer {
+        precondition(content.count <= maxContentBytes)
+        let object = ByteBuffer(capacity: content.count / 2 + 64)
+        object.append(fixed: UInt32(content.count))
+        try content.withBytes { try Zstd.compress($0, level: level, into: object) }
+        return object
+    }
+
+    /// Reads and checks an object, answers its content.
+    static func open(_ reference: BlockReference, in file: any RandomAccess) throws -> ByteBuffer {
+        guard reference.length >= 4, reference.length <= UInt64(maxContentBytes) else {
+            throw Failure(.corrupt, "index \(file.name): an object of impossible size")
+        }
+        let object = ByteBuffer(capacity: Int(reference.length))
+        try file.read(at: reference.offset, count: Int(reference.length), into: object)
+        guard Checksum.xxh3(object) == reference.hash else {
+            throw Failure(
+                .corrupt, "index \(file.name) is damaged at byte \(reference.offset): checksum")
+        }
+        let size = Int(object.load(at: 0, as: UInt32.self))
+        guard size <= maxContentBytes else {
+            throw Failure(.corrupt, "index \(file.name): an object of impossible size")
+        }
+        let content = ByteBuffer(capacity: max(size, 1))
+        try object.withBytes {
+            try Zstd.decompress(
+                UnsafeRawBufferPointer(rebasing: $0[4...]), size: size, into: content)
+        }
+        return content
+    }
+
+    // MARK: Writing
+
+    static func encodeRoot(_ blocks: [BlockDescriptor]) -> ByteBuffer {
+        let output = ByteBuffer()
+        writeHead("R", to: output)
+        output.append(fixed: UInt32(blocks.count))
+        for block in blocks {
+            output.append(fixed: block.reference.file)
+            output.append(fixed: block.reference.offset)
+            output.append(fixed: block.reference.length)
+            output.append(fixed: block.reference.hash)
+            writeSums(block.sums, to: output)
+            output.append(fixed: UInt32(block.lowerBound.count))
+            output.append(block.lowerBound)
+        }
+        return output
+    }
+
+    static func encodeBlock(_ slices: [Slice]) -> ByteBuffer {
+        let output = ByteBuffer(capacity: 1 << 16)
+        writeHead("B", to: output)
+        let runs = Set(
+            slices.lazy.flatMap { $0.edits.lazy.filter { $0.kind != .delete } }.map(\.row.file)
+        )
+        .sorted()
+        output.append(fixed: UInt32(runs.count))
+        for run in runs { output.append(fixed: run) }
+        let indices = Dictionary(uniqueKeysWithValues: zip(runs, runs.indices))
+        output.append(fixed: UInt32(slices.count))
+        var entries: [Int] = []
+        for slice in slices {
+            entries.append(output.count)
+            output.append(fixed: UInt32(0))
+            writeSums(slice.sums, to: output)
+        }
+        for (slice, entry) in zip(slices, entries) {
+            output.replace(at: entry, with: UInt32(output.count))
+            writeBody(slice, runs: indices, to: output)
+        }
+        return output
+    }
+
+    private static func writeHead(_ tag: String, to output: ByteBuffer) {
+        output.append(byte: 1)
+        output.append(tag)
+        output.append(fixed: UInt16(0))
+        output.append(fixed: UInt32(PageSums.series.count))
+        for series in PageSums.series { output.append(fixed: series.id) }
+    }
+
+    private static func writeSums(_ sums: PageSums, to output: ByteBuffer) {
+        for series in PageSums.series { output.append(fixed: sums[keyPath: series.path]) }
+    }
+
+    private static func writeBody(
+        _ slice: Slice, runs: [UInt64: Int], to output: ByteBuffer
+    ) {
+        for number in [
+            slice.file, UInt64(slice.rowGroup), UInt64(slice.firstRow), UInt64(slice.count),
+        ] {
+            Varint.append(number, to: output)
+        }
+        Varint.append(UInt64(slice.lowerBound.count), to: output)
+        output.append(slice.lowerBound)
+        Varint.append(UInt64(slice.pages.count), to: output)
+        for series in PageSums.series {
+            for page in slice.pages { Varint.append(page[keyPath: series.path], to: output) }
+        }
+        Varint.append(slice.edits.isEmpty ? 0 : 1, to: output)
+        if !slice.edits.isEmpty { writeTier(slice.edits, runs: runs, to: output) }
+    }
+
+    private static func writeTier(_ edits: [Edit], runs: [UInt64: Int], to output: ByteBuffer) {
+        Varint.append(UInt64(edits.count), to: output)
+        var position: UInt32 = 0
+        var rows = [Int64](repeating: 0, count: runs.count)
+        for edit in edits {
+            let step = UInt64(edit.position - position)
+            Varint.append(step << 2 | UInt64(edit.kind.rawValue), to: output)
+            position = edit.position
+            if edit.kind == .delete { continue }
+            let run = runs[edit.row.file]!
+            Varint.append(UInt64(run), to: output)
+            let delta = Int64(edit.row.row) - rows[run]
+            Varint.append(UInt64(bitPattern: delta << 1 ^ delta >> 63), to: output)
+            rows[run] = Int64(edit.row.row)
+        }
+    }
+}
+
+/// Reads a root or a block that may be damaged in ways that its checksum doesn't show.
+struct IndexReader {
+    private let content: ByteBuffer
+    private var position = 0
+    private let name: String
+    private var series: [UInt32] = []
+
+    init(_ content: ByteBuffer, tag: Character, name: String) throws(Failure) {
+        self.content = content
+        self.name = name
+        guard content.count >= 4, content.load(at: 0, as: UInt8.self) == 1 else {
+            throw Failure(
+                .unsupported, "index \(name) is of a newer format: a newer ydbfs is needed")
+        }
+        guard content.load(at: 1, as: UInt8.self) == tag.asciiValue else { throw damaged }
+        position = 4
+        for _ in 0..<(try count(max: 1 << 16)) { series.append(try fixed(UInt32.self)) }
+    }
+
+    var damaged: Failure { Failure(.corrupt, "index \(name) is damaged") }
+
+    private mutating func fixed<T: FixedWidthInteger & BitwiseCopyable>(
+        _ type: T.Type
+    ) throws(Failure) -> T {
+        guard position + MemoryLayout<T>.size <= content.count else { throw damaged }
+        defer { position += MemoryLayout<T>.size }
+        return content.load(at: position, as: type)
+    }
+
+    private mutating func count(max: Int) throws(Failure) -> Int {
+        let value = Int(try fixed(UInt32.self))
+        guard value <= max, value <= content.count else { throw damaged }
+        return value
+    }
+
+    private mutating func varint() throws(Failure) -> UInt64 {
+        guard let value = Varint.read(content, at: &position, end: content.count) else {
+            throw damaged
+        }
+        return value
+    }
+
+    /// A number that counts rows or names a position: small enough to add up.
+    private mutating func size() throws(Failure) -> Int {
+        let value = try varint()
+        guard value < 1 << 48 else { throw damaged }
+        return Int(value)
+    }
+
+    private mutating func bytes(_ length: Int) throws(Failure) -> [UInt8] {
+        guard length <= content.count - position else { throw damaged }
+        defer { position += length }
+        return content.withBytes { [UInt8]($0[position..<position + length]) }
+    }
+
+    private mutating func sums(
+        _ next: (inout IndexReader) throws(Failure) -> UInt64
+    ) throws(Failure) -> PageSums {
+        var sums = PageSums()
+        for id in series {
+            let value = try next(&self)
+            guard value < 1 << 60 else { throw damaged }
+            if let known = PageSums.series.first(where: { $0.id == id }) {
+                sums[keyPath: known.path] = value
+            }
+        }
+        return sums
+    }
+
+    mutating func root() throws(Failure) -> [BlockDescriptor] {
+        var blocks: [BlockDescriptor] = []
+        for _ in 0..<(try count(max: 1 << 28)) {
+            let reference = BlockReference(
+                file: try fixed(UInt64.self), offset: try fixed(UInt64.self),
+                length: try fixed(UInt64.self), hash: try fixed(UInt64.self))
+            let sums = try sums { (reader) throws(Failure) in try reader.fixed(UInt64.self) }
+            let bound = try bytes(count(max: 1 << 30))
+            blocks.append(BlockDescriptor(reference: reference, lowerBound: bound, sums: sums))
+        }
+        guard !blocks.isEmpty else { throw damaged }
+        return blocks
+    }
+
+    /// The directory of a block: for each slice where its body begins, and its sums.
+    mutating func blockDirectory() throws(Failure) -> (
+        runs: [UInt64], slices: [(offset: Int, sums: PageSums)]
+    ) {
+        var runs: [UInt64] = []
+        for _ in 0..<(try count(max: 1 << 20)) { runs.append(try fixed(UInt64.self)) }
+        var slices: [(offset: Int, sums: PageSums)] = []
+        for _ in 0..<(try count(max: 1 << 20)) {
+            let offset = try count(max: content.count)
+            slices.append(
+                (offset, try sums { (reader) throws(Failure) in try reader.fixed(UInt64.self) }))
+        }
+        guard !slices.isEmpty else { throw damaged }
+        return (runs, slices)
+    }
+
+    mutating func body(at offset: Int, runs: [UInt64]) throws(Failure) -> Slice {
+        position = offset
+        var slice = Slice(
+            file: try varint(), rowGroup: try size(), firstRow: try size(), count: try size(),
+            lowerBound: [], pages: [])
+        slice.lowerBound = try bytes(size())
+        let pages = try size()
+        guard pages > 0, pages <= content.count else { throw damaged }
+        slice.pages = [PageSums](repeating: PageSums(), count: pages)
+        for id in series {
+            let path = PageSums.series.first { $0.id == id }?.path
+            for page in 0..<pages {
+                let value = UInt64(try size())
+                if let path { slice.pages[page][keyPath: path] = value }
+            }
+        }
+        let tiers = try varint()
+        guard tiers <= 1 else {
+            throw Failure(.unsupported, "index \(name) has edit tiers: a newer ydbfs is needed")
+        }
+        if tiers == 1 { slice.edits = try tier(runs: runs) }
+        guard slice.sums.baseRows == UInt64(slice.count), slice.count <= UInt32.max,
+            slice.edits.isValid(sliceRows: slice.count)
+        else { throw damaged }
+        return slice
+    }
+
+    private mutating func tier(runs: [UInt64]) throws(Failure) -> [Edit] {
+        let count = try size()
+        guard count <= content.count else { throw damaged }
+        var edits: [Edit] = []
+        edits.reserveCapacity(count)
+        var position: UInt64 = 0
+        var rows = [Int64](repeating: 0, count: runs.count)
+        for _ in 0..<count {
+            let head = try varint()
+            position += head >> 2
+            guard position <= UInt32.max, let kind = Edit.Kind(rawValue: UInt8(head & 3)) else {
+                throw damaged
+            }
+            var edit = Edit(kind, at: UInt32(position))
+            if kind != .delete {
+                let run = try size()
+                let raw = try varint()
+                guard run < runs.count else { throw damaged }
+                let delta = Int64(bitPattern: raw >> 1) ^ -Int64(bitPattern: raw & 1)
+                let (row, overflow) = rows[run].addingReportingOverflow(delta)
+                guard !overflow, (0...Int64(UInt32.max)).contains(row) else { throw damaged }
+                rows[run] = row
+                edit.row = RunRow(file: runs[run], row: UInt32(row))
+            }
+            edits.append(edit)
+        }
+        return edits
+    }
+}

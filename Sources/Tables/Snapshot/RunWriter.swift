@@ -1,0 +1,128 @@
+import Bytes
+
+/// What an incremental did to a key, as runs record it.
+package enum RunOperation: Int32, Sendable {
+    case insert = 1
+    case update = 2
+    case delete = 3
+}
+
+/// Writes the runs of one table: the rows that an incremental changed, by key.
+///
+/// Columns: `__ydbfs_op` (Int8, as `RunOperation`), the table's columns, and YDB's
+/// `__ydb_incrBackupImpl_deleted`. Of a deleted row there are the key and NULLs.
+final class RunWriter {
+    /// Where an appended row lies.
+    struct Address {
+        var row: RunRow
+        var rowGroup: Int
+        var rowInGroup: Int
+        /// Counts the row group's pages.
+        var page: Int
+    }
+
+    private let schema: TableSchema
+    private let table: String
+    private let files: any FileFactory
+    private let limits: FormatLimits
+    private let columns: [StoredColumn]
+    private var writer: RowFileWriter?
+    private var number: UInt64 = 0
+    private var operations = ColumnVector(.fixed(4))
+    private var deleted = ColumnVector(.fixed(1))
+    private var batch: RowBatch
+    private var pagesInGroup = 0
+    private var firstKey: [UInt8] = []
+    private var lastKey: [UInt8] = []
+
+    init(schema: TableSchema, table: String, files: any FileFactory, limits: FormatLimits) {
+        self.schema = schema
+        self.table = table
+        self.files = files
+        self.limits = limits
+        batch = RowBatch(schema)
+        columns = Self.storedColumns(schema)
+    }
+
+    static func storedColumns(_ schema: TableSchema) -> [StoredColumn] {
+        /// A name of ours, made different from any column of the user's.
+        func free(_ name: String) -> String {
+            schema.columns.contains { $0.name == name } ? free(name + "_") : name
+        }
+        let operation = StoredColumn(
+            name: free("__ydbfs_op"), type: .int8, fieldID: nil, optional: false)
+        let deleted = StoredColumn(
+            name: free("__ydb_incrBackupImpl_deleted"), type: .bool, fieldID: nil, optional: false)
+        return [operation] + FullWriter.storedColumns(schema) + [deleted]
+    }
+
+    func append(
+        _ source: RowBatch, _ index: Int, key: [UInt8], operation: RunOperation
+    ) throws -> Address {
+        if batch.count >= limits.runPageRows || batch.byteCount >= limits.pageBytes {
+            try endPage()
+        }
+        let writer = try currentFile()
+        let address = Address(
+            row: RunRow(file: number, row: UInt32(writer.rows + batch.count)),
+            rowGroup: writer.currentRowGroup,
+            rowInGroup: writer.currentRowGroupRows + batch.count, page: pagesInGroup)
+        operations.append(operation.rawValue)
+        deleted.append(UInt8(operation == .delete ? 1 : 0))
+        if operation == .delete {
+            for (column, vector) in batch.columns.enumerated() {
+                if schema.key.contains(column) {
+                    vector.append(source.columns[column], row: index)
+                } else {
+                    vector.appendNull()
+                }
+            }
+        } else {
+            batch.append(source, row: index)
+        }
+        if firstKey.isEmpty { firstKey = key }
+        lastKey = key
+        return address
+    }
+
+    private func currentFile() throws -> RowFileWriter {
+        if let writer, !(writer.isFull && batch.count == 0) { return writer }
+        try endFile()
+        let (number, sink) = try files.createRowFile()
+        let created = try RowFileWriter(sink, columns: columns, limits: limits)
+        self.number = number
+        writer = created
+        return created
+    }
+
+    private func endPage() throws {
+        guard let writer, batch.count > 0 else { return }
+        let page = try EncodedPage(
+            [operations] + batch.columns + [deleted], stored: columns,
+            level: limits.compressionLevel)
+        pagesInGroup = try writer.append(page) ? 0 : pagesInGroup + 1
+        operations.removeAll()
+        deleted.removeAll()
+        batch.removeAll()
+    }
+
+    private func endFile() throws {
+        try endPage()
+        guard let writer else { return }
+        pagesInGroup = 0
+        func hex(_ bytes: [UInt8]) -> String {
+            let text = ByteBuffer()
+            bytes.withUnsafeBytes { text.append(hex: $0) }
+            return String(decoding: text.array, as: UTF8.self)
+        }
+        try writer.finish(metadata: [
+            ("ydbfs.table", table), ("ydbfs.kind", "run"), ("ydbfs.first_key", hex(firstKey)),
+            ("ydbfs.last_key", hex(lastKey)),
+        ])
+        try files.finishRowFile(number, rows: UInt64(writer.rows))
+        self.writer = nil
+        firstKey = []
+    }
+
+    func finish() throws { try endFile() }
+}

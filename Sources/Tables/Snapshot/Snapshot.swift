@@ -1,0 +1,169 @@
+import Bytes
+
+/// One table at one backup point: where every byte of it is, and how to render it.
+///
+/// Nothing is merged to know a size; a read at an offset finds its page by binary search over sums
+/// and renders that page alone. Safe for concurrent use.
+package final class Snapshot: Sendable {
+    package let schema: TableSchema
+    let pool: FilePool
+    private let reference: BlockReference
+    private let csv: CSVRenderer
+
+    package init(_ reference: BlockReference, schema: TableSchema, pool: FilePool) {
+        self.reference = reference
+        self.schema = schema
+        self.pool = pool
+        csv = CSVRenderer(schema)
+    }
+
+    func root() throws -> SnapshotRoot { try pool.root(reference) }
+
+    package func sums() throws -> PageSums { try root().sums }
+
+    /// A rendered page's place in the table, and where its CSV begins in the file.
+    package struct PageAddress: Sendable, Hashable {
+        package var block: Int
+        package var slice: Int
+        package var page: Int
+        package var offset: UInt64
+        package var bytes: UInt64
+    }
+
+    /// The page that holds byte `offset` of the CSV file (behind the header line); nil at the end.
+    package func page(atCSVOffset offset: UInt64) throws -> PageAddress? {
+        let header = UInt64(csv.header.count)
+        precondition(offset >= header)
+        let root = try root()
+        if offset - header >= root.sums.csvBytes { return nil }
+        var rest = offset - header
+        let block = root.csvStarts.lastIndex(notAbove: rest)
+        rest -= root.csvStarts[block]
+        let reference = root.blocks[block].reference
+        let starts = try pool.block(reference).csvStarts
+        let slice = starts.lastIndex(notAbove: rest)
+        rest -= starts[slice]
+        let decoded = try pool.slice(reference, slice)
+        let page = decoded.csvStarts.lastIndex(notAbove: rest)
+        rest -= decoded.csvStarts[page]
+        let bytes = decoded.slice.pages[page].csvBytes
+        guard rest < bytes else {
+            throw Failure(.corrupt, "the sums of a snapshot contradict each other")
+        }
+        return PageAddress(
+            block: block, slice: slice, page: page, offset: offset - rest, bytes: bytes)
+    }
+
+    /// The header line of the CSV file, which stands before the first page.
+    package var csvHeader: [UInt8] { csv.header }
+
+    package func csvKey(_ address: PageAddress) -> SharedCache.Key {
+        pool.key(
+            .csvPage, reference.file << 40 ^ reference.offset,
+            UInt64(address.block), UInt64(address.slice) << 32 | UInt64(address.page))
+    }
+
+    /// The CSV of one page: rendered now, or by somebody else just before.
+    package func csvPage(_ address: PageAddress) throws -> ByteBuffer {
+        try pool.cache.value(csvKey(address)) {
+            let output = ByteBuffer(capacity: Int(address.bytes) + 64)
+            let reference = try root().blocks[address.block].reference
+            try renderCSV(
+                pool.slice(reference, address.slice).slice, page: address.page, into: output)
+            guard UInt64(output.count) == address.bytes else {
+                throw Failure(
+                    .corrupt,
+                    "a page has \(output.count) bytes of CSV where \(address.bytes) are recorded")
+            }
+            return (output, bytes: output.capacity + 256)
+        }
+    }
+
+    private func renderCSV(_ slice: Slice, page: Int, into output: ByteBuffer) throws {
+        pool.count { $0.pagesRendered += 1 }
+        var reader = SliceReader(slice, schema: schema, pool: pool)
+        try reader.forEachRun(ofPage: page) { batch, rows in
+            csv.render(batch, rows, into: output)
+        }
+    }
+
+    /// The slices of a block, in key order.
+    func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
+        let content = try pool.block(block.reference)
+        return try content.slices.indices.map { try content.slice($0) }
+    }
+}
+
+/// Reads the rows of one slice at a point. Used by one thread.
+struct SliceReader {
+    let slice: Slice
+    private let schema: TableSchema
+    private let pool: FilePool
+    /// The run pages last used, by file: edits of one run go through its pages in order.
+    private var runPages: [UInt64: RunPage] = [:]
+    /// Pages beyond this number are forgotten, to bound memory.
+    private static let maxRunPages = 256
+
+    init(_ slice: Slice, schema: TableSchema, pool: FilePool) {
+        self.slice = slice
+        self.schema = schema
+        self.pool = pool
+    }
+
+    /// A row that replaces or was inserted.
+    mutating func row(_ row: RunRow) throws -> (batch: RowBatch, index: Int) {
+        if let page = runPages[row.file], let index = page.index(of: row) {
+            return (page.batch, index)
+        }
+        let page = try pool.runPage(of: row, schema: schema)
+        guard let index = page.index(of: row) else {
+            throw Failure(.corrupt, "a run has no row \(row.row)")
+        }
+        if runPages.count >= Self.maxRunPages { runPages = [:] }
+        runPages[row.file] = page
+        return (page.batch, index)
+    }
+
+    /// The base rows of a rendered page: a batch, and which of its rows; nil if there are none.
+    func base(ofPage page: Int) throws -> (batch: RowBatch, rows: Range<Int>)? {
+        let positions = slice.positions(ofPage: page)
+        if positions.isEmpty { return nil }
+        let file = try pool.rowFile(slice.file)
+        let first = slice.firstRow + positions.lowerBound
+        guard slice.rowGroup < file.groups.count else {
+            throw Failure(.corrupt, "row file \(file.name) has no row group \(slice.rowGroup)")
+        }
+        let (stored, rows) = try file.page(of: first, rowGroup: slice.rowGroup)
+        guard first + positions.count <= rows.upperBound else {
+            throw Failure(.corrupt, "row file \(file.name): its pages aren't where the index says")
+        }
+        let batch = try pool.page(file, rowGroup: slice.rowGroup, page: stored, schema: schema)
+        let start = first - rows.lowerBound
+        return (batch, start..<start + positions.count)
+    }
+
+    /// Calls `body` with the rows of a rendered page, in key order, in runs of consecutive rows of
+    /// one batch: base rows in stretches between edits, edited rows one by one.
+    mutating func forEachRun(
+        ofPage page: Int, _ body: (RowBatch, Range<Int>) throws -> Void
+    ) throws {
+        let positions = slice.positions(ofPage: page)
+        let base = try base(ofPage: page)
+        var next = positions.lowerBound
+        func copy(upTo end: Int) throws {
+            guard let base, end > next else { return }
+            let start = base.rows.lowerBound - positions.lowerBound
+            try body(base.batch, start + next..<start + end)
+            next = end
+        }
+        for edit in slice.edits(ofPage: page) {
+            try copy(upTo: Int(edit.position))
+            if edit.kind != .delete {
+                let (batch, index) = try row(edit.row)
+                try body(batch, index..<index + 1)
+            }
+            if edit.kind != .insert { next = Int(edit.position) + 1 }
+        }
+        try copy(upTo: positions.upperBound)
+    }
+}

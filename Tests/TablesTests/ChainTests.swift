@@ -1,0 +1,172 @@
+import Bytes
+import Tables
+import Testing
+
+/// A reproducible random number generator (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
+        return z ^ z >> 31
+    }
+}
+
+/// A table as a dictionary, and its CSV made in the simplest way there is.
+struct ModelTable {
+    typealias Row = (number: Int64, text: [UInt8]?)
+    var rows: [Int64: Row] = [:]
+
+    static let schema = try! TableSchema(
+        columns: [
+            Column(id: 1, name: "id", type: .int64), Column(id: 2, name: "n", type: .int64),
+            Column(id: 3, name: "te,xt", type: .utf8),
+        ], key: [0])
+
+    static func append(_ key: Int64, _ row: Row, to batch: RowBatch) {
+        batch.columns[0].append(key)
+        batch.columns[1].append(row.number)
+        if let text = row.text {
+            batch.columns[2].append(bytes: text)
+        } else {
+            batch.columns[2].appendNull()
+        }
+    }
+
+    var batch: RowBatch {
+        let batch = RowBatch(Self.schema)
+        for key in rows.keys.sorted() { Self.append(key, rows[key]!, to: batch) }
+        return batch
+    }
+
+    var csv: [UInt8] {
+        var result = [UInt8]("id,n,\"te,xt\"\n".utf8)
+        for key in rows.keys.sorted() {
+            let row = rows[key]!
+            result += "\(key),\(row.number),".utf8
+            if let text = row.text {
+                let quoted =
+                    text.isEmpty || text.first == 32 || text.last == 32
+                    || text.contains { $0 == 44 || $0 == 34 || $0 == 10 || $0 == 13 }
+                result +=
+                    quoted
+                    ? [34] + text.flatMap { $0 == 34 ? [34, 34] : [$0] } + [34] : text
+            }
+            result.append(10)
+        }
+        return result
+    }
+
+    static func randomRow(_ random: inout SeededGenerator) -> Row {
+        let texts = ["", " ", "a", "a,b", "say \"hi\"", "line\nbreak", "äöü", "plain text", "cr\r"]
+        let text = Bool.random(using: &random) ? texts.randomElement(using: &random)! : nil
+        return (Int64.random(in: -5...1_000_000, using: &random), text.map { [UInt8]($0.utf8) })
+    }
+}
+
+@Suite struct ChainTests {
+    static var tiny: FormatLimits {
+        var limits = FormatLimits()
+        limits.pageRows = 3
+        limits.runPageRows = 2
+        limits.rowGroupRows = 8
+        limits.fileBytes = 400
+        limits.blockSlices = 2
+        limits.appendedSliceRows = 6
+        return limits
+    }
+
+    @Test(arguments: 0..<400) func `every point of a random chain reads as the model`(seed: Int)
+        throws
+    {
+        var random = SeededGenerator(seed: UInt64(seed))
+        let limits = seed % 4 == 3 ? FormatLimits() : Self.tiny
+        let files = MemoryFiles()
+        let pool = FilePool(files, cache: SharedCache(maxBytes: seed % 2 == 0 ? 1 << 20 : 2000))
+        var model = ModelTable()
+        let space = Int64([5, 40, 300].randomElement(using: &random)!)
+        for _ in 0..<Int.random(in: 0...Int(space), using: &random) {
+            let key = Int64.random(in: -space...space, using: &random)
+            model.rows[key] = ModelTable.randomRow(&random)
+        }
+        var points: [(Snapshot, ModelTable, TableResult)] = []
+        var result = try FullWriter.write(
+            BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
+            limits: limits)
+        for point in 0..<10 {
+            let snapshot = Snapshot(result.snapshot, schema: ModelTable.schema, pool: pool)
+            points.append((snapshot, model, result))
+            files.endBackup()
+            var touched: Set<Int64> = []
+            for _ in 0..<Int.random(in: 0...(point % 3 == 2 ? 30 : 4), using: &random) {
+                let key = Int64.random(in: -space...space + Int64(point) * 3, using: &random)
+                touched.insert(key)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: model.rows[key] = nil
+                case 1: break
+                default: model.rows[key] = ModelTable.randomRow(&random)
+                }
+            }
+            let changes: any ChangeCursor
+            if Bool.random(using: &random) {
+                let batch = RowBatch(ModelTable.schema)
+                for key in touched.sorted() {
+                    ModelTable.append(key, model.rows[key] ?? (0, nil), to: batch)
+                }
+                changes = BatchCursor(
+                    batch, present: touched.sorted().map { model.rows[$0] != nil })
+            } else {
+                changes = Diff(
+                    parent: snapshot, live: BatchCursor(model.batch), table: "t", progress: { _ in }
+                )
+            }
+            do {
+                let next = try IncrementalWriter.write(
+                    parent: snapshot, hash: result.contentHash, changes: changes, table: "t",
+                    files: files, limits: limits)
+                result = next ?? result
+            } catch is ResetAdvised {
+                result = try FullWriter.write(
+                    BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
+                    limits: limits)
+            }
+        }
+        for (snapshot, model, result) in points {
+            try check(snapshot, model, result, &random)
+        }
+    }
+
+    private func check(
+        _ snapshot: Snapshot, _ model: ModelTable, _ result: TableResult,
+        _ random: inout SeededGenerator
+    ) throws {
+        let expected = model.csv
+        #expect(result.csvBytes == UInt64(expected.count))
+        #expect(result.sums.rows == UInt64(model.rows.count))
+        #expect(result.contentHash == RowHasher(ModelTable.schema).hash(model.batch))
+        let whole = ByteBuffer()
+        whole.append(snapshot.csvHeader)
+        var offset = UInt64(whole.count)
+        while let page = try snapshot.page(atCSVOffset: offset) {
+            #expect(page.offset == offset)
+            let bytes = try snapshot.csvPage(page)
+            whole.append(bytes, from: 0, count: bytes.count)
+            offset += page.bytes
+        }
+        #expect(whole.array == expected)
+        for _ in 0..<5 where expected.count > snapshot.csvHeader.count {
+            let offset = Int.random(
+                in: snapshot.csvHeader.count..<expected.count, using: &random)
+            let page = try #require(try snapshot.page(atCSVOffset: UInt64(offset)))
+            #expect(page.offset <= UInt64(offset) && UInt64(offset) < page.offset + page.bytes)
+            let bytes = try snapshot.csvPage(page).array
+            #expect(
+                bytes.elementsEqual(expected[Int(page.offset)..<Int(page.offset) + bytes.count]))
+        }
+    }
+}
