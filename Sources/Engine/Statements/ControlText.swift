@@ -26,7 +26,7 @@ package struct ControlText: Sendable {
 
     /// Beyond this size, text with open brackets or quotes is not parsed at every line again, or
     /// a long statement in many small writes would cost quadratic time.
-    private static let eagerLimit = 64 << 10
+    private static let eagerLimit = 16 << 10
 
     /// Why the last call threw; nil after one that didn't, and after an incomplete FLUSH, whose
     /// text is kept: RELEASE will report it if nothing completes it.
@@ -110,26 +110,37 @@ package struct ControlText: Sendable {
         }
         pending += bytes
         try checkNewText()
-        let head = Array(pending[..<endOffset])
-        let middle = SourcePosition.start.advanced(over: head)
-        if pending.count - endOffset > Self.limit { throw Fault(statementTooLong(at: middle)) }
-
-        var tail = Array(pending[endOffset...])
-        let ended = head.isEmpty ? [] : try parsed(head, from: .start)
-        var begun: [Statement] = []
-        if tail.last == UInt8(ascii: "\n"), tail.count <= Self.eagerLimit || !scanner.isOpen {
-            do {
-                begun = try parsed(tail, from: middle)
-                if begun.isEmpty { tail = [] }
-            } catch {
-                guard error.isIncomplete else { throw error }
-            }
+        var ended: [Statement] = []
+        var middle = SourcePosition.start
+        if endOffset > 0 {
+            let head = Array(pending[..<endOffset])
+            middle = middle.advanced(over: head)
+            ended = try parsed(head, from: .start)
         }
+        if pending.count - endOffset > Self.limit { throw Fault(statementTooLong(at: middle)) }
+        let (begun, isBlank) = try begunStatements(behind: endOffset, at: middle)
         try admit(ended + begun, validate)
-        pending = tail
-        checkedCount = max(0, min(checkedCount - endOffset, tail.count))
+        pending.removeFirst(isBlank ? pending.count : endOffset)
+        checkedCount = max(0, min(checkedCount - endOffset, pending.count))
         hasNewText = true
         return ended
+    }
+
+    /// What the text behind the last `;` says, if it ends in a newline and is complete; whether it
+    /// is blank.
+    private func begunStatements(
+        behind offset: Int, at position: SourcePosition
+    ) throws(Fault) -> (statements: [Statement], isBlank: Bool) {
+        guard pending.last == UInt8(ascii: "\n") || offset == pending.count,
+            pending.count - offset <= Self.eagerLimit || !scanner.isOpen
+        else { return ([], false) }
+        do {
+            let statements = try parsed(Array(pending[offset...]), from: position)
+            return (statements, statements.isEmpty)
+        } catch {
+            guard error.isIncomplete else { throw error }
+            return ([], false)
+        }
     }
 
     /// Refuses NUL and what isn't UTF-8; a character may be cut in two by two writes.

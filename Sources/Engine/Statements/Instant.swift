@@ -111,7 +111,7 @@ extension Instant: Codable {
 
     package init(from decoder: any Decoder) throws {
         let text = try decoder.singleValueContainer().decode(String.self)
-        guard text.hasSuffix("Z"), text.contains("T") else {
+        guard text.hasSuffix("Z"), text.contains("T"), text.first?.isNumber == true else {
             throw Failure(.corrupt, "\(quotedForMessage(text)) is not a UTC time")
         }
         self = try Instant(expression: text, now: Instant(microseconds: 0))

@@ -149,16 +149,19 @@ enum TextCheck: Equatable {
             self = .fault("unexpected NUL byte", offset: index - bytes.startIndex)
             return
         }
-        if String(validating: bytes, as: UTF8.self) != nil {
+        if isValid(bytes) {
             self = .whole
             return
         }
-        // A lead byte and too few continuation bytes at the end.
+        // A lead byte and too few continuation bytes at the end, if any could complete them.
         if let lead = bytes.suffix(3).lastIndex(where: { $0 & 0xC0 == 0xC0 }) {
             let length = bytes[lead] >= 0xF0 ? 4 : bytes[lead] >= 0xE0 ? 3 : 2
-            let before = bytes[..<lead]
-            if bytes.endIndex - lead < length, String(validating: before, as: UTF8.self) != nil {
-                self = .unfinished(prefix: before.count)
+            let missing = length - (bytes.endIndex - lead)
+            let completions = [0x80, 0xBF].map {
+                Array(repeating: UInt8($0), count: max(0, missing))
+            }
+            if missing > 0, completions.contains(where: { isValid(bytes + $0) }) {
+                self = .unfinished(prefix: lead - bytes.startIndex)
                 return
             }
         }
@@ -170,4 +173,8 @@ enum TextCheck: Equatable {
         }
         self = .fault("the text is not valid UTF-8", offset: min(count, bytes.count))
     }
+}
+
+private func isValid(_ bytes: ArraySlice<UInt8>) -> Bool {
+    String(validating: bytes, as: UTF8.self) != nil
 }
