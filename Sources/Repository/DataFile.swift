@@ -1,0 +1,184 @@
+import Bytes
+import Crypto
+import Synchronization
+
+package enum DataFileKind: String, Sendable, CaseIterable {
+    case parquet
+    case idx
+
+    /// The kind that a well-formed data file name says; nil for any other name.
+    init?(name: String) {
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, isHex(parts[0], count: 32) else { return nil }
+        self.init(rawValue: String(parts[1]))
+    }
+}
+
+/// A data file being written from front to back, by one thread at a time. Small pieces are
+/// collected, so that a system call is worth its price.
+package final class DataFileWriter {
+    /// What the file will be called in the collection once an entry commits it.
+    package let number: UInt64
+    package let name: String
+    /// Bytes so far: where the next ones will lie.
+    package private(set) var position: UInt64 = 0
+    private let writer: any ObjectWriter
+    private let pending = ByteBuffer(capacity: 1 << 12)
+    private var hasher = SHA256()
+    private var isFinished = false
+
+    private static let pieceBytes = 1 << 18
+
+    init(number: UInt64, name: String, _ writer: any ObjectWriter) {
+        self.number = number
+        self.name = name
+        self.writer = writer
+    }
+
+    package func append(_ bytes: UnsafeRawBufferPointer) throws {
+        precondition(!isFinished)
+        if pending.count + bytes.count > Self.pieceBytes { try flush() }
+        position += UInt64(bytes.count)
+        if bytes.count > Self.pieceBytes {
+            try write(bytes)
+        } else {
+            pending.append(bytes)
+        }
+    }
+
+    package func append(_ buffer: ByteBuffer) throws { try buffer.withBytes { try append($0) } }
+
+    package func append(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try append($0) } }
+
+    private func flush() throws {
+        try pending.withBytes { try write($0) }
+        pending.removeAll()
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer) throws {
+        hasher.update(bufferPointer: bytes)
+        try writer.append(bytes)
+    }
+
+    /// Makes the file durable. After any error the file is a leftover.
+    package func finish(rows: UInt64) throws -> FileReference {
+        precondition(!isFinished)
+        try flush()
+        isFinished = true
+        try writer.finish()
+        return FileReference(
+            number: number, name: name, bytes: position, rows: rows,
+            sha256: hexText(hasher.finalize()))
+    }
+}
+
+/// A committed data file, read by any thread at any place. It is opened when it is needed.
+package struct DataFile: Sendable {
+    package let reference: FileReference
+    private let directory: String
+    private let cache: DataFileCache
+
+    init(_ reference: FileReference, directory: String, cache: DataFileCache) {
+        self.reference = reference
+        self.directory = directory
+        self.cache = cache
+    }
+
+    private var name: String { "\(directory)/\(reference.name)" }
+
+    /// Appends `count` bytes from `offset` to the buffer. Throws `.corrupt` if the file is missing
+    /// or hasn't got them.
+    package func read(at offset: UInt64, count: Int, into buffer: ByteBuffer) throws {
+        try buffer.append(room: count) { (room: UnsafeMutableRawBufferPointer) throws -> Int in
+            try read(at: offset, into: room)
+            return count
+        }
+    }
+
+    /// Fills all of `room`.
+    package func read(at offset: UInt64, into room: UnsafeMutableRawBufferPointer) throws {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(room.count))
+        guard !overflow, end <= reference.bytes else {
+            throw Failure(
+                .corrupt,
+                "\(path): \(room.count) bytes at \(offset) are beyond its \(reference.bytes)")
+        }
+        let file = try cache.open(name, sizeBytes: reference.bytes)
+        guard try file.read(at: offset, into: room) == room.count else {
+            throw Failure(.corrupt, "\(path) ends before byte \(end)")
+        }
+    }
+
+    /// For messages.
+    package var path: String { "\(cache.location)/\(name)" }
+
+    /// Reads all of it and compares with what its entry says. `progress` hears of each piece's
+    /// bytes and may throw to end it.
+    package func verify(progress: (Int) throws -> Void = { _ in }) throws {
+        var hasher = SHA256()
+        let buffer = ByteBuffer(capacity: 1 << 20)
+        var position: UInt64 = 0
+        while position < reference.bytes {
+            buffer.removeAll()
+            let count = Int(min(1 << 20, reference.bytes - position))
+            try read(at: position, count: count, into: buffer)
+            buffer.withBytes { hasher.update(bufferPointer: $0) }
+            position += UInt64(count)
+            try progress(count)
+        }
+        guard hexText(hasher.finalize()) == reference.sha256 else {
+            throw Failure(.corrupt, "\(path) is changed: its SHA-256 doesn't match")
+        }
+        // Also for a file without bytes.
+        _ = try cache.open(name, sizeBytes: reference.bytes)
+    }
+}
+
+/// The data files that are open: at most 64, the least recently used goes first. A file that is
+/// being read while it goes stays open until that read is done.
+final class DataFileCache: Sendable {
+    private static let limit = 64
+    private let storage: any Storage
+    private let state = Mutex(State())
+
+    private struct State: Sendable {
+        var open: [String: (object: any StoredObject, used: UInt64)] = [:]
+        var clock: UInt64 = 0
+    }
+
+    init(_ storage: any Storage) { self.storage = storage }
+
+    var location: String { storage.location }
+
+    func open(_ name: String, sizeBytes: UInt64) throws -> any StoredObject {
+        let known = state.withLock { state in
+            state.clock += 1
+            state.open[name]?.used = state.clock
+            return state.open[name]?.object
+        }
+        if let known { return known }
+        guard let object = try storage.open(name) else {
+            throw Failure(.corrupt, "\(location)/\(name) is missing")
+        }
+        let size = try object.sizeBytes
+        guard size == sizeBytes else {
+            throw Failure(
+                .corrupt, "\(location)/\(name) has \(size) bytes instead of \(sizeBytes)")
+        }
+        // Closed outside of the lock.
+        let evicted: (any StoredObject)? = state.withLock { state in
+            state.clock += 1
+            var evicted: (any StoredObject)?
+            if state.open.count >= Self.limit, state.open[name] == nil,
+                let oldest = state.open.min(by: { $0.value.used < $1.value.used })
+            {
+                evicted = oldest.value.object
+                state.open[oldest.key] = nil
+            }
+            state.open[name] = (object, state.clock)
+            return evicted
+        }
+        _ = evicted
+        return object
+    }
+}

@@ -1,0 +1,152 @@
+import Bytes
+import Crypto
+
+/// One file of a collection's log:
+/// ```
+/// {"format":1,"number":42,"previous":"…","time":…,"attempt":"…","KIND":…,"sha256":"…"}
+/// ```
+/// `sha256` is over all bytes before the comma in front of it; `previous` is that of the entry
+/// before, so that no entry can be lost, swapped or brought in from elsewhere unnoticed. `attempt`
+/// is random, so that no two writers ever make the same bytes.
+struct LogFile: Sendable {
+    static let format = 1
+    /// An entry of a full backup of 100,000 wide tables stays below it.
+    static let limitBytes = 1 << 30
+
+    var number: UInt64
+    /// Nil in the first entry.
+    var previous: String?
+    /// Microseconds since 1970 of the attempt; shown, never compared.
+    var time: Int64
+    var entry: LogEntry
+    /// The file's own `sha256`.
+    var hash = ""
+
+    static func name(_ number: UInt64) -> String { paddedName(number) + ".json" }
+
+    /// The number in a file name that `name` made; nil for any other.
+    static func number(_ name: String) -> UInt64? {
+        guard name.hasSuffix(".json"), let number = UInt64(name.dropLast(5)),
+            Self.name(number) == name
+        else { return nil }
+        return number
+    }
+
+    // MARK: Bytes
+
+    func encoded() -> (bytes: [UInt8], hash: String) {
+        var json = JSONWriter()
+        json.object { json in
+            json.member("format", Self.format)
+            json.member("number", number)
+            json.member("previous", previous)
+            json.member("time", time)
+            json.member("attempt", randomHex())
+            switch entry {
+            case .define(let definition): json.member("define", definition)
+            case .point(let record): json.member("point", record)
+            case .drop: json.member("drop", true)
+            case .condemn(let names): json.member("condemn", names)
+            }
+        }
+        return Trailer.sealed(json.bytes)
+    }
+
+    /// Throws `.corrupt`, or `.unsupported` for what a newer version has written.
+    init(_ bytes: [UInt8], shared: SharedValues) throws {
+        hash = try Trailer.check(bytes)
+        var format: Int?
+        var number: UInt64?
+        var previous: String?
+        var time: Int64?
+        var entry: LogEntry?
+        var json = JSONReader(bytes[...], shared: shared)
+        try json.object { key, json in
+            switch key {
+            case "format":
+                format = try json.integer(Int.self)
+                if format != Self.format { throw Self.newer("format \(format ?? 0)") }
+            case "number": number = try json.integer(UInt64.self)
+            case "previous": previous = try json.string()
+            case "time": time = try json.integer(Int64.self)
+            case "attempt", "sha256": try json.skip()
+            case "define": entry = .define(try CollectionDefinition(json: &json))
+            case "point": entry = .point(try PointRecord(json: &json))
+            case "drop":
+                try json.skip()
+                entry = .drop
+            case "condemn": entry = .condemn(names: try json.array(of: String.self))
+            default:
+                // An entry that can't be acted on must not be passed over.
+                throw Self.newer("an entry with “\(key)”")
+            }
+        }
+        try json.expectEnd()
+        _ = try json.required(format, key: "format")
+        self.number = try json.required(number, key: "number")
+        self.previous = previous
+        self.time = try json.required(time, key: "time")
+        self.entry = try json.required(entry, key: "an action")
+    }
+
+    init(number: UInt64, previous: String?, time: Int64, entry: LogEntry) {
+        self.number = number
+        self.previous = previous
+        self.time = time
+        self.entry = entry
+    }
+
+    private static func newer(_ what: String) -> Failure {
+        Failure(.unsupported, "\(what) is of a newer version of ydbfs: use that one")
+    }
+}
+
+/// The last 77 bytes of a small object: `,"sha256":"…"}`, the hash of all before them.
+enum Trailer {
+    private static let count = 77
+
+    private static func ending(_ hash: String) -> [UInt8] {
+        Array(",\"sha256\":\"\(hash)\"}".utf8)
+    }
+
+    /// An object's JSON with the trailer in place of its closing brace.
+    static func sealed(_ object: [UInt8]) -> (bytes: [UInt8], hash: String) {
+        let body = object.dropLast()
+        let hash = sha256(body)
+        return (Array(body) + ending(hash), hash)
+    }
+
+    /// Returns the hash, or throws `.corrupt`.
+    static func check(_ bytes: [UInt8]) throws -> String {
+        guard bytes.count > count else { throw Failure(.corrupt, "it is cut off") }
+        let body = bytes.dropLast(count)
+        let hash = sha256(body)
+        guard bytes.suffix(count).elementsEqual(ending(hash)) else {
+            throw Failure(.corrupt, "it is cut off or changed: its SHA-256 doesn't match")
+        }
+        return hash
+    }
+
+    private static func sha256(_ bytes: ArraySlice<UInt8>) -> String {
+        var hasher = SHA256()
+        bytes.withUnsafeBytes { hasher.update(bufferPointer: $0) }
+        return hexText(hasher.finalize())
+    }
+}
+
+/// Lower-case hexadecimal digits of bytes.
+func hexText(_ bytes: some Sequence<UInt8>) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for byte in bytes {
+        text.append(digits[Int(byte >> 4)])
+        text.append(digits[Int(byte & 15)])
+    }
+    return String(decoding: text, as: UTF8.self)
+}
+
+/// At least ten digits: names that sort as their numbers do.
+func paddedName(_ number: UInt64) -> String {
+    let digits = String(number)
+    return String(repeating: "0", count: max(0, 10 - digits.count)) + digits
+}

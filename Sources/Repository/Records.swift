@@ -1,0 +1,186 @@
+import Bytes
+import Tables
+
+/// What `CREATE` and `ALTER BACKUP COLLECTION` have fixed.
+package struct CollectionDefinition: Sendable, Equatable {
+    package var name: String
+    /// Paths, empty for a whole database.
+    package var tables: [String]
+    package var isDatabase: Bool
+    package var settings: [String: String]
+    /// The statement that makes the same collection again.
+    package var sql: String
+    /// Microseconds since 1970 of the first definition.
+    package var time: Int64
+
+    package init(
+        name: String, tables: [String], isDatabase: Bool, settings: [String: String], sql: String,
+        time: Int64
+    ) {
+        self.name = name
+        self.tables = tables
+        self.isDatabase = isDatabase
+        self.settings = settings
+        self.sql = sql
+        self.time = time
+    }
+}
+
+package enum PointKind: String, Sendable { case full, incremental }
+
+/// A data file as the entry that committed it describes it.
+package struct FileReference: Sendable, Hashable {
+    /// In the collection, increasing, never used again.
+    package var number: UInt64
+    /// 32 hexadecimal digits and `.parquet` or `.idx`.
+    package var name: String
+    package var bytes: UInt64
+    package var rows: UInt64
+    /// 64 hexadecimal digits.
+    package var sha256: String
+
+    package init(number: UInt64, name: String, bytes: UInt64, rows: UInt64, sha256: String) {
+        self.number = number
+        self.name = name
+        self.bytes = bytes
+        self.rows = rows
+        self.sha256 = sha256
+    }
+}
+
+/// Where a block lies, and what its bytes hash to.
+package struct BlockReference: Sendable, Hashable {
+    /// Number in the collection's file table.
+    package var file: UInt64
+    package var offset: UInt64
+    package var length: UInt64
+    /// XXH3-64.
+    package var hash: UInt64
+
+    package init(file: UInt64, offset: UInt64, length: UInt64, hash: UInt64) {
+        self.file = file
+        self.offset = offset
+        self.length = length
+        self.hash = hash
+    }
+}
+
+/// A table as one point shows it.
+package struct TableRecord: Sendable, Equatable {
+    /// Stable in the collection.
+    package var id: UInt32
+    package var path: String
+    package var schema: TableSchema
+    /// What the next new column gets.
+    package var nextColumnID: UInt32
+    /// The source's own text of the table.
+    package var sql: String
+    package var rows: UInt64
+    /// Against the parent.
+    package var inserted: UInt64
+    package var updated: UInt64
+    package var deleted: UInt64
+    /// Exact bytes of the rendered file, by format.
+    package var sizes: [String: UInt64]
+    /// Version of the rules that the sizes were made by, by format.
+    package var formats: [String: Int]
+    /// 32 hexadecimal digits.
+    package var contentHash: String
+    package var snapshot: BlockReference
+    /// True if the point carries the table whole instead of as changes to the parent's.
+    package var isReset: Bool
+
+    package init(
+        id: UInt32, path: String, schema: TableSchema, nextColumnID: UInt32, sql: String,
+        rows: UInt64, inserted: UInt64, updated: UInt64, deleted: UInt64, sizes: [String: UInt64],
+        formats: [String: Int], contentHash: String, snapshot: BlockReference, isReset: Bool
+    ) {
+        self.id = id
+        self.path = path
+        self.schema = schema
+        self.nextColumnID = nextColumnID
+        self.sql = sql
+        self.rows = rows
+        self.inserted = inserted
+        self.updated = updated
+        self.deleted = deleted
+        self.sizes = sizes
+        self.formats = formats
+        self.contentHash = contentHash
+        self.snapshot = snapshot
+        self.isReset = isReset
+    }
+}
+
+/// A table that should have been backed up and couldn't be.
+package struct NotBackedUp: Sendable, Hashable {
+    package var path: String
+    package var reason: String
+
+    package init(path: String, reason: String) {
+        self.path = path
+        self.reason = reason
+    }
+}
+
+/// A backup point as its entry holds it.
+package struct PointRecord: Sendable, Equatable {
+    /// In the collection, increasing, never used again.
+    package var sequence: UInt64
+    package var name: String
+    package var kind: PointKind
+    /// Sequence of the point that this one continues; nil for a full.
+    package var parent: UInt64?
+    /// SHA-256 of the parent's entry.
+    package var parentHash: String?
+    /// The instant shown, in microseconds since 1970.
+    package var cut: Int64
+    /// The operation that made it.
+    package var operation: UInt64
+    package var uid: String?
+    /// Those that this point wrote.
+    package var files: [FileReference]
+    /// Those that changed since the parent; all of them in a full.
+    package var tables: [TableRecord]
+    /// Ids of tables that the parent had.
+    package var removed: [UInt32]
+    package var notBackedUp: [NotBackedUp]
+    /// Given whole to `WriterLock.append`; the stored entry of an incremental holds only the tables
+    /// whose state differs from the parent's, or a database of 10,000 tables would repeat them all
+    /// at every point.
+    package var capture: CaptureState?
+    /// Tables in the parent's capture state that are not in this one's; stored entries only.
+    var captureRemoved: [String] = []
+
+    package init(
+        sequence: UInt64, name: String, kind: PointKind, parent: UInt64? = nil,
+        parentHash: String? = nil, cut: Int64, operation: UInt64, uid: String? = nil,
+        files: [FileReference], tables: [TableRecord], removed: [UInt32] = [],
+        notBackedUp: [NotBackedUp] = [], capture: CaptureState? = nil
+    ) {
+        self.sequence = sequence
+        self.name = name
+        self.kind = kind
+        self.parent = parent
+        self.parentHash = parentHash
+        self.cut = cut
+        self.operation = operation
+        self.uid = uid
+        self.files = files
+        self.tables = tables
+        self.removed = removed
+        self.notBackedUp = notBackedUp
+        self.capture = capture
+    }
+}
+
+/// One step in the life of a collection.
+package enum LogEntry: Sendable, Equatable {
+    /// The collection exists from here on, or is defined anew.
+    case define(CollectionDefinition)
+    case point(PointRecord)
+    /// The collection is gone with its points; the files stay until they are condemned.
+    case drop
+    /// These files of `data` are about to be removed: no later entry may use them.
+    case condemn(names: [String])
+}

@@ -1,0 +1,203 @@
+import Bytes
+import Tables
+
+/// How an entry changes a collection, and what makes it impossible. Writers run the same checks on
+/// their own entries before they publish them, so that no log is ever written that can't be read.
+extension CollectionState {
+    /// The state that the first entry of a log makes.
+    init(first file: LogFile, id: String, identify: (String) -> String) throws {
+        guard case .define(let definition) = file.entry else {
+            throw Failure(.corrupt, "the log doesn't begin with a definition")
+        }
+        guard identify(definition.name) == id else {
+            throw Failure(.corrupt, "it belongs to another collection, \(definition.name)")
+        }
+        self.init(id: id, name: definition.name)
+        try apply(file)
+    }
+
+    mutating func apply(_ file: LogFile) throws {
+        guard file.number == lastEntry + 1, file.previous == lastHash else {
+            throw Failure(.corrupt, "it doesn't follow entry \(lastEntry)")
+        }
+        switch file.entry {
+        case .define(let definition):
+            guard definition.name == name else {
+                throw Failure(.corrupt, "it defines another collection, \(definition.name)")
+            }
+            self.definition = definition
+        case .point(let record): try apply(record, file)
+        case .drop: try drop()
+        case .condemn(let names): try condemn(names)
+        }
+        lastEntry = file.number
+        lastHash = file.hash
+    }
+
+    private mutating func drop() throws {
+        guard !isDropped else { throw Failure(.corrupt, "the collection is dropped already") }
+        definition = nil
+        droppedPoints += points
+        points = []
+        histories = [:]
+        idsByPath = [:]
+        ids = []
+        sequenceByUID = [:]
+        capture = nil
+    }
+
+    private mutating func condemn(_ names: [String]) throws {
+        let needed = Set(points.flatMap { $0.files.map(\.name) })
+        if let name = names.first(where: needed.contains) {
+            throw Failure(.corrupt, "it condemns \(name), which a point needs")
+        }
+        condemned.formUnion(names)
+    }
+
+    private mutating func apply(_ record: PointRecord, _ file: LogFile) throws {
+        guard !isDropped else { throw Failure(.corrupt, "a point of a dropped collection") }
+        guard record.sequence >= nextSequence, record.sequence < .max else {
+            throw Failure(.corrupt, "point \(record.sequence) comes after \(nextSequence - 1)")
+        }
+        guard !record.name.isEmpty, !isTaken(name: record.name) else {
+            throw Failure(.corrupt, "the point's name “\(record.name)” is taken")
+        }
+        if let uid = record.uid, sequenceByUID[uid] != nil {
+            throw Failure(.corrupt, "the point's uid “\(uid)” is taken")
+        }
+        try checkParent(record)
+        try add(files: record.files)
+        try add(tables: record)
+        capture = wholeCapture(record)
+        points.append(
+            BackupPoint(
+                sequence: record.sequence, name: record.name, kind: record.kind,
+                parent: record.parent, cut: record.cut, operation: record.operation,
+                uid: record.uid, files: record.files, changed: record.tables.map(\.id),
+                removed: record.removed, notBackedUp: record.notBackedUp, entry: file.number,
+                hash: file.hash))
+        sequenceByName[record.name] = record.sequence
+        if let uid = record.uid { sequenceByUID[uid] = record.sequence }
+        nextSequence = record.sequence + 1
+    }
+
+    /// An incremental continues the newest point, whatever the clock or its name say.
+    private func checkParent(_ record: PointRecord) throws {
+        switch record.kind {
+        case .full:
+            guard record.parent == nil, record.parentHash == nil, record.removed.isEmpty else {
+                throw Failure(.corrupt, "a full backup with a parent")
+            }
+        case .incremental:
+            guard let parent = newest, record.parent == parent.sequence else {
+                throw Failure(
+                    .corrupt,
+                    "its parent \(record.parent ?? 0) is not the newest point, "
+                        + "\(newest?.sequence ?? 0)")
+            }
+            guard record.parentHash == parent.hash else {
+                throw Failure(.corrupt, "its parent \(parent.sequence) was another one")
+            }
+        }
+    }
+
+    private mutating func add(files new: [FileReference]) throws {
+        for file in new {
+            guard file.number >= nextFileNumber, file.number < .max else {
+                throw Failure(.corrupt, "file number \(file.number) comes twice")
+            }
+            guard DataFileKind(name: file.name) != nil else {
+                throw Failure(.corrupt, "“\(file.name)” is no name of a data file")
+            }
+            guard !condemned.contains(file.name) else {
+                throw Failure(.corrupt, "it uses \(file.name), which is condemned")
+            }
+            files[file.number] = file
+            nextFileNumber = file.number + 1
+        }
+    }
+
+    private mutating func add(tables record: PointRecord) throws {
+        for id in record.removed {
+            guard histories[id]?.newest != nil else {
+                throw Failure(.corrupt, "it removes table \(id), which isn't there")
+            }
+            histories[id]!.append(nil, at: record.sequence)
+        }
+        if record.kind == .full {
+            let carried = Set(record.tables.map(\.id))
+            for id in ids where histories[id]!.newest != nil && !carried.contains(id) {
+                histories[id]!.append(nil, at: record.sequence)
+            }
+        }
+        for table in record.tables { try add(table, at: record.sequence) }
+        for table in record.tables {
+            let owners = idsByPath[table.path]!.filter { histories[$0]?.newest?.path == table.path }
+            guard owners == [table.id] else {
+                throw Failure(.corrupt, "it has two tables \(table.path)")
+            }
+        }
+    }
+
+    private mutating func add(_ table: TableRecord, at sequence: UInt64) throws {
+        guard let file = files[table.snapshot.file], !condemned.contains(file.name) else {
+            throw Failure(
+                .corrupt,
+                "the snapshot of \(table.path) is in file \(table.snapshot.file), "
+                    + "which isn't there")
+        }
+        let (end, overflow) = table.snapshot.offset.addingReportingOverflow(table.snapshot.length)
+        guard !overflow, end <= file.bytes else {
+            throw Failure(
+                .corrupt, "the snapshot of \(table.path) is beyond the end of \(file.name)")
+        }
+        guard table.id < .max else { throw Failure(.corrupt, "table id \(table.id)") }
+        var table = table
+        if let known = histories[table.id] {
+            guard known.versions.last!.sequence < sequence || known.newest == nil else {
+                throw Failure(.corrupt, "it has table \(table.id) twice")
+            }
+            if let newest = known.newest { table.share(with: newest) }
+        } else {
+            histories[table.id] = TableHistory()
+            ids.append(table.id)
+            nextTableID = max(nextTableID, table.id + 1)
+        }
+        if idsByPath[table.path, default: []].contains(table.id) == false {
+            idsByPath[table.path, default: []].append(table.id)
+        }
+        histories[table.id]!.append(table, at: sequence)
+    }
+
+    // MARK: Capture state
+
+    private func wholeCapture(_ record: PointRecord) -> CaptureState? {
+        guard var whole = record.capture else { return nil }
+        if record.kind == .incremental, let parent = capture {
+            whole.tables = parent.tables.merging(whole.tables) { $1 }
+            for path in record.captureRemoved { whole.tables[path] = nil }
+        }
+        return whole
+    }
+
+    /// The record with only that part of its capture state that the parent's doesn't have.
+    func stored(_ record: PointRecord) -> PointRecord {
+        guard record.kind == .incremental, let parent = capture, let whole = record.capture else {
+            return record
+        }
+        var stored = record
+        stored.capture!.tables = whole.tables.filter { parent.tables[$0.key] != $0.value }
+        stored.captureRemoved = parent.tables.keys.filter { whole.tables[$0] == nil }.sorted()
+        return stored
+    }
+}
+
+extension TableRecord {
+    /// Takes over the memory of what is equal in both.
+    fileprivate mutating func share(with other: TableRecord) {
+        if path == other.path { path = other.path }
+        if schema == other.schema { schema = other.schema }
+        if sql == other.sql { sql = other.sql }
+        if formats == other.formats { formats = other.formats }
+    }
+}

@@ -1,0 +1,69 @@
+import Bytes
+
+/// Where a repository's objects lie. Names are relative paths with `/`, made by this module only:
+/// letters, digits, `.`, `-`; never a user's text.
+///
+/// The promises are those that both a POSIX directory and an S3 bucket can keep: objects are made
+/// once and never changed, a name is published or not, and nothing rests on a listing being
+/// complete. Every method may be called from any thread.
+package protocol Storage: Sendable {
+    /// What users call this place, for messages.
+    var location: String { get }
+
+    /// Last components of the names directly under `directory`, in no order; none if there is no
+    /// such directory.
+    func list(_ directory: String) throws -> [String]
+
+    /// A whole small object; nil if there is none. Longer than `limit` bytes is `.corrupt`.
+    func read(_ name: String, limit: Int) throws -> [UInt8]?
+
+    /// Bytes of the object; nil if there is none.
+    func size(of name: String) throws -> UInt64?
+
+    /// An object to read at any place; nil if there is none.
+    func open(_ name: String) throws -> (any StoredObject)?
+
+    /// A new object to be written from front to back. The name must be new; nobody may rely on it
+    /// before `finish` returned.
+    func create(_ name: String) throws -> any ObjectWriter
+
+    /// Makes an object of these bytes, whole and durable when this returns true. False when other
+    /// bytes have the name already; meeting the very same bytes there is success, since an answer
+    /// may have been lost.
+    func publish(_ bytes: [UInt8], as name: String) throws -> Bool
+
+    /// What is listed in `directory` now stays listed after a power cut: for readers who build on
+    /// what a killed process left.
+    func settle(_ directory: String) throws
+
+    /// Removes an object; none there is success.
+    func remove(_ name: String) throws
+
+    /// Removes what killed processes left half made in `directory` and that has no name yet, if it
+    /// is at least this old.
+    func removeUnfinished(in directory: String, olderThan seconds: Int64) throws
+
+    /// Exclusive ownership of `name` until the lock is released or the process ends; nil when
+    /// somebody else has it.
+    func lock(_ name: String) throws -> (any StorageLock)?
+
+    /// Room there; nil where there is no limit to speak of.
+    func space() throws -> Space?
+}
+
+/// An immutable object, read by any thread at any place.
+package protocol StoredObject: Sendable {
+    var sizeBytes: UInt64 { get throws }
+    /// Fills `buffer` from `offset`; fewer bytes only where the object ends.
+    func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws -> Int
+}
+
+/// An object being written, by one thread at a time.
+package protocol ObjectWriter: AnyObject {
+    func append(_ bytes: UnsafeRawBufferPointer) throws
+    /// Durable under its name when this returns. Called at most once; never after an error.
+    func finish() throws
+}
+
+/// Held until the last reference goes.
+package protocol StorageLock: AnyObject, Sendable {}

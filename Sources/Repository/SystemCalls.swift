@@ -1,0 +1,183 @@
+import Bytes
+import Glibc
+
+/// The file system calls that a repository in a directory makes, one method a call: the seam where
+/// tests count, refuse and forget them. Nothing here retries, buffers or decides.
+package protocol SystemCalls: Sendable {
+    func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32
+    func close(_ descriptor: Int32)
+    func read(
+        _ descriptor: Int32, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(Errno) -> Int
+    func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int
+    func sync(_ descriptor: Int32) throws(Errno)
+    func size(_ descriptor: Int32) throws(Errno) -> UInt64
+    /// Gives the file another name that must not exist.
+    func link(_ path: String, as name: String) throws(Errno)
+    /// Moves the file to a name that must not exist.
+    func renameNew(_ path: String, to name: String) throws(Errno)
+    func unlink(_ path: String) throws(Errno)
+    func makeDirectory(_ path: String) throws(Errno)
+    /// Names in a directory without `.` and `..`, in no order.
+    func list(_ path: String) throws(Errno) -> [String]
+    func status(_ path: String) throws(Errno) -> FileStatus
+    /// Takes the open file's exclusive lock; `EAGAIN` when another open file has it.
+    func lock(_ descriptor: Int32) throws(Errno)
+    func space(_ path: String) throws(Errno) -> Space
+}
+
+package enum FileAccess: Sendable {
+    /// Reading a file that exists.
+    case read
+    /// Writing a file that doesn't exist yet.
+    case create
+    /// A directory, to sync it.
+    case directory
+    /// A file to hold a lock on, created when absent; never written.
+    case lock
+}
+
+package struct FileStatus: Sendable {
+    package var sizeBytes: UInt64
+    /// Seconds since 1970.
+    package var modified: Int64
+
+    package init(sizeBytes: UInt64, modified: Int64) {
+        self.sizeBytes = sizeBytes
+        self.modified = modified
+    }
+}
+
+/// What `statfs` says of the volume that a repository lies on.
+package struct Space: Sendable, Equatable {
+    package var blockBytes: UInt64
+    package var blocks: UInt64
+    package var blocksFree: UInt64
+    /// Free for users other than root.
+    package var blocksAvailable: UInt64
+    package var files: UInt64
+
+    package init(
+        blockBytes: UInt64, blocks: UInt64, blocksFree: UInt64, blocksAvailable: UInt64,
+        files: UInt64
+    ) {
+        self.blockBytes = blockBytes
+        self.blocks = blocks
+        self.blocksFree = blocksFree
+        self.blocksAvailable = blocksAvailable
+        self.files = files
+    }
+}
+
+/// The operating system itself.
+package struct Kernel: SystemCalls {
+    package init() {}
+
+    package func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
+        let flags =
+            switch access {
+            case .read: O_RDONLY
+            case .create: O_WRONLY | O_CREAT | O_EXCL
+            case .directory: O_RDONLY | O_DIRECTORY
+            case .lock: O_RDWR | O_CREAT
+            }
+        return try checked(Glibc.open(path, flags | O_CLOEXEC, 0o666))
+    }
+
+    package func close(_ descriptor: Int32) { _ = Glibc.close(descriptor) }
+
+    package func read(
+        _ descriptor: Int32, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(Errno) -> Int {
+        guard let offset = off_t(exactly: offset) else { throw Errno(rawValue: EINVAL) }
+        return try checked(pread(descriptor, buffer.baseAddress, buffer.count, offset))
+    }
+
+    package func write(
+        _ descriptor: Int32, _ bytes: UnsafeRawBufferPointer
+    ) throws(Errno) -> Int {
+        try checked(Glibc.write(descriptor, bytes.baseAddress, bytes.count))
+    }
+
+    package func sync(_ descriptor: Int32) throws(Errno) { try checked(fsync(descriptor)) }
+
+    package func size(_ descriptor: Int32) throws(Errno) -> UInt64 {
+        var status = stat()
+        try checked(fstat(descriptor, &status))
+        return UInt64(status.st_size)
+    }
+
+    package func link(_ path: String, as name: String) throws(Errno) {
+        try checked(Glibc.link(path, name))
+    }
+
+    package func renameNew(_ path: String, to name: String) throws(Errno) {
+        guard let call = Self.renameat2 else { throw Errno(rawValue: ENOSYS) }
+        try checked(call(AT_FDCWD, path, AT_FDCWD, name, Self.renameNoReplace))
+    }
+
+    package func unlink(_ path: String) throws(Errno) { try checked(Glibc.unlink(path)) }
+
+    package func makeDirectory(_ path: String) throws(Errno) { try checked(mkdir(path, 0o777)) }
+
+    package func list(_ path: String) throws(Errno) -> [String] {
+        guard let directory = opendir(path) else { throw .current }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(directory) else {
+                if errno != 0 { throw .current }
+                return names
+            }
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { field in
+                field.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+    }
+
+    package func status(_ path: String) throws(Errno) -> FileStatus {
+        var status = stat()
+        try checked(stat(path, &status))
+        return FileStatus(
+            sizeBytes: UInt64(status.st_size), modified: Int64(status.st_mtim.tv_sec))
+    }
+
+    package func lock(_ descriptor: Int32) throws(Errno) {
+        var range = flock()
+        range.l_type = Int16(F_WRLCK)
+        range.l_whence = Int16(SEEK_SET)
+        try checked(fcntl(descriptor, Self.setOpenFileLock, &range))
+    }
+
+    package func space(_ path: String) throws(Errno) -> Space {
+        var status = statvfs()
+        try checked(statvfs(path, &status))
+        return Space(
+            blockBytes: UInt64(status.f_frsize), blocks: UInt64(status.f_blocks),
+            blocksFree: UInt64(status.f_bfree), blocksAvailable: UInt64(status.f_bavail),
+            files: UInt64(status.f_files))
+    }
+
+    /// `F_OFD_SETLK` of linux/fcntl.h, which the Glibc module hides with all of `_GNU_SOURCE`.
+    private static let setOpenFileLock: Int32 = 37
+    /// `RENAME_NOREPLACE` of linux/fs.h, hidden likewise.
+    private static let renameNoReplace: UInt32 = 1
+
+    private typealias RenameAt2 =
+        @convention(c) (
+            Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32
+        ) -> Int32
+
+    /// The C library's own; absent before glibc 2.28.
+    private static let renameat2: RenameAt2? = dlsym(nil, "renameat2").map {
+        unsafeBitCast($0, to: RenameAt2.self)
+    }
+
+    @discardableResult
+    private func checked<T: SignedInteger>(_ result: T) throws(Errno) -> T {
+        if result < 0 { throw .current }
+        return result
+    }
+}

@@ -1,0 +1,157 @@
+import Bytes
+import Glibc
+import Synchronization
+
+/// The right to write to one collection, held until the last reference goes.
+///
+/// The lock keeps writers out of each other's way; what keeps the log right is that creating the
+/// next number is atomic. A writer that lost its lock unawares (on a network file system, say)
+/// can't commit over what it hasn't read.
+package final class WriterLock: Sendable {
+    private let repository: Repository
+    private let collection: String
+    private let id: String
+    private let held: any StorageLock
+    /// One commit at a time; held while an entry is published.
+    private let state: Mutex<State>
+
+    private struct State: Sendable {
+        /// Nil before the first definition.
+        var collection: CollectionState?
+        var nextFileNumber: UInt64
+    }
+
+    fileprivate init(
+        _ repository: Repository, _ collection: String, _ held: any StorageLock
+    ) throws {
+        self.repository = repository
+        self.collection = collection
+        self.held = held
+        id = repository.collectionID(collection)
+        // A process killed between publishing and syncing left an entry that we see and build on.
+        try repository.storage.settle("collections/\(id)")
+        if try !repository.storage.list("collections/\(id)/log").isEmpty {
+            try repository.storage.settle("collections/\(id)/log")
+        }
+        let read = try repository.readToEnd(id)
+        state = Mutex(State(collection: read, nextFileNumber: read?.nextFileNumber ?? 1))
+    }
+
+    /// The collection as this writer has read or written it; nil before the first definition.
+    package var current: CollectionState? { state.withLock { $0.collection } }
+
+    /// Commits. Durable when it returns the entry's number; the collection's new state is then in
+    /// `current` and in the repository.
+    ///
+    /// Throws `.busy` if another process has committed meanwhile: release this lock, read again,
+    /// redo. Throws `.corrupt` if the entry can't follow this log; nothing is written then.
+    @discardableResult
+    package func append(_ entry: LogEntry) throws -> UInt64 {
+        try state.withLock { state in
+            var entry = entry
+            if case .point(let record) = entry, let collection = state.collection {
+                try checkFiles(of: collection)
+                entry = .point(collection.stored(record))
+            }
+            var file = LogFile(
+                number: (state.collection?.lastEntry ?? 0) + 1,
+                previous: state.collection?.lastHash, time: nowMicroseconds(), entry: entry)
+            let encoded = file.encoded()
+            file.hash = encoded.hash
+            var next = state.collection
+            if next == nil {
+                next = try CollectionState(
+                    first: file, id: id, identify: repository.collectionID)
+            } else {
+                try next!.apply(file)
+            }
+            let name = Repository.entryName(file.number, id)
+            guard try repository.storage.publish(encoded.bytes, as: name) else {
+                throw Failure(
+                    .busy, "another process has written to collection \(collection): try again")
+            }
+            state.collection = next
+            repository.publish(next!)
+            return file.number
+        }
+    }
+
+    /// Every file that the newest point may need is there in its full size: nothing is built on a
+    /// base that is lost.
+    private func checkFiles(of collection: CollectionState) throws {
+        guard let newest = collection.newest else { return }
+        for point in collection.chain(of: newest) {
+            for file in point.files {
+                let size = try repository.storage.size(of: dataName(file.name))
+                guard size == file.bytes else {
+                    throw Failure(
+                        .corrupt,
+                        "\(repository.storage.location)/\(dataName(file.name)) "
+                            + (size == nil ? "is missing" : "has a wrong size")
+                            + ": make a full backup of \(collection.name)")
+                }
+            }
+        }
+    }
+
+    private func dataName(_ name: String) -> String { "collections/\(id)/data/\(name)" }
+
+    // MARK: Files
+
+    /// A new data file under a name that was never used. It exists for others once an entry names
+    /// it; until then it is a leftover.
+    package func createFile(_ kind: DataFileKind) throws -> DataFileWriter {
+        let name = "\(randomHex()).\(kind.rawValue)"
+        let writer = try repository.storage.create(dataName(name))
+        let number = state.withLock { state in
+            defer { state.nextFileNumber += 1 }
+            return state.nextFileNumber
+        }
+        return DataFileWriter(number: number, name: name, writer)
+    }
+
+    /// Removes the data files that no entry, live or historic, refers to, and what killed writers
+    /// left half made. Returns how many files and bytes went. Not while this lock's own operation
+    /// has files that aren't committed yet: they are leftovers too.
+    ///
+    /// References are derived from the whole log. Nothing is removed before a `condemn` entry with
+    /// its name is committed: that fails if there is any entry that we haven't read, and a writer
+    /// that was thought dead can't commit a condemned file later.
+    @discardableResult
+    package func removeLeftovers() throws -> (files: Int, bytes: UInt64) {
+        let storage = repository.storage
+        // Before the log is looked at, so that what was committed until now counts as referred to.
+        let listed = try storage.list("collections/\(id)/data")
+        guard let collection = current else { return (0, 0) }
+        let referred = Set(collection.files.values.map(\.name))
+        let leftovers = listed.filter { !referred.contains($0) && DataFileKind(name: $0) != nil }
+        let fresh = leftovers.filter { !collection.condemned.contains($0) }
+        if !fresh.isEmpty { try append(.condemn(names: fresh.sorted())) }
+        var bytes: UInt64 = 0
+        for name in leftovers {
+            bytes += try storage.size(of: dataName(name)) ?? 0
+            try storage.remove(dataName(name))
+        }
+        try storage.removeUnfinished(in: "collections/\(id)/log", olderThan: 0)
+        return (leftovers.count, bytes)
+    }
+}
+
+extension Repository {
+    /// Takes the right to write to a collection, which need not exist yet. Throws `.busy` if another
+    /// process or operation has it, `.corrupt` if the log can't be read to its end.
+    package func lock(collection name: String) throws -> WriterLock {
+        guard let held = try storage.lock("collections/\(collectionID(name))/lock") else {
+            throw Failure(
+                .busy, "collection \(name) is being written by another process: try again later")
+        }
+        return try WriterLock(self, name, held)
+    }
+}
+
+/// Microseconds since 1970.
+func nowMicroseconds() -> Int64 {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_nsec) / 1000
+}
