@@ -1,0 +1,299 @@
+import Bytes
+import CFuse
+import Glibc
+import Volume
+
+/// libfuse's table of low-level operations as calls of `FileSystem`: convert, call, convert back.
+///
+/// What isn't in the table is answered with `ENOSYS` by libfuse, with the kernel's meaning:
+/// - `forget`: nothing to free, inode numbers are hashes;
+/// - `getxattr`, `listxattr`: the kernel stops asking;
+/// - `fsync`: succeeds; `lseek` for holes, locks: done by the kernel;
+/// - `copy_file_range`: falls back to read and write, so that `cp` of a file of statements to
+///   `control` works. Its target is always open for writing, so `open` has refused all others.
+func makeOperations() -> fuse_lowlevel_ops {
+    var operations = fuse_lowlevel_ops()
+    operations.`init` = { _, connection in
+        if let connection { configure(&connection.pointee) }
+    }
+    addInodes(to: &operations)
+    addFiles(to: &operations)
+    addDirectories(to: &operations)
+    addRefusals(to: &operations)
+    return operations
+}
+
+/// The session's terms. libfuse has put what the kernel can into `capable` and its own choice into
+/// `want`: asynchronous reads and `O_TRUNC` as a flag of `open` among them.
+private func configure(_ connection: inout fuse_conn_info) {
+    func set(_ capability: Int32, _ isWanted: Bool) {
+        let bit = UInt32(bitPattern: capability)
+        connection.want = isWanted ? connection.want | (connection.capable & bit) : connection.want & ~bit
+    }
+    set(FUSE_CAP_ASYNC_READ, true)
+    set(FUSE_CAP_PARALLEL_DIROPS, true)
+    // Attributes are at hand in every listing; the automatic choice costs one LOOKUP per file.
+    set(FUSE_CAP_READDIRPLUS, true)
+    set(FUSE_CAP_READDIRPLUS_AUTO, false)
+    // Cached data never changes.
+    set(FUSE_CAP_AUTO_INVAL_DATA, false)
+    connection.max_read = UInt32(Adapter.requestBytesMax)
+    connection.max_write = UInt32(Adapter.requestBytesMax)
+    connection.max_background = 64
+    connection.congestion_threshold = 48
+}
+
+/// Runs a handler that answers at its end, or throws before.
+private func serve(
+    _ pointer: fuse_req_t?, _ body: (Request, Adapter) throws(Errno) -> Void
+) {
+    guard let pointer else { return }
+    do throws(Errno) {
+        try body(Request(pointer: pointer), Adapter.of(pointer))
+    } catch {
+        Request(pointer: pointer).fail(error)
+    }
+}
+
+private func stat(of attributes: Attributes) -> stat {
+    var status = Glibc.stat()
+    let kind =
+        switch attributes.kind {
+        case .directory: Glibc.S_IFDIR
+        case .file: Glibc.S_IFREG
+        case .symlink: Glibc.S_IFLNK
+        }
+    status.st_ino = UInt(attributes.inode)
+    status.st_mode = kind | UInt32(attributes.permissions & 0o7777)
+    status.st_nlink = 1
+    status.st_uid = attributes.uid
+    status.st_gid = attributes.gid
+    status.st_size = Int(clamping: attributes.sizeBytes)
+    status.st_blksize = 4096
+    status.st_blocks = Int(attributes.sizeBytes / 512 + (attributes.sizeBytes % 512 == 0 ? 0 : 1))
+    let modified = timespec(
+        tv_sec: Int(attributes.modifiedSeconds), tv_nsec: Int(attributes.modifiedNanoseconds))
+    status.st_mtim = modified
+    status.st_ctim = modified
+    status.st_atim = modified
+    return status
+}
+
+private func parameters(of entry: Entry) -> fuse_entry_param {
+    var parameters = fuse_entry_param()
+    parameters.ino = entry.attributes.inode
+    parameters.attr = stat(of: entry.attributes)
+    parameters.attr_timeout = entry.lifetimeSeconds
+    parameters.entry_timeout = entry.lifetimeSeconds
+    return parameters
+}
+
+private func addInodes(to operations: inout fuse_lowlevel_ops) {
+    operations.lookup = { pointer, parent, name in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            // A name that isn't UTF-8 is none of ours.
+            guard let name, let text = String(validatingCString: name) else {
+                throw Errno(rawValue: ENOENT)
+            }
+            var entry = parameters(of: try adapter.fileSystem.lookup(text, in: parent))
+            fuse_reply_entry(request.pointer, &entry)
+        }
+    }
+    operations.getattr = { pointer, inode, _ in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            let entry = try adapter.fileSystem.entry(of: inode)
+            var status = stat(of: entry.attributes)
+            fuse_reply_attr(request.pointer, &status, entry.lifetimeSeconds)
+        }
+    }
+    operations.setattr = { pointer, inode, _, _, _ in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            let entry = try adapter.fileSystem.setAttributes(of: inode)
+            var status = stat(of: entry.attributes)
+            fuse_reply_attr(request.pointer, &status, entry.lifetimeSeconds)
+        }
+    }
+    operations.readlink = { pointer, inode in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            fuse_reply_readlink(request.pointer, try adapter.fileSystem.readLink(inode))
+        }
+    }
+    operations.statfs = { pointer, _ in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            let statistics = adapter.fileSystem.statistics()
+            var status = statvfs()
+            status.f_bsize = 4096
+            status.f_frsize = 4096
+            status.f_blocks = UInt(statistics.blocks)
+            status.f_bfree = UInt(statistics.blocksFree)
+            status.f_bavail = UInt(statistics.blocksAvailable)
+            status.f_files = UInt(statistics.files)
+            status.f_namemax = 255
+            fuse_reply_statfs(request.pointer, &status)
+        }
+    }
+}
+
+private func addFiles(to operations: inout fuse_lowlevel_ops) {
+    operations.open = { pointer, inode, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            guard let info else { throw Errno(rawValue: EIO) }
+            let opened = try adapter.fileSystem.open(
+                inode, mode: openMode(info.pointee.flags), caller: request.caller)
+            info.pointee.fh = opened.handle
+            switch opened.cache {
+            case .keep:
+                info.pointee.keep_cache = 1
+                // Nothing was written: `close` needn't ask us.
+                info.pointee.noflush = 1
+            case .direct, .blocking: info.pointee.direct_io = 1
+            }
+            adapter.remember(opened)
+            // An `open` that was interrupted meanwhile gets no `release`.
+            if fuse_reply_open(request.pointer, info) != 0 { adapter.forget(opened.handle) }
+        }
+    }
+    operations.read = { pointer, _, size, offset, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            guard let handle = info?.pointee.fh, offset >= 0 else { throw Errno(rawValue: EINVAL) }
+            let offset = UInt64(offset)
+            if adapter.isBlocking(handle) {
+                adapter.readLater(request, handle: handle, offset: offset, count: size)
+                return
+            }
+            try adapter.withBuffer { (buffer) throws(Errno) in
+                try adapter.fileSystem.read(handle, at: offset, count: size, into: buffer)
+                guard buffer.count <= size else { throw Errno(rawValue: EIO) }
+                buffer.withBytes { request.succeed($0) }
+            }
+        }
+    }
+    operations.write = { pointer, _, bytes, size, _, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            guard let handle = info?.pointee.fh else { throw Errno(rawValue: EINVAL) }
+            let bytes = [UInt8](UnsafeRawBufferPointer(start: bytes, count: size))
+            try adapter.fileSystem.write(handle, bytes: bytes, caller: request.caller)
+            fuse_reply_write(request.pointer, size)
+        }
+    }
+    operations.flush = { pointer, _, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            guard let handle = info?.pointee.fh else { throw Errno(rawValue: EINVAL) }
+            try adapter.fileSystem.flush(handle, caller: request.caller)
+            fuse_reply_err(request.pointer, 0)
+        }
+    }
+    operations.release = { pointer, _, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            if let handle = info?.pointee.fh { adapter.forget(handle) }
+            fuse_reply_err(request.pointer, 0)
+        }
+    }
+}
+
+/// What `open` is for. `O_RDONLY | O_TRUNC` would truncate, so it counts as writing.
+private func openMode(_ flags: Int32) -> OpenMode {
+    switch flags & O_ACCMODE {
+    case O_WRONLY: .write
+    case O_RDWR: .readWrite
+    default: flags & O_TRUNC != 0 ? .readWrite : .read
+    }
+}
+
+private func addDirectories(to operations: inout fuse_lowlevel_ops) {
+    operations.opendir = { pointer, inode, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            guard let info else { throw Errno(rawValue: EIO) }
+            let handle = adapter.remember(Directory(inode, try adapter.fileSystem.list(inode)))
+            info.pointee.fh = handle
+            if fuse_reply_open(request.pointer, info) != 0 { adapter.forgetDirectory(handle) }
+        }
+    }
+    operations.readdir = { pointer, _, size, offset, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            let handle = info?.pointee.fh ?? 0
+            try list(request, adapter, handle, size, Int(offset)) { room, name, entry, next in
+                var status = entry.attr
+                return fuse_add_direntry(
+                    request.pointer, room.baseAddress, room.count, name, &status, next)
+            }
+        }
+    }
+    operations.readdirplus = { pointer, _, size, offset, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            let handle = info?.pointee.fh ?? 0
+            try list(request, adapter, handle, size, Int(offset)) { room, name, entry, next in
+                fuse_add_direntry_plus(
+                    request.pointer, room.baseAddress, room.count, name, &entry, next)
+            }
+        }
+    }
+    operations.releasedir = { pointer, _, info in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            if let handle = info?.pointee.fh { adapter.forgetDirectory(handle) }
+            fuse_reply_err(request.pointer, 0)
+        }
+    }
+}
+
+/// Answers with the entries from `offset` on that fit into `size` bytes. An entry's offset is its
+/// place in the listing, `.` and `..` first, so `seekdir` works with every value of `telldir`.
+///
+/// `append` writes one entry, or nothing if there's too little room, and returns its size.
+private func list(
+    _ request: Request, _ adapter: Adapter, _ handle: UInt64, _ size: Int, _ offset: Int,
+    append: (UnsafeMutableBufferPointer<CChar>, String, inout fuse_entry_param, Int) -> Int
+) throws(Errno) {
+    let directory = try adapter.directory(handle)
+    let entries = try directory.entries(at: offset, in: adapter.fileSystem)
+    let room = min(size, Adapter.requestBytesMax)
+    adapter.withBuffer { buffer in
+        buffer.append(room: room) { memory in
+            let page = memory.bindMemory(to: CChar.self)
+            var used = 0
+            for position in max(offset, 0)..<max(entries.count + 2, offset, 0) {
+                var name: String
+                var entry: fuse_entry_param
+                if position < 2 {
+                    name = position == 0 ? "." : ".."
+                    entry = dots(position == 0 ? directory.inode : unknownInode)
+                } else {
+                    name = entries[position - 2].name
+                    entry = parameters(of: entries[position - 2].entry)
+                }
+                let rest = UnsafeMutableBufferPointer(rebasing: page[used..<room])
+                let needed = append(rest, name, &entry, position + 1)
+                if needed > rest.count { break }
+                used += needed
+            }
+            return used
+        }
+        buffer.withBytes { request.succeed($0) }
+    }
+}
+
+/// libfuse's number for "an inode whose number isn't known"; 0 would hide the entry.
+private let unknownInode: UInt64 = 0xffff_ffff
+
+/// `.` and `..`: a number and a type; the kernel makes no inodes of them.
+private func dots(_ inode: UInt64) -> fuse_entry_param {
+    var entry = fuse_entry_param()
+    entry.attr.st_ino = UInt(inode)
+    entry.attr.st_mode = Glibc.S_IFDIR
+    return entry
+}
+
+/// Whatever would change the tree, refused for everyone, root included.
+private func addRefusals(to operations: inout fuse_lowlevel_ops) {
+    operations.create = { request, _, _, _, _ in fuse_reply_err(request, EROFS) }
+    operations.mknod = { request, _, _, _, _ in fuse_reply_err(request, EROFS) }
+    operations.mkdir = { request, _, _, _ in fuse_reply_err(request, EROFS) }
+    operations.unlink = { request, _, _ in fuse_reply_err(request, EROFS) }
+    operations.rmdir = { request, _, _ in fuse_reply_err(request, EROFS) }
+    operations.rename = { request, _, _, _, _, _ in fuse_reply_err(request, EROFS) }
+    operations.link = { request, _, _, _ in fuse_reply_err(request, EROFS) }
+    operations.symlink = { request, _, _, _ in fuse_reply_err(request, EROFS) }
+    operations.setxattr = { request, _, _, _, _, _ in fuse_reply_err(request, EROFS) }
+    operations.removexattr = { request, _, _ in fuse_reply_err(request, EROFS) }
+    operations.fallocate = { request, _, _, _, _, _ in fuse_reply_err(request, EROFS) }
+}

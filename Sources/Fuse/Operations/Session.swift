@@ -1,0 +1,124 @@
+import Bytes
+import CFuse
+import Glibc
+import Synchronization
+import Volume
+
+/// libfuse's session: the connection to the kernel and the threads that serve it. `Mount` decides
+/// when to do what; this type only makes libfuse's pointers safe to use from several threads.
+final class Session: Sendable {
+    /// Wakes the thread that waits inside the loop. Ignored by default, so a stray one does no harm.
+    private static let wakeSignal = SIGURG
+
+    /// libfuse's session; nil once freed. Only touched under the lock or by the loop's own thread.
+    private struct Life: @unchecked Sendable {
+        var session: OpaquePointer?
+        var loopThread: pthread_t?
+    }
+
+    private let adapter: Adapter
+    private let threads: Int
+    private let life: Mutex<Life>
+
+    /// - Parameter options: mount options in libfuse's form, commas and backslashes escaped.
+    init(_ fileSystem: any FileSystem, options: [String], threads: Int) throws(Failure) {
+        adapter = Adapter(fileSystem, threads: threads)
+        self.threads = threads
+        Log.install()
+        var arguments = fuse_args()
+        defer { fuse_opt_free_args(&arguments) }
+        fuse_opt_add_arg(&arguments, "ydbfs")
+        for option in options { fuse_opt_add_arg(&arguments, "-o" + option) }
+        var operations = makeOperations()
+        let userData = Unmanaged.passRetained(adapter)
+        guard
+            let session = fuse_session_new(
+                &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, userData.toOpaque())
+        else {
+            userData.release()
+            throw Failure(.invalid, "can't use the mount options: \(Log.take())")
+        }
+        life = Mutex(Life(session: session))
+    }
+
+    /// Mounts; as root by `mount(2)`, else by `fusermount3`.
+    func mount(at path: String) throws(Failure) {
+        let isMounted = life.withLock { fuse_session_mount($0.session, path) == 0 }
+        guard isMounted else {
+            throw Failure(.system, "can't mount at \(path): \(Log.take())")
+        }
+    }
+
+    /// Serves the kernel until the mount is gone or `stop` was called; returns 0 or an errno.
+    func loop() -> Int32 {
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { _ in }
+        sigaction(Self.wakeSignal, &action, nil)
+        var wake = sigset_t()
+        sigemptyset(&wake)
+        sigaddset(&wake, Self.wakeSignal)
+        pthread_sigmask(SIG_UNBLOCK, &wake, nil)
+        let session = life.withLock { life in
+            life.loopThread = pthread_self()
+            return Life(session: life.session)
+        }
+        let configuration = fuse_loop_cfg_create()
+        defer { fuse_loop_cfg_destroy(configuration) }
+        // Threads that come and go cost more than threads that wait.
+        fuse_loop_cfg_set_idle_threads(configuration, UInt32(threads))
+        fuse_loop_cfg_set_max_threads(configuration, UInt32(threads))
+        fuse_loop_cfg_set_clone_fd(configuration, 0)
+        return abs(fuse_session_loop_mt(session.session, configuration))
+    }
+
+    /// Asks the loop to end. A wake-up can come too early to be seen, so the caller repeats this
+    /// until the loop has ended.
+    func stop() {
+        life.withLock { life in
+            guard let session = life.session else { return }
+            fuse_session_exit(session)
+            if let thread = life.loopThread { pthread_kill(thread, Self.wakeSignal) }
+        }
+    }
+
+    /// Answers what still waits and closes the connection: from now on the kernel answers
+    /// `ENOTCONN` to whoever still holds something open. The loop must have ended or never run.
+    func close() {
+        adapter.close()
+        life.withLock { life in
+            guard let session = life.session else { return }
+            fuse_session_destroy(session)
+            life.session = nil
+            life.loopThread = nil
+            Unmanaged.passUnretained(adapter).release()
+        }
+    }
+}
+
+/// libfuse's own messages, which would else go to standard error: the newest few, for the `Failure`
+/// that they explain.
+private enum Log {
+    private static let linesMax = 4
+    private static let lines = Mutex<[String]>([])
+
+    static func install() {
+        lines.withLock { $0 = [] }
+        fuse_set_log_func { _, format, arguments in
+            guard let format, let arguments else { return }
+            var text = [CChar](repeating: 0, count: 512)
+            vsnprintf(&text, text.count, format, arguments)
+            let line = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            Log.lines.withLock { lines in
+                if lines.count == Log.linesMax { lines.removeFirst() }
+                lines.append(line.split(separator: "\n").joined(separator: " "))
+            }
+        }
+    }
+
+    static func take() -> String {
+        lines.withLock { lines in
+            defer { lines = [] }
+            return lines.isEmpty ? "see the message before this" : lines.joined(separator: "; ")
+        }
+    }
+}

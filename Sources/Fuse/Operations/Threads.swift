@@ -1,0 +1,69 @@
+import Bytes
+@preconcurrency import Glibc
+
+/// Starts a detached thread that runs `body` once. For what blocks in system calls, which
+/// tasks and dispatch queues mustn't.
+func startThread(_ purpose: String, _ body: @escaping @Sendable () -> Void) throws(Failure) {
+    final class Box {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    let box = Unmanaged.passRetained(Box(body))
+    var thread = pthread_t()
+    let result = pthread_create(
+        &thread, nil,
+        { context in
+            if let context { Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body() }
+            return nil
+        }, box.toOpaque())
+    guard result == 0 else {
+        box.release()
+        throw Failure("can't start the thread for \(purpose)", errno: Errno(rawValue: result))
+    }
+    pthread_detach(thread)
+}
+
+/// Starts a program: `argv[0]` is `arguments[0]`, the environment ours and `variables`. Signals are
+/// as a shell would give them. With `inherited`, that descriptor becomes descriptor 3.
+func startProgram(
+    _ path: String, _ arguments: [String], variables: [String] = [], inherited: Int32? = nil
+) throws(Failure) -> pid_t {
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    var defaults = none
+    sigaddset(&defaults, SIGPIPE)
+    posix_spawnattr_setsigdefault(&attributes, &defaults)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    if let inherited { posix_spawn_file_actions_adddup2(&actions, inherited, 3) }
+
+    var environment = variables
+    var next = environ
+    while let variable = next.pointee {
+        environment.append(String(cString: variable))
+        next += 1
+    }
+    let argv = arguments.map { strdup($0) } + [nil]
+    let envp = environment.map { strdup($0) } + [nil]
+    defer { for string in argv + envp { free(string) } }
+    var pid = pid_t()
+    let result = posix_spawnp(&pid, path, &actions, &attributes, argv, envp)
+    guard result == 0 else {
+        throw Failure("can't start \(path)", errno: Errno(rawValue: result))
+    }
+    return pid
+}
+
+/// Waits for a program: its exit status, or 128 and the signal that ended it, as shells say it.
+func exitStatus(of pid: pid_t) -> Int32 {
+    var status: Int32 = 0
+    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+    let signal = status & 0x7f
+    return signal == 0 ? (status >> 8) & 0xff : 128 + signal
+}
