@@ -1,0 +1,177 @@
+import Bytes
+import Tables
+
+/// SQLite's affinity of a declared type (sqlite.org/datatype3.html §3.1); `none` is what SQLite
+/// calls BLOB affinity where no type is declared.
+enum Affinity {
+    case integer, real, text, blob, numeric, none
+
+    init(declared: String) {
+        let type = declared.utf8.map { (97...122).contains($0) ? $0 - 32 : $0 }
+        func holds(_ word: StaticString) -> Bool {
+            let word = word.withUTF8Buffer { Array($0) }
+            return type.indices.contains { type[$0...].starts(with: word) }
+        }
+        if holds("INT") {
+            self = .integer
+        } else if holds("CHAR") || holds("CLOB") || holds("TEXT") {
+            self = .text
+        } else if type.isEmpty {
+            self = .none
+        } else if holds("BLOB") {
+            self = .blob
+        } else if holds("REAL") || holds("FLOA") || holds("DOUB") {
+            self = .real
+        } else {
+            self = .numeric
+        }
+    }
+}
+
+/// A table's definition as SQLite has it.
+struct TableDefinition {
+    struct Column {
+        var name: String
+        var affinity: Affinity
+        var isNotNull: Bool
+        var hasDefault: Bool
+        var isGenerated: Bool
+        /// 1… in the primary key, 0 outside.
+        var keyPosition: Int
+    }
+
+    struct Index {
+        var name: String
+        var isUnique: Bool
+        var isPrimaryKey: Bool
+        var isPartial: Bool
+    }
+
+    struct Object {
+        var type: String
+        var name: String
+        var sql: String
+    }
+
+    var name: String
+    var isWithoutRowID: Bool
+    var columns: [Column] = []
+    var indexes: [Index] = []
+    /// The table, then its indexes and triggers in order of creation; without SQLite's own.
+    var objects: [Object] = []
+
+    /// Indices into `columns` in the order of the primary key.
+    var key: [Int] {
+        columns.indices.filter { columns[$0].keyPosition > 0 }
+            .sorted { columns[$0].keyPosition < columns[$1].keyPosition }
+    }
+
+    /// The key is the rowid itself: an integer that is never NULL.
+    var keyIsRowID: Bool {
+        !isWithoutRowID && key.count == 1 && !indexes.contains(where: \.isPrimaryKey)
+    }
+
+    /// The key columns that may hold NULL, by an old mistake of SQLite that its documentation owns.
+    var nullableKey: [Int] {
+        isWithoutRowID || keyIsRowID ? [] : key.filter { !columns[$0].isNotNull }
+    }
+
+    /// The user's own statements, each ended by `;` and a line feed.
+    var sql: String {
+        objects.filter { !isOurs($0.name) }.map { "\($0.sql);\n" }.joined()
+    }
+}
+
+/// Everything that ydbfs puts into a database begins so.
+func isOurs(_ name: String) -> Bool { hasPrefix(name, "_ydbfs_") }
+
+/// Whether a name begins with `prefix` (lower case), as SQLite compares names: ASCII letters alike.
+func hasPrefix(_ name: String, _ prefix: String) -> Bool {
+    folded(name).starts(with: prefix.utf8)
+}
+
+/// A name by which SQLite tells objects apart.
+func folded(_ name: String) -> [UInt8] {
+    name.utf8.map { (65...90).contains($0) ? $0 + 32 : $0 }
+}
+
+/// Names in the order of their bytes.
+func precedes(_ left: String, _ right: String) -> Bool {
+    left.utf8.lexicographicallyPrecedes(right.utf8)
+}
+
+/// The ordinary tables of a database, and its views.
+struct Catalog {
+    private(set) var tables: [TableDefinition] = []
+    /// The views' statements, each ended by `;` and a line feed.
+    private(set) var views = ""
+    private var positions: [[UInt8]: Int] = [:]
+
+    init(_ connection: Connection) throws {
+        let from = "FROM pragma_table_list t"
+        let ordinary = "WHERE t.schema = 'main' AND t.type = 'table'"
+        tables = try connection.rows("SELECT t.name, t.wr \(from) \(ordinary)") {
+            TableDefinition(name: $0.text(0), isWithoutRowID: $0.integer(1) != 0)
+        }
+        tables.removeAll { isOurs($0.name) || hasPrefix($0.name, "sqlite_") }
+        tables.sort { precedes($0.name, $1.name) }
+        for (position, table) in tables.enumerated() { positions[folded(table.name)] = position }
+
+        let columns = """
+            SELECT t.name, c.name, c.type, c."notnull", c.dflt_value IS NOT NULL, c.pk, c.hidden
+            \(from) JOIN pragma_table_xinfo(t.name, 'main') c \(ordinary)
+            """
+        try addEach(connection, columns) { row, table in
+            let hidden = row.integer(6)
+            if hidden == 1 { return }
+            table.columns.append(
+                .init(
+                    name: row.text(1), affinity: Affinity(declared: row.text(2)),
+                    isNotNull: row.integer(3) != 0, hasDefault: row.integer(4) != 0,
+                    isGenerated: hidden >= 2, keyPosition: Int(row.integer(5))))
+        }
+        let indexes = """
+            SELECT t.name, i.name, i."unique", i.origin = 'pk', i.partial
+            \(from) JOIN pragma_index_list(t.name, 'main') i \(ordinary)
+            """
+        try addEach(connection, indexes) { row, table in
+            table.indexes.append(
+                .init(
+                    name: row.text(1), isUnique: row.integer(2) != 0,
+                    isPrimaryKey: row.integer(3) != 0, isPartial: row.integer(4) != 0))
+        }
+        let objects = """
+            SELECT tbl_name, type, name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL
+            ORDER BY type <> 'table', type <> 'index', rowid
+            """
+        try addEach(connection, objects) { row, table in
+            table.objects.append(.init(type: row.text(1), name: row.text(2), sql: row.text(3)))
+        }
+        views = try connection.rows(
+            "SELECT sql FROM main.sqlite_schema WHERE type = 'view' ORDER BY rowid"
+        ) { "\($0.text(0));\n" }.joined()
+    }
+
+    /// Runs a query whose first column names a table, for the tables that count.
+    private mutating func addEach(
+        _ connection: Connection, _ sql: String,
+        _ add: (Statement, inout TableDefinition) -> Void
+    ) throws {
+        try connection.sync { _ in
+            let statement = try connection.prepare(sql)
+            while try statement.step() {
+                if let position = positions[folded(statement.text(0))] {
+                    add(statement, &tables[position])
+                }
+            }
+        }
+    }
+
+    /// The table of exactly this name, capitals and all.
+    func table(_ name: String) throws -> TableDefinition {
+        guard let position = positions[folded(name)],
+            tables[position].name.utf8.elementsEqual(name.utf8)
+        else { throw Failure(.notFound, "there is no table \(name)") }
+        return tables[position]
+    }
+}

@@ -1,0 +1,263 @@
+import Bytes
+import CSQLite
+import GRDB
+import GRDBSQLite
+import Glibc
+
+/// A connection to a database file. GRDB opens and serialises it; statements are stepped through
+/// SQLite's own interface, because rows are read by the million.
+///
+/// All work happens inside `sync`, so that cursors on several threads may share a connection.
+/// `close` ends open statements first: whoever steps one afterwards gets a `Failure`.
+final class Connection: @unchecked Sendable {
+    enum Access: Equatable {
+        /// Never writes to the file; may create the empty `-wal` and `-shm` of a WAL database.
+        case read
+        /// Nothing is created, no locks are taken: for WAL databases that lie where no `-shm` can.
+        case readImmutable
+        /// Closing it leaves the write-ahead log as it is.
+        case write
+        /// Closing it checkpoints and removes the write-ahead log, if it is the last.
+        case writeAndTidy
+        /// A private temporary database, gone when it is closed.
+        case temporary
+    }
+
+    let path: String
+    let access: Access
+    private let queue: DatabaseQueue
+    private var statements: [ObjectIdentifier: Unmanaged<Statement>] = [:]
+    private var isClosed = false
+    private var quote: Statement?
+
+    /// - Parameter busyTimeout: seconds to wait for other programs' locks.
+    init(path: String, access: Access, busyTimeout: Double) throws {
+        var configuration = Configuration()
+        configuration.readonly = access == .read || access == .readImmutable
+        configuration.foreignKeysEnabled = false
+        configuration.acceptsDoubleQuotedStringLiterals = true
+        configuration.allowsUnsafeTransactions = true
+        configuration.busyMode = .timeout(busyTimeout)
+        let name =
+            switch access {
+            case .read: Self.uri(path, "mode=ro")
+            case .readImmutable: Self.uri(path, "mode=ro&immutable=1")
+            case .write, .writeAndTidy: Self.uri(path, "mode=rw")
+            case .temporary: ""
+            }
+        self.path = path
+        self.access = access
+        do {
+            queue = try DatabaseQueue(path: name, configuration: configuration)
+        } catch let error as DatabaseError {
+            throw Self.failure(
+                error.extendedResultCode.rawValue, error.message ?? "", path, "can't open")
+        }
+        if access == .writeAndTidy { return }
+        let code = sync { handle in
+            guard let handle else { return SQLITE_MISUSE }
+            return ydbfs_sqlite_no_checkpoint_on_close(UnsafeMutableRawPointer(handle))
+        }
+        guard code == SQLITE_OK else { throw Self.failure(code, "", path, "can't open") }
+    }
+
+    /// Runs `body` alone on this connection; may be nested.
+    func sync<R>(_ body: (OpaquePointer?) throws -> R) rethrows -> R {
+        try queue.unsafeReentrantRead { try body($0.sqliteConnection) }
+    }
+
+    func close() {
+        sync { _ in
+            guard !isClosed else { return }
+            isClosed = true
+            for statement in statements.values { statement.takeUnretainedValue().finalize() }
+            statements = [:]
+            quote = nil
+        }
+        // A connection without statements closes; if it should not, it leaks and harms nobody.
+        try? queue.close()
+    }
+
+    // MARK: Statements
+
+    func prepare(_ sql: String) throws -> Statement { try Statement(self, sql) }
+
+    func execute(_ sql: String) throws {
+        try sync { _ in
+            let statement = try prepare(sql)
+            while try statement.step() {}
+        }
+    }
+
+    /// Every row of a query, read by `read`.
+    func rows<R>(_ sql: String, _ read: (Statement) throws -> R) throws -> [R] {
+        try sync { _ in
+            let statement = try prepare(sql)
+            var result: [R] = []
+            while try statement.step() { result.append(try read(statement)) }
+            return result
+        }
+    }
+
+    func integer(_ sql: String) throws -> Int64? { try rows(sql) { $0.integer(0) }.first }
+
+    func text(_ sql: String) throws -> String? { try rows(sql) { $0.text(0) }.first }
+
+    fileprivate func register(_ statement: Statement) throws {
+        guard !isClosed else { throw Failure(.cancelled, "\(path) is no longer being read") }
+        statements[ObjectIdentifier(statement)] = Unmanaged.passUnretained(statement)
+    }
+
+    fileprivate func forget(_ statement: Statement) {
+        statements[ObjectIdentifier(statement)] = nil
+    }
+
+    /// A statement kept until the connection closes: what literals of REAL values are made by.
+    func keepQuoteStatement() throws -> Statement {
+        if let quote { return quote }
+        let statement = try prepare("SELECT quote(?1)")
+        quote = statement
+        return statement
+    }
+
+    // MARK: Names and errors
+
+    /// SQLite's URI of a file: `mode=rw` is the only way through GRDB to open without creating.
+    private static func uri(_ path: String, _ options: String) -> String {
+        var text = path.hasPrefix("/") ? "file://" : "file:"
+        for byte in path.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."),
+                UInt8(ascii: "-"), UInt8(ascii: "_"):
+                text.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                let digits = String(byte, radix: 16)
+                text += digits.count == 1 ? "%0\(digits)" : "%\(digits)"
+            }
+        }
+        return "\(text)?\(options)"
+    }
+
+    func failure(_ what: String) -> Failure {
+        sync { handle in
+            Self.failure(
+                sqlite3_extended_errcode(handle), String(cString: sqlite3_errmsg(handle)), path,
+                what)
+        }
+    }
+
+    /// Words for a result code of SQLite (sqlite.org/rescode.html).
+    static func failure(
+        _ code: CInt, _ message: String, _ path: String, _ what: String
+    ) -> Failure {
+        switch code & 0xff {
+        case SQLITE_BUSY, SQLITE_LOCKED:
+            Failure(.busy, "\(what) \(path): another program keeps it locked; try again later")
+        case SQLITE_READONLY:
+            Failure(.readOnly, "\(what) \(path): it can't be written (\(message))")
+        case SQLITE_CORRUPT:
+            Failure(
+                .corrupt,
+                "\(what) \(path): the database is damaged (\(message)); "
+                    + "look with PRAGMA integrity_check, repair with sqlite3's .recover")
+        case SQLITE_NOTADB:
+            Failure(.invalid, "\(what) \(path): it is no SQLite database, or an encrypted one")
+        case SQLITE_FULL: Failure(.noSpace, "\(what) \(path): no room left on the disk")
+        case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_AUTH:
+            Failure(.denied, "\(what) \(path): \(message); check who may read the file")
+        case SQLITE_INTERRUPT: Failure(.cancelled, "\(what) \(path): stopped")
+        default: Failure(.system, "\(what) \(path): \(message) (SQLite error \(code))")
+        }
+    }
+}
+
+/// A prepared statement. Used inside `Connection.sync` only, but for its end.
+final class Statement {
+    private let connection: Connection
+    private(set) var handle: OpaquePointer?
+
+    fileprivate init(_ connection: Connection, _ sql: String) throws {
+        self.connection = connection
+        try connection.sync { database in
+            try connection.register(self)
+            guard sqlite3_prepare_v2(database, sql, -1, &handle, nil) == SQLITE_OK else {
+                throw connection.failure("can't read")
+            }
+        }
+    }
+
+    deinit {
+        connection.sync { _ in
+            connection.forget(self)
+            finalize()
+        }
+    }
+
+    fileprivate func finalize() {
+        sqlite3_finalize(handle)
+        handle = nil
+    }
+
+    /// The statement, if the connection is still open.
+    func open() throws -> OpaquePointer {
+        guard let handle else { throw Failure(.cancelled, "\(connection.path) was closed") }
+        return handle
+    }
+
+    /// True if there is a row.
+    @inline(__always)
+    func step() throws -> Bool {
+        switch sqlite3_step(try open()) {
+        case SQLITE_ROW: return true
+        case SQLITE_DONE: return false
+        default: throw connection.failure("can't go on with")
+        }
+    }
+
+    func reset() { sqlite3_reset(handle) }
+
+    func bind(_ index: CInt, _ value: Int64) { sqlite3_bind_int64(handle, index, value) }
+
+    func bind(_ index: CInt, _ value: Double) { sqlite3_bind_double(handle, index, value) }
+
+    func bind(_ index: CInt, _ value: String) {
+        sqlite3_bind_text(handle, index, value, CInt(value.utf8.count), transientBytes)
+    }
+
+    /// Binds the value in a column of another statement's row, storage class and all.
+    func bind(_ index: CInt, column: CInt, of other: Statement) {
+        sqlite3_bind_value(handle, index, sqlite3_column_value(other.handle, column))
+    }
+
+    func integer(_ column: CInt) -> Int64 { sqlite3_column_int64(handle, column) }
+
+    func text(_ column: CInt) -> String {
+        sqlite3_column_text(handle, column).map { String(cString: $0) } ?? ""
+    }
+
+    func isNull(_ column: CInt) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
+}
+
+/// SQLite copies the bytes before the call returns (`SQLITE_TRANSIENT`, a macro with a cast).
+var transientBytes: sqlite3_destructor_type {
+    unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+}
+
+/// `name` as an identifier in SQL.
+func quoted(_ name: String) -> String {
+    var text = "\""
+    for scalar in name.unicodeScalars {
+        if scalar == "\"" { text += "\"\"" } else { text.unicodeScalars.append(scalar) }
+    }
+    return text + "\""
+}
+
+/// `value` as a text literal in SQL.
+func literal(_ value: String) -> String {
+    var text = "'"
+    for scalar in value.unicodeScalars {
+        if scalar == "'" { text += "''" } else { text.unicodeScalars.append(scalar) }
+    }
+    return text + "'"
+}
