@@ -1,0 +1,149 @@
+import Bytes
+import Repository
+import Tables
+
+/// Takes one backup point of a collection, from the writer's lock to the commit.
+struct BackupJob {
+    let repository: Repository
+    let source: any Source
+    let collection: String
+    let isIncremental: Bool
+    let operation: Operation
+    let limits: FormatLimits
+    let cache: SharedCache
+
+    /// Answers the name of the point.
+    func run() throws -> String {
+        let lock = try repository.lock(collection: collection)
+        guard let state = lock.current, let definition = state.definition else {
+            throw Failure(.notFound, "there is no collection \(collection)")
+        }
+        if let uid = operation.uid, let point = state.point(uid: uid) {
+            throw Failure(.exists, "uid \(uid) was used already, for \(point.name)")
+        }
+        if isIncremental, state.newest == nil {
+            throw Failure(.noData, "\(collection) has no full backup yet: take one first")
+        }
+        _ = try lock.removeLeftovers()
+        let settings = try CollectionSettings(stored: definition.settings)
+        let members = try memberTables(definition)
+        if settings.isIncrementalBackupEnabled {
+            let policy: CapturePolicy = settings.capture == .scan ? .scan : .auto
+            for line in try source.prepare(
+                collection: collection, tables: members, capture: policy)
+            {
+                note(line)
+            }
+        }
+        let cut = try source.openCut(collection: collection, nonce: nonce())
+        defer { cut.close() }
+        return try commit(cut, lock, state, definition)
+    }
+
+    private func nonce() -> String {
+        String(UInt64.random(in: .min ... .max), radix: 16)
+            + String(UInt64.random(in: .min ... .max), radix: 16)
+    }
+
+    private func note(_ line: String) { operation.update { $0.notes.append(line) } }
+
+    /// The tables to capture changes of; those of a `DATABASE` that exist now.
+    private func memberTables(_ definition: CollectionRecord) throws -> [String] {
+        guard definition.isDatabase else { return definition.tables }
+        return try source.listTables().filter { $0.refusal == nil }.map(\.path)
+    }
+
+    private func commit(
+        _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
+        _ definition: CollectionRecord
+    ) throws -> String {
+        let files = DataFiles(lock, operation: operation)
+        let pool = FilePool(CollectionFiles(repository, state), cache: cache)
+        let backup = TableBackup(
+            cut: cut, files: files, limits: limits, pool: pool, capture: state.capture,
+            note: note)
+        let (present, refused) = try tables(cut, definition)
+        try countRows(cut, present)
+        let parent = state.newest
+        let known = parent.map { state.tables(at: $0.sequence) } ?? []
+        var records: [TableRecord] = []
+        var nextID = state.nextTableID
+        for path in present {
+            let before = known.first { $0.path == path }
+            let id = before?.id ?? nextID
+            if before == nil { nextID += 1 }
+            if isIncremental, let before {
+                if let record = try backup.incremental(path, parent: before) {
+                    records.append(record)
+                }
+            } else {
+                records.append(
+                    try backup.full(path, id: id, known: before, isReset: isIncremental))
+            }
+            try operation.checkpoint()
+        }
+        let removed = known.filter { !present.contains($0.path) }.map(\.id)
+        let point = PointRecord(
+            sequence: state.nextSequence, name: pointName(cut, state),
+            kind: isIncremental ? .incremental : .full,
+            parent: isIncremental ? parent?.sequence : nil,
+            parentHash: isIncremental ? parent?.hash : nil, cut: cut.instant,
+            operation: operation.id, uid: operation.uid, files: try files.finish(),
+            tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
+            capture: try cut.state)
+        try operation.checkpoint()
+        try lock.append(.point(point))
+        operation.update { $0.point = point.name }
+        afterCommit(cut, lock, files)
+        return point.name
+    }
+
+    /// The point is durable whatever happens from here on.
+    private func afterCommit(_ cut: any SourceCut, _ lock: WriterLock, _ files: DataFiles) {
+        do {
+            try source.committed(collection: collection, state: cut.state)
+            if files.hasAbandoned { _ = try lock.removeLeftovers() }
+        } catch {
+            note("after the backup: \((error as? Failure)?.message ?? "\(error)")")
+        }
+    }
+
+    /// Tables to back up at this cut, by path, and those that can't be.
+    private func tables(
+        _ cut: any SourceCut, _ definition: CollectionRecord
+    ) throws -> (present: [String], refused: [NotBackedUp]) {
+        let all = try cut.listTables()
+        if definition.isDatabase {
+            let refused = all.compactMap { table in
+                table.refusal.map { NotBackedUp(path: table.path, reason: $0) }
+            }
+            return (all.filter { $0.refusal == nil }.map(\.path), refused)
+        }
+        for path in definition.tables {
+            guard let table = all.first(where: { $0.path == path }) else {
+                throw Failure(
+                    .notFound,
+                    "\(source.name) has no table \(path), which collection \(collection) names")
+            }
+            if let refusal = table.refusal { throw Failure(.unsupported, refusal) }
+        }
+        return (definition.tables.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }, [])
+    }
+
+    private func countRows(_ cut: any SourceCut, _ tables: [String]) throws {
+        if isIncremental { return }
+        var total: UInt64 = 0
+        for path in tables { total += try cut.countRows(path) }
+        operation.update { $0.totalRows = total }
+    }
+
+    /// UTC, in YDB's form: the cut's second, or one second after the name before.
+    private func pointName(_ cut: any SourceCut, _ state: CollectionState) -> String {
+        var instant = Instant(microseconds: cut.instant).floorToSecond
+        let suffix = isIncremental ? "_incremental" : "_full"
+        if let last = state.lastName, let before = Instant(pointName: last), instant <= before {
+            instant = before + Period(seconds: 1)
+        }
+        return instant.pointName + suffix
+    }
+}

@@ -1,0 +1,156 @@
+import Bytes
+import Synchronization
+
+/// A backup, definition, … as it goes: shown under `operations/ID/`.
+package final class Operation: Sendable {
+    package enum State: String, Sendable {
+        case queued, running, cancelling, done, failed, cancelled
+
+        package var isFinal: Bool { self == .done || self == .failed || self == .cancelled }
+    }
+
+    package struct Status: Sendable {
+        package var state: State = .queued
+        package var rows: UInt64 = 0
+        /// Rows to go through in all, if that is known.
+        package var totalRows: UInt64?
+        package var bytes: UInt64 = 0
+        package var started: Instant?
+        package var ended: Instant?
+        /// Why it failed or was cancelled.
+        package var error: String?
+        /// Name of the point that it made.
+        package var point: String?
+        /// What the user should know although it succeeded, a line each.
+        package var notes: [String] = []
+    }
+
+    package let id: UInt64
+    package let statement: String
+    /// `backup`, `create`, …
+    package let kind: String
+    package let collection: String
+    package let owner: UInt32
+    package let accepted: Instant
+    package let uid: String?
+
+    private struct Watched: Sendable {
+        var status = Status()
+        var watchers: [UInt64: @Sendable (Status) -> Void] = [:]
+        var nextWatcher: UInt64 = 1
+    }
+
+    private let watched: Monitor<Watched>
+
+    package init(
+        id: UInt64, statement: String, kind: String, collection: String, owner: UInt32,
+        accepted: Instant, uid: String?
+    ) {
+        self.id = id
+        self.statement = statement
+        self.kind = kind
+        self.collection = collection
+        self.owner = owner
+        self.accepted = accepted
+        self.uid = uid
+        watched = Monitor(Watched())
+    }
+
+    package var status: Status { watched.withLock(\.status) }
+
+    /// Blocks until it ended, whichever way.
+    package func wait() -> Status {
+        watched.wait { $0.status.state.isFinal ? $0.status : nil }
+    }
+
+    /// As `wait`, for at most `seconds`; nil if it goes on.
+    package func wait(seconds: Double) -> Status? {
+        watched.wait(seconds: seconds) { $0.status.state.isFinal ? $0.status : nil }
+    }
+
+    /// Calls `body` once when it has ended, on any thread, at once if it has already. Answers a
+    /// number for `forget`, or nil if `body` was called.
+    package func whenEnded(_ body: @escaping @Sendable (Status) -> Void) -> UInt64? {
+        let (ended, number): (Status?, UInt64?) = watched.withLock { state in
+            if state.status.state.isFinal { return (state.status, nil) }
+            let number = state.nextWatcher
+            state.nextWatcher += 1
+            state.watchers[number] = body
+            return (nil, number)
+        }
+        if let ended { body(ended) }
+        return number
+    }
+
+    /// Takes back a `whenEnded`; false if its body was called or is being called.
+    package func forget(_ watcher: UInt64) -> Bool {
+        watched.withLock { $0.watchers.removeValue(forKey: watcher) != nil }
+    }
+
+    /// Asks it to stop. Nothing happens if it has ended.
+    package func cancel() {
+        watched.update { state in
+            switch state.status.state {
+            case .queued, .running: state.status.state = .cancelling
+            case .cancelling, .done, .failed, .cancelled: break
+            }
+        }
+    }
+
+    var isCancelling: Bool { watched.withLock { $0.status.state == .cancelling } }
+
+    /// Begins, unless it was cancelled before.
+    func start() -> Bool {
+        watched.update { state in
+            guard state.status.state == .queued else { return false }
+            state.status.state = .running
+            state.status.started = .now
+            return true
+        }
+    }
+
+    func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
+
+    /// Ends and tells everybody who waits.
+    func end(_ state: State, error: String? = nil) {
+        precondition(state.isFinal)
+        let (status, watchers) = watched.update { watched in
+            precondition(!watched.status.state.isFinal)
+            watched.status.state = state
+            watched.status.error = error
+            watched.status.ended = .now
+            defer { watched.watchers = [:] }
+            return (watched.status, watched.watchers)
+        }
+        for watcher in watchers.values { watcher(status) }
+    }
+
+    /// Checks for cancellation; to be called often while it works.
+    func checkpoint() throws {
+        if isCancelling { throw Failure(.cancelled, "cancelled on request") }
+    }
+}
+
+extension Operation.Status {
+    /// One line that says how it ended, or how far it is.
+    package var summary: String {
+        switch state {
+        case .queued: return "queued"
+        case .running, .cancelling:
+            let total = totalRows.map { " of \($0)" } ?? ""
+            return "\(state.rawValue) rows=\(rows)\(total)"
+        case .done:
+            return [
+                "done", point.map { "point=\($0)" }, "rows=\(rows)", "bytes=\(bytes)", duration,
+            ].compactMap(\.self).joined(separator: " ")
+        case .failed: return "failed: \(error ?? "unknown")"
+        case .cancelled: return "cancelled: \(error ?? "on request")"
+        }
+    }
+
+    private var duration: String? {
+        guard let started, let ended else { return nil }
+        let tenths = max(0, (ended.microseconds - started.microseconds) / 100_000)
+        return "seconds=\(tenths / 10).\(tenths % 10)"
+    }
+}

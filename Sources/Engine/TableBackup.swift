@@ -1,0 +1,141 @@
+import Bytes
+import Repository
+import Tables
+
+/// Backs up one table within a cut: as a whole, or as what changed since the parent.
+struct TableBackup {
+    let cut: any SourceCut
+    let files: DataFiles
+    let limits: FormatLimits
+    /// Opens stored tables of the collection.
+    let pool: FilePool
+    /// What the source recorded at the parent.
+    let capture: CaptureState?
+    /// Tells the user something.
+    let note: (String) -> Void
+
+    /// The table whole. `known` is the table at the newest point, for stable ids.
+    func full(_ path: String, id: UInt32, known: TableRecord?, isReset: Bool) throws -> TableRecord {
+        var literals = literalNames(known)
+        while true {
+            files.beginTable()
+            let description = try cut.describe(
+                path, parent: known?.schema, nextColumnID: known?.nextColumnID ?? 1,
+                literals: literals)
+            do {
+                let cursor = try cut.scan(path, schema: description.schema)
+                let result = try FullWriter.write(
+                    cursor, schema: description.schema, table: path, files: files, limits: limits)
+                return record(
+                    path, id: id, description, known: known, result: result, isReset: isReset)
+            } catch let misfit as Misfit {
+                files.abandonTable()
+                guard literals.insert(misfit.column).inserted else {
+                    throw Failure(
+                        .corrupt, "\(path): column \(misfit.column) fits no type: report this")
+                }
+                note(
+                    "\(path): column \(misfit.column) holds a value that doesn't fit its type; "
+                        + "from here on its values are stored as SQL literals")
+            }
+        }
+    }
+
+    /// What changed in the table since `parent`; nil if nothing did.
+    func incremental(_ path: String, parent: TableRecord) throws -> TableRecord? {
+        files.beginTable()
+        let description = try cut.describe(
+            path, parent: parent.schema, nextColumnID: parent.nextColumnID,
+            literals: literalNames(parent))
+        if description.isReplaced || description.schema != parent.schema {
+            note("\(path): its columns changed: backed up whole")
+            return try full(path, id: parent.id, known: parent, isReset: true)
+        }
+        do {
+            let result = try changes(path, parent: parent)
+            if result == nil && description.sql == parent.sql { return nil }
+            return record(path, id: parent.id, description, known: parent, result: result)
+        } catch is Misfit {
+            // `full` meets the same value again and says which column it is.
+        } catch let advice as ResetAdvised {
+            note("\(path): \(advice.reason): backed up whole")
+        } catch let failure as Failure where failure.code == .corrupt {
+            note("\(path): \(failure.message): backed up whole")
+        }
+        files.abandonTable()
+        return try full(path, id: parent.id, known: parent, isReset: true)
+    }
+
+    private func changes(_ path: String, parent: TableRecord) throws -> TableResult? {
+        if let capture {
+            switch try cut.changes(path, schema: parent.schema, since: capture) {
+            case .keys(let cursor):
+                let result = try write(path, parent: parent, changes: cursor)
+                let rows = result?.sums.rows ?? parent.rows
+                if try cut.countRows(path) == rows { return result }
+                files.abandonTable()
+                note("\(path): captured changes don't add up: compared as a whole")
+            case .scan: break
+            }
+        }
+        if try isUnchanged(path, parent: parent) { return nil }
+        let live = try cut.scan(path, schema: parent.schema)
+        let diff = Diff(
+            parent: snapshot(parent), live: live, table: path,
+            progress: { try files.progress(rows: $0) })
+        return try write(path, parent: parent, changes: diff)
+    }
+
+    /// Compares count and content hash, so that the stored table needn't be read.
+    private func isUnchanged(_ path: String, parent: TableRecord) throws -> Bool {
+        guard try cut.countRows(path) == parent.rows else { return false }
+        let cursor = try cut.scan(path, schema: parent.schema)
+        let hasher = RowHasher(parent.schema)
+        var hash = ContentHash()
+        let batch = RowBatch(parent.schema)
+        while true {
+            batch.removeAll()
+            let more = try cursor.next(
+                into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
+            hash += hasher.hash(batch)
+            try files.progress(rows: UInt64(batch.count))
+            if !more { return hash.description == parent.contentHash }
+        }
+    }
+
+    private func write(
+        _ path: String, parent: TableRecord, changes: any ChangeCursor
+    ) throws -> TableResult? {
+        guard let hash = ContentHash(hex: parent.contentHash) else {
+            throw Failure(.corrupt, "its recorded content hash is damaged")
+        }
+        return try IncrementalWriter.write(
+            parent: snapshot(parent), hash: hash, changes: changes, table: path, files: files,
+            limits: limits)
+    }
+
+    private func snapshot(_ record: TableRecord) -> Snapshot {
+        Snapshot(record.snapshot, schema: record.schema, pool: pool)
+    }
+
+    private func literalNames(_ known: TableRecord?) -> Set<String> {
+        Set(known?.schema.columns.filter(\.isLiteral).map(\.name) ?? [])
+    }
+
+    /// `result` is nil if only the table's text changed.
+    private func record(
+        _ path: String, id: UInt32, _ description: TableDescription, known: TableRecord?,
+        result: TableResult?, isReset: Bool = false
+    ) -> TableRecord {
+        let newest = description.schema.columns.map(\.id).max() ?? 0
+        return TableRecord(
+            id: id, path: path, schema: description.schema,
+            nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
+            rows: result?.sums.rows ?? known!.rows, inserted: result?.inserted ?? 0,
+            updated: result?.updated ?? 0, deleted: result?.deleted ?? 0,
+            sizes: result.map { ["csv": $0.csvBytes] } ?? known!.sizes,
+            formats: ["csv": CSVRenderer.version],
+            contentHash: result?.contentHash.description ?? known!.contentHash,
+            snapshot: result?.snapshot ?? known!.snapshot, isReset: isReset)
+    }
+}
