@@ -59,7 +59,7 @@ private struct Handle {
     }
 
     /// Open, the writes, close: what a command with a redirection does.
-    static func session(_ writes: [String], in collection: String? = nil) -> Handle {
+    static func closed(afterWriting writes: [String], in collection: String? = nil) -> Handle {
         var handle = Handle(in: collection)
         for text in writes { handle.write(text) }
         handle.flush()
@@ -74,11 +74,11 @@ private struct Handle {
             if lines.isEmpty || lines[lines.count - 1].hasSuffix("\n") { lines.append("") }
             lines[lines.count - 1].append(character)
         }
-        return session(lines, in: collection)
+        return closed(afterWriting: lines, in: collection)
     }
 
     static func dash(_ text: String, in collection: String? = nil) -> Handle {
-        session([text], in: collection)
+        closed(afterWriting: [text], in: collection)
     }
 }
 

@@ -133,4 +133,27 @@ import Testing
         #expect(Period("24h")?.description == "1d")
         #expect(CalendarPeriod("2h7d5m1y")?.description == "1y5m7d2h")
     }
+
+    @Test func mutatedExpressionsNeverTrap() {
+        var generator = SeededGenerator(seed: 13)
+        let parts = [
+            "2026", "11", "21", "-", ":", "T", "Z", "+03", " ", ".", "yesterday", "now", "2h",
+            "99999999999999999999", "d", "w", "é", "\u{0}", "00", "0001", "9999", "12", "31",
+        ]
+        var accepted = 0
+        for _ in 0..<50_000 {
+            let count = Int.random(in: 0...9, using: &generator)
+            let text = (0..<count).map { _ in parts.randomElement(using: &generator)! }.joined()
+            for instant in [now, Instant(microseconds: .min), Instant(microseconds: .max)] {
+                do {
+                    let meant = try Instant(expression: text, now: instant)
+                    accepted += meant.description.isEmpty ? 0 : 1
+                } catch {
+                    #expect(error.code == .invalid && !error.message.contains("\0"))
+                }
+            }
+            _ = CalendarPeriod(text)
+        }
+        #expect(accepted > 0)
+    }
 }

@@ -70,6 +70,10 @@ private struct TimeReader {
 
     /// The time of day and the offset that may follow a day; without a time, the day's end.
     private mutating func time(onDay day: Int64) throws(Failure) -> Instant {
+        // `yesterday` by a clock that is far off; a written day has four digits of year.
+        let first = CivilDate(year: 1, month: 1, day: 1).daysSince1970
+        let last = CivilDate(year: 9999, month: 12, day: 31).daysSince1970
+        guard (first...last).contains(day) else { throw impossible("the clock is far off") }
         let separated = take(UInt8(ascii: "T")) || take(UInt8(ascii: "t")) || takeSpaces()
         guard separated || isDigit(rest.first) else {
             let end = (day + 1) * 86_400 * 1_000_000 - 1
