@@ -87,6 +87,13 @@ package struct WorkerThread: @unchecked Sendable {
         self.thread = thread
     }
 
-    /// Waits for its end. Called once.
+    /// A thread that nobody waits for.
+    @discardableResult
+    package init(detached run: @escaping @Sendable () -> Void) {
+        self.init(run)
+        pthread_detach(thread)
+    }
+
+    /// Waits for its end. Called once, and not on a detached thread.
     package func join() { pthread_join(thread, nil) }
 }

@@ -1,4 +1,5 @@
 import Bytes
+import Repository
 import Synchronization
 
 /// A backup, definition, … as it goes: shown under `operations/ID/`.
@@ -123,6 +124,24 @@ package final class Operation: Sendable {
             return (watched.status, watched.watchers)
         }
         for watcher in watchers.values { watcher(status) }
+    }
+
+    /// Takes over how an operation of an earlier process ended; nil: it was killed.
+    func restore(_ end: OperationEnd?) {
+        watched.update { watched in
+            watched.status.started = accepted
+            watched.status.ended = end.map { Instant(microseconds: $0.time) } ?? accepted
+            watched.status.rows = end?.rows ?? 0
+            watched.status.bytes = end?.bytes ?? 0
+            watched.status.point = end?.point
+            watched.status.error = end.map(\.error) ?? "its process was killed"
+            watched.status.state =
+                switch end?.state {
+                case .done: .done
+                case .cancelled: .cancelled
+                case .failed, nil: .failed
+                }
+        }
     }
 
     /// Checks for cancellation; to be called often while it works.

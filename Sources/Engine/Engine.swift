@@ -1,0 +1,362 @@
+import Bytes
+import Repository
+import Synchronization
+import Tables
+
+/// The control plane of one LOCATION: takes statements, runs operations, knows the collections.
+///
+/// The repository is opened when it appears and created by the first statement that needs it; the
+/// source is opened anew by each statement that needs it, so that neither must be there for reading.
+/// Any thread may call any method; none blocks on an operation.
+package final class Engine: Sendable {
+    package struct Options: Sendable {
+        /// Refuses every statement with `EROFS`.
+        package var isReadOnly = false
+        package var limits = FormatLimits()
+
+        package init() {}
+    }
+
+    /// How to reach the database, if there is one.
+    package struct Database: Sendable {
+        /// `/Root/database`, below which statements may name tables and collections.
+        package var path: String
+        package var open: @Sendable () throws -> any Source
+
+        package init(path: String, open: @escaping @Sendable () throws -> any Source) {
+            self.path = path
+            self.open = open
+        }
+    }
+
+    package let location: String
+    package let errors = ErrorLog()
+    package let cache: SharedCache
+    let database: Database?
+    let options: Options
+
+    private struct State {
+        var repository: Repository?
+        var operations: [UInt64: Operation] = [:]
+        /// Accepted and not ended, by collection, in order.
+        var queues: [String: [QueuedOperation]] = [:]
+        /// Collections with a thread at work.
+        var working: Set<String> = []
+        var isClosing = false
+        var files: [String: (files: CollectionFiles, pool: FilePool)] = [:]
+    }
+
+    /// An operation and what it does.
+    struct QueuedOperation: Sendable {
+        var operation: Operation
+        var isIncremental: Bool
+        /// The statement before it in the same write, which must have succeeded.
+        var predecessor: (number: Int, operation: Operation)?
+    }
+
+    private let state = Monitor(State())
+    /// Statements are validated and queued one batch at a time.
+    private let submission = Mutex(())
+
+    /// Operations that the mount shows and remembers, beside those that run.
+    private static let shownOperations = 200
+    package static let queueLimit = 16
+
+    package init(
+        location: String, database: Database?, cache: SharedCache, options: Options = Options()
+    ) throws {
+        self.location = location
+        self.database = database
+        self.cache = cache
+        self.options = options
+        do {
+            let repository = try Repository.open(location)
+            state.update { $0.repository = repository }
+            try loadOperations(repository)
+        } catch let failure as Failure where failure.code == .notFound {
+            if database == nil { throw failure }
+        }
+    }
+
+    // MARK: What there is
+
+    /// Nil as long as nothing was ever stored.
+    package var repository: Repository? { state.withLock(\.repository) }
+
+    package var collections: [CollectionState] { repository?.collections ?? [] }
+
+    package func collection(_ name: String) -> CollectionState? { repository?.collection(name) }
+
+    /// Reads what other processes have committed; answers the names of collections that changed.
+    package func refresh() throws -> [String] {
+        if let repository { return try repository.refresh() }
+        guard let repository = try? Repository.open(location) else { return [] }
+        state.update { $0.repository = repository }
+        return repository.collections.map(\.name)
+    }
+
+    /// A table at a point, to be read.
+    package func snapshot(_ table: TableRecord, of collection: CollectionState) -> Snapshot {
+        Snapshot(table.snapshot, schema: table.schema, pool: pool(collection))
+    }
+
+    private func pool(_ collection: CollectionState) -> FilePool {
+        state.withLock { state in
+            if let known = state.files[collection.id] {
+                known.files.update(collection)
+                return known.pool
+            }
+            let files = CollectionFiles(state.repository!, collection)
+            let pool = FilePool(files, cache: cache)
+            state.files[collection.id] = (files, pool)
+            return pool
+        }
+    }
+
+    /// Work done by all readers so far.
+    package var figures: FilePool.Figures {
+        state.withLock { $0.files.values.map(\.pool.figures) }.reduce(into: .init()) {
+            $0.pagesDecoded += $1.pagesDecoded
+            $0.pagesRendered += $1.pagesRendered
+            $0.rowFilesOpened += $1.rowFilesOpened
+        }
+    }
+
+    // MARK: Operations
+
+    /// The ones that run and the newest of the others, by id.
+    package var operations: [Operation] {
+        state.withLock { $0.operations.values.sorted { $0.id < $1.id } }
+    }
+
+    package func operation(_ id: UInt64) -> Operation? { state.withLock { $0.operations[id] } }
+
+    package func newestOperation(of collection: String) -> Operation? {
+        state.withLock { state in
+            state.operations.values.filter { $0.collection == collection }.max { $0.id < $1.id }
+        }
+    }
+
+    /// Operations of earlier processes; those that were killed are recorded as failed.
+    private func loadOperations(_ repository: Repository) throws {
+        for record in try repository.operations.newest(Self.shownOperations).reversed() {
+            let start = record.start
+            if record.isInterrupted, !options.isReadOnly {
+                let end = OperationEnd(
+                    state: .failed, error: "its process was killed", time: Instant.now.microseconds)
+                try? repository.operations.end(start.id, end)
+            }
+            let operation = Operation(
+                id: start.id, statement: start.statement, kind: start.kind,
+                collection: start.collection ?? "", owner: start.owner,
+                accepted: Instant(microseconds: start.time), uid: start.uid)
+            guard record.end != nil || record.isInterrupted else { continue }
+            operation.restore(record.end)
+            if operation.status.state == .failed {
+                errors.add(
+                    start.statement, message: operation.status.summary,
+                    collection: start.collection, at: operation.status.ended ?? .now)
+            }
+            state.update { $0.operations[start.id] = operation }
+        }
+    }
+
+    /// Stops taking statements, cancels what runs, and waits for it, at most `seconds`.
+    package func close(seconds: Double = 5) {
+        let all = state.update { state in
+            state.isClosing = true
+            return state.queues.values.flatMap { $0.map(\.operation) }
+        }
+        for operation in all { operation.cancel() }
+        _ = state.wait(seconds: seconds) { $0.working.isEmpty ? true : nil }
+    }
+
+    // MARK: Statements
+
+    /// Whether the statements would be accepted now, all together.
+    package func validate(_ statements: [Statement]) throws(Failure) {
+        _ = try plan(statements)
+    }
+
+    /// Accepts all the statements or none: definitions are carried out, the others queued.
+    ///
+    /// - Parameter owner: the user id behind them.
+    package func submit(_ statements: [Statement], owner: UInt32) throws(Failure) -> [Operation] {
+        try submission.withLock { _ throws(Failure) in
+            var operations: [Operation] = []
+            for (index, step) in try plan(statements).enumerated() {
+                let operation = try begin(statements[index], step, owner: owner)
+                switch step {
+                case .define, .drop: carryOut(step, operation)
+                case .backup(_, let isIncremental):
+                    let predecessor = operations.last.map { (index, $0) }
+                    enqueue(
+                        QueuedOperation(
+                            operation: operation, isIncremental: isIncremental,
+                            predecessor: predecessor))
+                }
+                operations.append(operation)
+                if case .failed = operation.status.state {
+                    throw Failure(.system, operation.status.error ?? "failed")
+                }
+            }
+            return operations
+        }
+    }
+
+    private func plan(_ statements: [Statement]) throws(Failure) -> [Plan.Step] {
+        if options.isReadOnly { throw Failure(.readOnly, "mounted read-only: mount without -o ro") }
+        if state.withLock(\.isClosing) { throw Failure(.busy, "the mount is being unmounted") }
+        var plan = Plan(engine: self)
+        var steps: [Plan.Step] = []
+        for statement in statements { steps.append(try plan.step(statement)) }
+        return steps
+    }
+
+    /// What is queued for a collection, for validation.
+    func queue(of collection: String) -> [QueuedOperation] {
+        state.withLock { $0.queues[collection] ?? [] }
+    }
+
+    /// The repository, made now if there is none yet.
+    private func makeRepository() throws(Failure) -> Repository {
+        if let repository { return repository }
+        do {
+            let made = try Repository.create(location)
+            return state.update { state in
+                if let known = state.repository { return known }
+                state.repository = made
+                return made
+            }
+        } catch let failure as Failure {
+            throw failure
+        } catch {
+            throw Failure(.system, "can't create the repository \(location): \(error)")
+        }
+    }
+
+    private func begin(
+        _ statement: Statement, _ step: Plan.Step, owner: UInt32
+    ) throws(Failure) -> Operation {
+        let repository = try makeRepository()
+        var uid: String?
+        if case .backup(let backup) = statement.action { uid = backup.uid?.value }
+        let start = OperationStart(
+            statement: statement.text, owner: owner, collection: statement.collection.name,
+            kind: step.kind, time: Instant.now.microseconds, uid: uid)
+        do {
+            let record = try repository.operations.begin(start)
+            let operation = Operation(
+                id: record.id, statement: start.statement, kind: start.kind,
+                collection: statement.collection.name, owner: owner,
+                accepted: Instant(microseconds: start.time), uid: uid)
+            state.update { state in
+                state.operations[record.id] = operation
+                let old = state.operations.values.filter(\.status.state.isFinal).map(\.id).sorted()
+                for id in old.dropLast(Self.shownOperations) { state.operations[id] = nil }
+            }
+            return operation
+        } catch let failure as Failure {
+            throw failure
+        } catch {
+            throw Failure(.system, "can't record the operation in \(location): \(error)")
+        }
+    }
+
+    /// Journals the end and tells who waits.
+    private func end(_ operation: Operation, _ state: Operation.State, error: String? = nil) {
+        let status = operation.status
+        let record = OperationEnd(
+            state: state == .done ? .done : state == .cancelled ? .cancelled : .failed,
+            error: error, time: Instant.now.microseconds, rows: status.rows, bytes: status.bytes,
+            point: status.point)
+        do {
+            try repository?.operations.end(operation.id, record)
+        } catch let failure {
+            operation.update { $0.notes.append("its end could not be recorded: \(failure)") }
+        }
+        if state == .failed {
+            errors.add(
+                operation.statement, message: "operation \(operation.id) failed: \(error ?? "")",
+                collection: operation.collection)
+        }
+        operation.end(state, error: error)
+    }
+
+    private func carryOut(_ step: Plan.Step, _ operation: Operation) {
+        _ = operation.start()
+        do {
+            let repository = try makeRepository()
+            let lock = try repository.lock(collection: operation.collection)
+            switch step {
+            case .define(let definition, let notes):
+                try lock.append(.define(definition))
+                operation.update { $0.notes += notes }
+            case .drop:
+                try lock.append(.drop)
+                operation.update {
+                    $0.notes.append("its files stay in \(location) until retention is built")
+                }
+                try? database?.open().remove(collection: operation.collection)
+            case .backup: preconditionFailure("backups are queued")
+            }
+            end(operation, .done)
+        } catch {
+            end(operation, .failed, error: (error as? Failure)?.message ?? "\(error)")
+        }
+    }
+
+    // MARK: The queues
+
+    private func enqueue(_ queued: QueuedOperation) {
+        let name = queued.operation.collection
+        let startsThread = state.update { state in
+            state.queues[name, default: []].append(queued)
+            return state.working.insert(name).inserted
+        }
+        if startsThread { _ = WorkerThread(detached: { self.work(name) }) }
+    }
+
+    /// Runs a collection's operations in order until there are none left.
+    private func work(_ collection: String) {
+        while true {
+            let next = state.update { state -> QueuedOperation? in
+                if let first = state.queues[collection]?.first { return first }
+                state.queues[collection] = nil
+                state.working.remove(collection)
+                return nil
+            }
+            guard let next else { return }
+            run(next)
+            state.update { $0.queues[collection]?.removeFirst() }
+        }
+    }
+
+    private func run(_ queued: QueuedOperation) {
+        let operation = queued.operation
+        if let (number, predecessor) = queued.predecessor, predecessor.wait().state != .done {
+            end(operation, .cancelled, error: "statement \(number) failed")
+            return
+        }
+        guard operation.start() else {
+            end(operation, .cancelled, error: "on request, before it began")
+            return
+        }
+        do {
+            guard let database, let repository else {
+                throw Failure(.unsupported, "\(location) has no database to back up")
+            }
+            let job = BackupJob(
+                repository: repository, source: try database.open(),
+                collection: operation.collection, isIncremental: queued.isIncremental,
+                operation: operation, limits: options.limits, cache: cache)
+            let point = try job.run()
+            operation.update { $0.point = point }
+            end(operation, .done)
+        } catch let failure as Failure where failure.code == .cancelled {
+            end(operation, .cancelled, error: "on request")
+        } catch {
+            end(operation, .failed, error: (error as? Failure)?.message ?? "\(error)")
+        }
+    }
+}
