@@ -51,9 +51,11 @@ package struct CollectionState: Sendable {
     /// Names of files that are gone or about to go.
     var condemned: Set<String> = []
     var histories: [UInt32: TableHistory] = [:]
-    /// Ids that ever had a path.
+    /// Ids that ever had a path. Strings are equal to Swift when they look the same, names of tables
+    /// only when their bytes are: whoever looks here must compare those.
     var idsByPath: [String: [UInt32]] = [:]
-    /// Ids by path in byte order: nearly sorted is cheap to sort.
+    /// In the order of their first appearance, which mostly is that of their paths: what is nearly
+    /// sorted is sorted fast.
     var ids: [UInt32] = []
     var sequenceByUID: [String: UInt64] = [:]
     var sequenceByName: [String: UInt64] = [:]
@@ -74,8 +76,10 @@ package struct CollectionState: Sendable {
     }
 
     package func point(sequence: UInt64) -> BackupPoint? {
-        let index = points.firstIndex { $0.sequence >= sequence }
-        return index.flatMap { points[$0].sequence == sequence ? points[$0] : nil }
+        guard let index = newestIndex(points, at: sequence, \.sequence),
+            points[index].sequence == sequence
+        else { return nil }
+        return points[index]
     }
 
     /// The point that was made with this token.
@@ -91,7 +95,7 @@ package struct CollectionState: Sendable {
 
     /// From the full to this point.
     package func chain(of point: BackupPoint) -> [BackupPoint] {
-        guard let end = points.firstIndex(where: { $0.sequence == point.sequence }),
+        guard let end = newestIndex(points, at: point.sequence, \.sequence),
             let start = points[...end].lastIndex(where: { $0.kind == .full })
         else { return [] }
         return Array(points[start...end])
@@ -116,7 +120,7 @@ package struct CollectionState: Sendable {
     /// All tables of a point, by path in byte order.
     package func tables(at sequence: UInt64) -> [TableRecord] {
         ids.compactMap { histories[$0]?.version(at: sequence)?.record }
-            .sorted { $0.path < $1.path }
+            .sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
 
     package func table(_ id: UInt32, at sequence: UInt64) -> TableRecord? {
@@ -125,7 +129,7 @@ package struct CollectionState: Sendable {
 
     package func table(path: String, at sequence: UInt64) -> TableRecord? {
         for id in idsByPath[path] ?? [] {
-            if let record = table(id, at: sequence), record.path == path { return record }
+            if let record = table(id, at: sequence), record.has(path: path) { return record }
         }
         return nil
     }
@@ -135,6 +139,11 @@ package struct CollectionState: Sendable {
     package func changed(_ id: UInt32, at sequence: UInt64) -> UInt64? {
         histories[id]?.version(at: sequence)?.sequence
     }
+}
+
+extension TableRecord {
+    /// The very same bytes.
+    func has(path other: String) -> Bool { path.utf8.elementsEqual(other.utf8) }
 }
 
 /// A table from its first point to its last.
@@ -160,13 +169,22 @@ struct TableHistory: Sendable {
     }
 
     func version(at sequence: UInt64) -> Version? {
-        var low = 0
-        var high = versions.count
-        while low < high {
-            let middle = (low + high) / 2
-            if versions[middle].sequence <= sequence { low = middle + 1 } else { high = middle }
-        }
-        guard low > 0, versions[low - 1].record != nil else { return nil }
-        return versions[low - 1]
+        guard let index = newestIndex(versions, at: sequence, \.sequence),
+            versions[index].record != nil
+        else { return nil }
+        return versions[index]
     }
+}
+
+/// Index of the last element, of those in order of sequence, that is not later than `sequence`.
+private func newestIndex<T>(
+    _ elements: [T], at sequence: UInt64, _ key: (T) -> UInt64
+) -> Int? {
+    var low = 0
+    var high = elements.count
+    while low < high {
+        let middle = (low + high) / 2
+        if key(elements[middle]) <= sequence { low = middle + 1 } else { high = middle }
+    }
+    return low > 0 ? low - 1 : nil
 }

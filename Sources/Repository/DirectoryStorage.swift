@@ -138,11 +138,13 @@ package final class DirectoryStorage: Storage {
 
     package func settle(_ directory: String) throws { try syncDirectory(path(directory)) }
 
+    /// Some file systems (CIFS, some FUSE ones) can't sync a directory and say `EINVAL`: there is no
+    /// more that one could do.
     private func syncDirectory(_ path: String) throws {
         let directory = try attempt("can't open \(path)") { () throws(Errno) in
             try File(path, .directory, calls: calls)
         }
-        try directory.sync()
+        try directory.sync(ignoring: EINVAL)
     }
 
     package func remove(_ name: String) throws {
@@ -186,27 +188,34 @@ package final class DirectoryStorage: Storage {
         if directory.isEmpty {
             try prepareLocation()
         } else {
+            // The location itself is durable since the first object was published in it.
             let parent = split(directory).directory
-            try prepare(parent)
+            if !parent.isEmpty { try prepare(parent) }
             try makeDirectory(path(directory))
             try syncDirectory(path(parent))
         }
         prepared.withLock { _ = $0.insert(directory) }
     }
 
-    /// Above the location only what we create is ours to sync.
+    /// Above the location, directories that were there and that we may not open are somebody
+    /// else's to care for.
     private func prepareLocation() throws {
-        var missing: [String] = []
+        var ancestors: [String] = []
         var path = location
-        while !path.isEmpty, try !exists(path) {
-            missing.append(path)
-            guard path.contains("/") else { break }
-            path = split(path).directory
+        while let slash = path.lastIndex(of: "/"), path != "/" {
+            ancestors.append(path)
+            path = slash == path.startIndex ? "/" : String(path[..<slash])
         }
-        for path in missing.reversed() {
-            try makeDirectory(path)
-            let parent = split(path).directory
-            try syncDirectory(parent.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : parent)
+        if path != "/" { ancestors.append(path) }
+        for directory in ancestors.reversed() {
+            let isNew = try !exists(directory)
+            if isNew { try makeDirectory(directory) }
+            let parent = split(directory).directory
+            do {
+                try syncDirectory(parent.isEmpty ? (directory.hasPrefix("/") ? "/" : ".") : parent)
+            } catch let failure as Failure where !isNew && failure.code == .denied {
+                continue
+            }
         }
     }
 

@@ -45,9 +45,13 @@ final class File: Sendable {
 
     /// Durable when this returns. An error is final: what was written must be thought lost, and
     /// asking again could only hide that (the kernel reports a failed write once).
-    func sync() throws {
+    func sync(ignoring ignored: Int32? = nil) throws {
         try attempt("can't make \(path) durable") { () throws(Errno) in
-            try calls.sync(descriptor)
+            do throws(Errno) {
+                try calls.sync(descriptor)
+            } catch {
+                if error.rawValue != ignored { throw error }
+            }
         }
     }
 

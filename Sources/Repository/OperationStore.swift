@@ -192,6 +192,8 @@ extension OperationStart: JSONValue {
             json.member("time", time)
             json.member("uid", uid)
             json.member("process", process)
+            // Two that start alike at the same time must not take each other's file for their own.
+            json.member("attempt", randomHex())
         }
     }
 }

@@ -132,7 +132,9 @@ extension CollectionState {
         }
         for table in record.tables { try add(table, at: record.sequence) }
         for table in record.tables {
-            let owners = idsByPath[table.path]!.filter { histories[$0]?.newest?.path == table.path }
+            let owners = idsByPath[table.path]!.filter {
+                histories[$0]?.newest?.has(path: table.path) == true
+            }
             guard owners == [table.id] else {
                 throw Failure(.corrupt, "it has two tables \(table.path)")
             }
@@ -195,9 +197,9 @@ extension CollectionState {
 extension TableRecord {
     /// Takes over the memory of what is equal in both.
     fileprivate mutating func share(with other: TableRecord) {
-        if path == other.path { path = other.path }
+        if has(path: other.path) { path = other.path }
         if schema == other.schema { schema = other.schema }
-        if sql == other.sql { sql = other.sql }
+        if sql.utf8.elementsEqual(other.sql.utf8) { sql = other.sql }
         if formats == other.formats { formats = other.formats }
     }
 }

@@ -50,7 +50,7 @@ package final class WriterLock: Sendable {
         try state.withLock { state in
             var entry = entry
             if case .point(let record) = entry, let collection = state.collection {
-                try checkFiles(of: collection)
+                if record.kind == .incremental { try checkFiles(of: collection) }
                 entry = .point(collection.stored(record))
             }
             var file = LogFile(

@@ -1,0 +1,343 @@
+import Bytes
+import Glibc
+import Repository
+import Synchronization
+
+/// A file system in memory that remembers what was synced, counts every call, and can die, refuse
+/// or fall short at any of them.
+///
+/// As on a real one, `fsync` of a file makes its bytes durable but not its name, `fsync` of a
+/// directory the names but not the bytes.
+final class SimulatedDisk: SystemCalls {
+    enum Fault: Sendable {
+        /// The process ends in the middle of this call: half of what it would write is written.
+        case kill
+        case error(Int32)
+    }
+
+    enum PowerCut: Sendable, CaseIterable {
+        /// Only the process died.
+        case none
+        /// All that wasn't synced is gone.
+        case unsyncedLost
+        /// Each name and each file that wasn't synced is there, gone, or torn, by chance.
+        case torn
+    }
+
+    private struct Node: Sendable {
+        var isDirectory: Bool
+        var bytes: [UInt8] = []
+        var syncedBytes: [UInt8] = []
+        var names: [String: Int] = [:]
+        var syncedNames: [String: Int] = [:]
+        var modified: Int64 = 0
+    }
+
+    private struct State: Sendable {
+        var nodes: [Int: Node] = [0: Node(isDirectory: true)]
+        var open: [Int32: Int] = [:]
+        /// Which open file holds the lock of a node.
+        var locks: [Int: Int32] = [:]
+        var nextNode = 1
+        var nextDescriptor: Int32 = 3
+        var calls = 0
+        var faults: [Int: Fault] = [:]
+        var isDead = false
+        var trace: [String] = []
+        var largestTransfer = Int.max
+        var hasLinks = true
+        var now: Int64 = 0
+    }
+
+    private let state: Mutex<State>
+
+    init() { state = Mutex(State()) }
+
+    private init(_ given: State) { state = Mutex(given) }
+
+    // MARK: What tests do with it
+
+    var calls: Int { state.withLock { $0.calls } }
+    var trace: [String] { state.withLock { $0.trace } }
+    func forgetTrace() { state.withLock { $0.trace = [] } }
+    func fail(at call: Int, _ fault: Fault) { state.withLock { $0.faults[call] = fault } }
+    func limitTransfers(_ bytes: Int) { state.withLock { $0.largestTransfer = bytes } }
+    func forbidLinks() { state.withLock { $0.hasLinks = false } }
+
+    /// The disk as the next process finds it.
+    func survivor(_ cut: PowerCut, seed: UInt64 = 0) -> SimulatedDisk {
+        var random = SplitMix(seed: seed)
+        return state.withLock { state in
+            var next = State()
+            next.nodes = state.nodes
+            next.nextNode = state.nextNode
+            for (number, node) in state.nodes.sorted(by: { $0.key < $1.key }) {
+                next.nodes[number] = Self.survivor(node, cut, &random)
+            }
+            return SimulatedDisk(next)
+        }
+    }
+
+    private static func survivor(
+        _ node: Node, _ cut: PowerCut, _ random: inout SplitMix
+    ) -> Node {
+        var node = node
+        switch cut {
+        case .none: break
+        case .unsyncedLost:
+            node.bytes = node.syncedBytes
+            node.names = node.syncedNames
+        case .torn:
+            for name in Set(node.names.keys).union(node.syncedNames.keys).sorted()
+            where node.names[name] != node.syncedNames[name] {
+                if Bool.random(using: &random) { node.names[name] = node.syncedNames[name] }
+            }
+            if node.bytes != node.syncedBytes {
+                let kept = Int.random(in: node.syncedBytes.count...node.bytes.count, using: &random)
+                let zeros = [UInt8](repeating: 0, count: Int.random(in: 0...512, using: &random))
+                node.bytes = node.bytes.prefix(kept) + zeros
+            }
+        }
+        node.syncedBytes = node.bytes
+        node.syncedNames = node.names
+        return node
+    }
+
+    /// Files by path.
+    func files() -> [String: [UInt8]] {
+        func walk(_ node: Int, _ path: String, _ nodes: [Int: Node]) -> [String: [UInt8]] {
+            guard let found = nodes[node] else { return [:] }
+            if !found.isDirectory { return [path: found.bytes] }
+            return found.names.reduce(into: [:]) { files, child in
+                files.merge(walk(child.value, "\(path)/\(child.key)", nodes)) { $1 }
+            }
+        }
+        return state.withLock { walk(0, "", $0.nodes) }
+    }
+
+    /// Puts a file there, durably, over whatever there was.
+    func put(_ path: String, _ bytes: [UInt8]?) {
+        state.withLock { state in
+            let (parent, name) = try! Self.parent(path, state)
+            let number = state.nextNode
+            state.nextNode += 1
+            state.nodes[parent]!.names[name] = bytes == nil ? nil : number
+            state.nodes[parent]!.syncedNames[name] = bytes == nil ? nil : number
+            if let bytes {
+                state.nodes[number] = Node(isDirectory: false, bytes: bytes, syncedBytes: bytes)
+            }
+        }
+    }
+
+    // MARK: Machinery
+
+    private static func find(_ path: String, _ state: State) throws(Errno) -> Int {
+        var node = 0
+        for name in path.split(separator: "/") {
+            guard let next = state.nodes[node]!.names[String(name)] else {
+                throw Errno(rawValue: ENOENT)
+            }
+            node = next
+        }
+        return node
+    }
+
+    private static func parent(_ path: String, _ state: State) throws(Errno) -> (Int, String) {
+        let parts = path.split(separator: "/").map(String.init)
+        return (try find(parts.dropLast().joined(separator: "/"), state), parts.last!)
+    }
+
+    /// One call: counted, written down, and failed if a fault is planned for it. `half` is done
+    /// when the process is killed in it.
+    private func call<R: Sendable>(
+        _ line: String, half: (inout State) -> Void = { _ in },
+        _ body: (inout State) throws(Errno) -> R
+    ) throws(Errno) -> R {
+        let result: Result<R, Errno> = state.withLock { state in
+            if state.isDead { return .failure(Errno(rawValue: EIO)) }
+            state.calls += 1
+            state.trace.append(line)
+            switch state.faults[state.calls] {
+            case .kill:
+                half(&state)
+                state.isDead = true
+                return .failure(Errno(rawValue: EIO))
+            case .error(let number): return .failure(Errno(rawValue: number))
+            case nil: break
+            }
+            do throws(Errno) {
+                return .success(try body(&state))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    private func name(_ descriptor: Int32) -> String {
+        state.withLock { state in
+            guard let node = state.open[descriptor] else { return "?" }
+            func walk(_ at: Int, _ path: String) -> String? {
+                if at == node { return path }
+                for (name, child) in state.nodes[at]?.names ?? [:] {
+                    if let found = walk(child, "\(path)/\(name)") { return found }
+                }
+                return nil
+            }
+            return walk(0, "") ?? "?"
+        }
+    }
+
+    // MARK: Calls
+
+    func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
+        try call("open \(access) \(path)") { (state) throws(Errno) in
+            let found = try? Self.find(path, state)
+            if found != nil, access == .create { throw Errno(rawValue: EEXIST) }
+            if found == nil {
+                guard access == .create || access == .lock else { throw Errno(rawValue: ENOENT) }
+                let (parent, name) = try Self.parent(path, state)
+                state.nodes[state.nextNode] = Node(isDirectory: false)
+                state.nodes[parent]!.names[name] = state.nextNode
+                state.nextNode += 1
+            }
+            let node = try Self.find(path, state)
+            let descriptor = state.nextDescriptor
+            state.nextDescriptor += 1
+            state.open[descriptor] = node
+            return descriptor
+        }
+    }
+
+    func close(_ descriptor: Int32) {
+        state.withLock { state in
+            if let node = state.open.removeValue(forKey: descriptor),
+                state.locks[node] == descriptor
+            {
+                state.locks[node] = nil
+            }
+        }
+    }
+
+    func read(
+        _ descriptor: Int32, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(Errno) -> Int {
+        let capacity = buffer.count
+        let found = try call("read \(name(descriptor))") { (state) throws(Errno) in
+            let bytes = state.nodes[state.open[descriptor]!]!.bytes
+            return Array(bytes.dropFirst(Int(offset)).prefix(min(capacity, state.largestTransfer)))
+        }
+        buffer.copyBytes(from: found)
+        return found.count
+    }
+
+    func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+        let bytes = [UInt8](bytes)
+        return try call(
+            "write \(name(descriptor))",
+            half: { state in
+                state.nodes[state.open[descriptor]!]!.bytes += bytes.prefix(bytes.count / 2)
+            },
+            { (state) throws(Errno) in
+                let taken = bytes.prefix(state.largestTransfer)
+                state.nodes[state.open[descriptor]!]!.bytes += taken
+                return taken.count
+            })
+    }
+
+    func sync(_ descriptor: Int32) throws(Errno) {
+        try call("sync \(name(descriptor))") { (state) throws(Errno) in
+            let node = state.open[descriptor]!
+            state.nodes[node]!.syncedBytes = state.nodes[node]!.bytes
+            state.nodes[node]!.syncedNames = state.nodes[node]!.names
+        }
+    }
+
+    func size(_ descriptor: Int32) throws(Errno) -> UInt64 {
+        try call("size") { (state) throws(Errno) in
+            UInt64(state.nodes[state.open[descriptor]!]!.bytes.count)
+        }
+    }
+
+    func link(_ path: String, as name: String) throws(Errno) {
+        try call("link \(path) \(name)") { (state) throws(Errno) in
+            guard state.hasLinks else { throw Errno(rawValue: EPERM) }
+            try Self.add(Self.find(path, state), name, &state)
+        }
+    }
+
+    func renameNew(_ path: String, to name: String) throws(Errno) {
+        try call("rename \(path) \(name)") { (state) throws(Errno) in
+            try Self.add(Self.find(path, state), name, &state)
+            let (parent, last) = try Self.parent(path, state)
+            state.nodes[parent]!.names[last] = nil
+        }
+    }
+
+    private static func add(_ node: Int, _ path: String, _ state: inout State) throws(Errno) {
+        let (parent, name) = try parent(path, state)
+        guard state.nodes[parent]!.names[name] == nil else { throw Errno(rawValue: EEXIST) }
+        state.nodes[parent]!.names[name] = node
+    }
+
+    func unlink(_ path: String) throws(Errno) {
+        try call("unlink \(path)") { (state) throws(Errno) in
+            _ = try Self.find(path, state)
+            let (parent, name) = try Self.parent(path, state)
+            state.nodes[parent]!.names[name] = nil
+        }
+    }
+
+    func makeDirectory(_ path: String) throws(Errno) {
+        try call("mkdir \(path)") { (state) throws(Errno) in
+            let node = state.nextNode
+            try Self.add(node, path, &state)
+            state.nextNode += 1
+            state.nodes[node] = Node(isDirectory: true)
+        }
+    }
+
+    func list(_ path: String) throws(Errno) -> [String] {
+        try call("list \(path)") { (state) throws(Errno) in
+            Array(state.nodes[try Self.find(path, state)]!.names.keys)
+        }
+    }
+
+    func status(_ path: String) throws(Errno) -> FileStatus {
+        try call("status \(path)") { (state) throws(Errno) in
+            let node = state.nodes[try Self.find(path, state)]!
+            return FileStatus(sizeBytes: UInt64(node.bytes.count), modified: node.modified)
+        }
+    }
+
+    func lock(_ descriptor: Int32) throws(Errno) {
+        try call("lock \(name(descriptor))") { (state) throws(Errno) in
+            let node = state.open[descriptor]!
+            if let holder = state.locks[node], holder != descriptor {
+                throw Errno(rawValue: EAGAIN)
+            }
+            state.locks[node] = descriptor
+        }
+    }
+
+    func space(_ path: String) throws(Errno) -> Space {
+        try call("space") { (_) throws(Errno) in
+            Space(blockBytes: 4096, blocks: 100, blocksFree: 50, blocksAvailable: 40, files: 9)
+        }
+    }
+}
+
+/// Steele, Lea and Flood's generator: small, and the same everywhere.
+struct SplitMix: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+}
