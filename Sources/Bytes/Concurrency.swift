@@ -87,13 +87,11 @@ package struct WorkerThread: @unchecked Sendable {
         self.thread = thread
     }
 
-    /// A thread that nobody waits for.
-    @discardableResult
-    package init(detached run: @escaping @Sendable () -> Void) {
-        self.init(run)
-        pthread_detach(thread)
+    /// Starts a thread that nobody waits for.
+    package static func detach(_ run: @escaping @Sendable () -> Void) {
+        pthread_detach(WorkerThread(run).thread)
     }
 
-    /// Waits for its end. Called once, and not on a detached thread.
+    /// Waits for its end. Called once.
     package func join() { pthread_join(thread, nil) }
 }

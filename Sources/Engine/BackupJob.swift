@@ -48,14 +48,14 @@ struct BackupJob {
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
 
     /// The tables to capture changes of; those of a `DATABASE` that exist now.
-    private func memberTables(_ definition: CollectionRecord) throws -> [String] {
+    private func memberTables(_ definition: CollectionDefinition) throws -> [String] {
         guard definition.isDatabase else { return definition.tables }
         return try source.listTables().filter { $0.refusal == nil }.map(\.path)
     }
 
     private func commit(
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
-        _ definition: CollectionRecord
+        _ definition: CollectionDefinition
     ) throws -> String {
         let files = DataFiles(lock, operation: operation)
         let pool = FilePool(CollectionFiles(repository, state), cache: cache)
@@ -110,7 +110,7 @@ struct BackupJob {
 
     /// Tables to back up at this cut, by path, and those that can't be.
     private func tables(
-        _ cut: any SourceCut, _ definition: CollectionRecord
+        _ cut: any SourceCut, _ definition: CollectionDefinition
     ) throws -> (present: [String], refused: [NotBackedUp]) {
         let all = try cut.listTables()
         if definition.isDatabase {

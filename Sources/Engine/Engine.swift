@@ -314,7 +314,7 @@ package final class Engine: Sendable {
             state.queues[name, default: []].append(queued)
             return state.working.insert(name).inserted
         }
-        if startsThread { _ = WorkerThread(detached: { self.work(name) }) }
+        if startsThread { WorkerThread.detach { self.work(name) } }
     }
 
     /// Runs a collection's operations in order until there are none left.

@@ -6,7 +6,7 @@ import Tables
 /// all that is queued, will have left.
 struct Plan {
     enum Step {
-        case define(CollectionRecord, notes: [String])
+        case define(CollectionDefinition, notes: [String])
         case drop
         case backup(collection: String, isIncremental: Bool)
 
@@ -129,7 +129,7 @@ struct Plan {
 
     private func define(
         _ statement: Statement, _ create: Statement.Create
-    ) throws(Failure) -> (CollectionRecord, [String]) {
+    ) throws(Failure) -> (CollectionDefinition, [String]) {
         let all = try sourceTables()
         var paths: [String] = []
         var notes: [String] = []
@@ -153,8 +153,8 @@ struct Plan {
                 paths.append(path)
             }
         }
-        let definition = CollectionDefinition(name: statement.collection.name, create)
-        let record = CollectionRecord(
+        let definition = CollectionSpecification(name: statement.collection.name, create)
+        let record = CollectionDefinition(
             name: definition.name, tables: paths, isDatabase: paths.isEmpty,
             settings: create.settings.values.stored, sql: definition.sql,
             time: Instant.now.microseconds)

@@ -16,7 +16,7 @@ package enum DataFileKind: String, Sendable, CaseIterable {
 
 /// A data file being written from front to back, by one thread at a time. Small pieces are
 /// collected, so that a system call is worth its price.
-package final class DataFileWriter {
+package final class DataFileWriter: ByteSink {
     /// What the file will be called in the collection once an entry commits it.
     package let number: UInt64
     package let name: String
@@ -73,7 +73,7 @@ package final class DataFileWriter {
 }
 
 /// A committed data file, read by any thread at any place. It is opened when it is needed.
-package struct DataFile: Sendable {
+package struct DataFile: RandomAccess {
     package let reference: FileReference
     private let directory: String
     private let cache: DataFileCache
@@ -84,7 +84,12 @@ package struct DataFile: Sendable {
         self.cache = cache
     }
 
-    private var name: String { "\(directory)/\(reference.name)" }
+    private var object: String { "\(directory)/\(reference.name)" }
+
+    /// For messages.
+    package var name: String { "\(cache.location)/\(object)" }
+
+    package var sizeBytes: UInt64 { reference.bytes }
 
     /// Appends `count` bytes from `offset` to the buffer. Throws `.corrupt` if the file is missing
     /// or hasn't got them.
@@ -101,16 +106,13 @@ package struct DataFile: Sendable {
         guard !overflow, end <= reference.bytes else {
             throw Failure(
                 .corrupt,
-                "\(path): \(room.count) bytes at \(offset) are beyond its \(reference.bytes)")
+                "\(name): \(room.count) bytes at \(offset) are beyond its \(reference.bytes)")
         }
-        let file = try cache.open(name, sizeBytes: reference.bytes)
+        let file = try cache.open(object, sizeBytes: reference.bytes)
         guard try file.read(at: offset, into: room) == room.count else {
-            throw Failure(.corrupt, "\(path) ends before byte \(end)")
+            throw Failure(.corrupt, "\(name) ends before byte \(end)")
         }
     }
-
-    /// For messages.
-    package var path: String { "\(cache.location)/\(name)" }
 
     /// Reads all of it and compares with what its entry says. `progress` hears of each piece's
     /// bytes and may throw to end it.
@@ -127,10 +129,10 @@ package struct DataFile: Sendable {
             try progress(count)
         }
         guard hexText(hasher.finalize()) == reference.sha256 else {
-            throw Failure(.corrupt, "\(path) is changed: its SHA-256 doesn't match")
+            throw Failure(.corrupt, "\(name) is changed: its SHA-256 doesn't match")
         }
         // Also for a file without bytes.
-        _ = try cache.open(name, sizeBytes: reference.bytes)
+        _ = try cache.open(object, sizeBytes: reference.bytes)
     }
 }
 

@@ -48,23 +48,6 @@ package struct FileReference: Sendable, Hashable {
     }
 }
 
-/// Where a block lies, and what its bytes hash to.
-package struct BlockReference: Sendable, Hashable {
-    /// Number in the collection's file table.
-    package var file: UInt64
-    package var offset: UInt64
-    package var length: UInt64
-    /// XXH3-64.
-    package var hash: UInt64
-
-    package init(file: UInt64, offset: UInt64, length: UInt64, hash: UInt64) {
-        self.file = file
-        self.offset = offset
-        self.length = length
-        self.hash = hash
-    }
-}
-
 /// A table as one point shows it.
 package struct TableRecord: Sendable, Equatable {
     /// Stable in the collection.

@@ -83,15 +83,15 @@ import Testing
             "KEEP_LAST=3, KEEP_DAILY=unlimited, OMIT_INDEXES=no, FULL_EVERY=24h")
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
-        let definition = CollectionDefinition(
+        let definition = CollectionSpecification(
             name: "c", members: .tables(["a"]), settings: settings)
         let json = String(decoding: try encoder.encode(definition), as: UTF8.self)
         #expect(
             json
                 == #"{"name":"c","settings":{"full_every":"1d","keep_daily":"unlimited","keep_last":3,"#
                 + #""omit_indexes":false,"storage":"cluster"},"tables":["a"]}"#)
-        func decode(_ json: String) throws -> CollectionDefinition {
-            try JSONDecoder().decode(CollectionDefinition.self, from: Data(json.utf8))
+        func decode(_ json: String) throws -> CollectionSpecification {
+            try JSONDecoder().decode(CollectionSpecification.self, from: Data(json.utf8))
         }
         #expect(try decode(json) == definition)
         #expect(
@@ -111,14 +111,14 @@ import Testing
                 throw Failure(.system, "no CREATE")
             }
             #expect(
-                CollectionDefinition(name: statement.collection.name, create) == definition,
+                CollectionSpecification(name: statement.collection.name, create) == definition,
                 "seed \(seed) round \(round)")
             let data = try JSONEncoder().encode(definition)
-            #expect(try JSONDecoder().decode(CollectionDefinition.self, from: data) == definition)
+            #expect(try JSONDecoder().decode(CollectionSpecification.self, from: data) == definition)
         }
     }
 
-    private func randomDefinition(_ generator: inout SeededGenerator) -> CollectionDefinition {
+    private func randomDefinition(_ generator: inout SeededGenerator) -> CollectionSpecification {
         let characters: [Character] = [
             "a", "Z", "0", "_", "-", ".", " ", "`", "'", "\"", "\\", ";", "\n", "\t", "\u{1}",
             "\u{7F}", "é", "日", "😀", "n", "x",
@@ -149,7 +149,7 @@ import Testing
         if name == "." || name == ".." { name = "dots" }
         let tables = Set(
             (0..<Int.random(in: 1...4, using: &generator)).map { _ in "/Root/" + text() })
-        return CollectionDefinition(
+        return CollectionSpecification(
             name: name,
             members: Bool.random(using: &generator) ? .database : .tables(tables.sorted()),
             settings: settings)

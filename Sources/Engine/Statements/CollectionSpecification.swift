@@ -1,5 +1,5 @@
 /// What CREATE and ALTER have made of a collection: stored in its log, shown as `collection.sql`.
-package struct CollectionDefinition: Sendable, Hashable, Codable {
+package struct CollectionSpecification: Sendable, Hashable, Codable {
     package enum Members: Sendable, Hashable {
         /// Every ordinary table that exists at each cut.
         case database
