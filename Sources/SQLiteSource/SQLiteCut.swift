@@ -6,13 +6,18 @@ import Tables
 final class SQLiteCut: SourceCut {
     private let snapshot: Snapshot
     private let catalog: Catalog
-    private var refusals: [String: String?] = [:]
+    private let reader: ChangeReader
+    private var refusals: [[UInt8]: String?] = [:]
 
     var instant: Int64 { snapshot.instant }
 
-    init(_ snapshot: Snapshot) throws {
+    /// - Parameter nonce: nil if no markers were written for this cut.
+    init(_ snapshot: Snapshot, collection: String, nonce: String?) throws {
         self.snapshot = snapshot
         catalog = try Catalog(snapshot.connection)
+        reader = ChangeReader(
+            snapshot: snapshot, meta: try CaptureMeta(snapshot.connection), collection: collection,
+            nonce: nonce)
     }
 
     func listTables() throws -> [SourceTable] {
@@ -54,17 +59,17 @@ final class SQLiteCut: SourceCut {
     }
 
     func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws -> Changes {
-        .scan(reason: "changes of \(path) are not captured")
+        try reader.changes(catalog.table(path), schema: schema, since: state)
     }
 
-    var state: CaptureState { CaptureState(database: "", tables: [:]) }
+    var state: CaptureState { get throws { try reader.state(catalog) } }
 
     func close() { snapshot.close() }
 
     private func refusal(_ table: TableDefinition) throws -> String? {
-        if let known = refusals[table.name] { return known }
+        if let known = refusals[folded(table.name)] { return known }
         let found = try Describing(connection: snapshot.connection).refusal(table)
-        refusals[table.name] = found
+        refusals[folded(table.name)] = found
         return found
     }
 }

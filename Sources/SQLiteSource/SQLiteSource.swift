@@ -1,43 +1,93 @@
 import Bytes
+import Synchronization
 import Tables
 
 /// A SQLite database file as a source of backups, while other programs go on writing to it.
 ///
-/// Between calls no connection is open.
+/// Between calls no connection is open. Nothing is ever written to the file but what `prepare` and
+/// the markers of captured collections need (`CapturePlan`, `CaptureMeta`); a collection that is
+/// prepared with `.scan`, or not at all, causes no writes whatever was installed before.
 package final class SQLiteSource: Source {
     package let name: String
     private let file: SourceFile
+    private let writer: CaptureWriter
+    /// Collections with captured tables, as `prepare` found them.
+    private let capturing = Mutex<Set<String>>([])
 
-    /// Opens nothing for good, but looks whether there is a readable database.
+    /// Opens nothing for good, but looks whether there is a readable database: throws `.notFound`
+    /// if there is no file, `.invalid` or `.corrupt` if it isn't one of SQLite's.
     ///
-    /// - Parameter busyTimeout: seconds to wait for locks of other programs.
-    package init(path: String, busyTimeout: Double = 30) throws {
+    /// - Parameters:
+    ///   - captureAbove: rows above which changes of a table are captured rather than scanned for.
+    ///   - logLimit: keys that a log may hold for a collection that takes no more backups.
+    ///   - busyTimeout: seconds to wait for locks of other programs.
+    package init(
+        path: String, captureAbove: UInt64 = 200_000, logLimit: Int64 = 20_000_000,
+        busyTimeout: Double = 30
+    ) throws {
         name = path
         file = SourceFile(path: path, busyTimeout: busyTimeout)
+        writer = CaptureWriter(file: file, rowLimit: captureAbove, logLimit: logLimit)
         try Snapshot(file, copies: false).close()
     }
 
     package func listTables() throws -> [SourceTable] {
         let snapshot = try Snapshot(file, copies: false)
         defer { snapshot.close() }
-        return try SQLiteCut(snapshot).listTables()
+        return try SQLiteCut(snapshot, collection: "", nonce: nil).listTables()
     }
 
+    /// Answers no lines and scans from then on if the file can't be written.
     package func prepare(
         collection: String, tables: [String], capture: CapturePolicy
-    ) throws -> [String] { [] }
+    ) throws -> [String] {
+        guard capture == .auto else {
+            capturing.withLock { _ = $0.remove(collection) }
+            return []
+        }
+        do {
+            let found = try writer.install(collection, tables: tables)
+            capturing.withLock {
+                if found.isCapturing { $0.insert(collection) } else { $0.remove(collection) }
+            }
+            return found.lines
+        } catch let failure as Failure where failure.code == .readOnly || failure.code == .denied {
+            capturing.withLock { _ = $0.remove(collection) }
+            return []
+        }
+    }
 
-    package func remove(collection: String) throws {}
+    package func remove(collection: String) throws {
+        capturing.withLock { _ = $0.remove(collection) }
+        try writer.remove(collection)
+    }
 
     package func openCut(collection: String, nonce: String) throws -> any SourceCut {
+        let isMarked = try mark(collection, nonce)
         let snapshot = try Snapshot(file, copies: true)
         do {
-            return try SQLiteCut(snapshot)
+            return try SQLiteCut(
+                snapshot, collection: collection, nonce: isMarked ? nonce : nil)
         } catch {
             snapshot.close()
             throw error
         }
     }
 
-    package func committed(collection: String, state: CaptureState) throws {}
+    private func mark(_ collection: String, _ nonce: String) throws -> Bool {
+        guard capturing.withLock({ $0.contains(collection) }) else { return false }
+        do {
+            try writer.mark(collection, nonce: nonce)
+            return true
+        } catch let failure as Failure where failure.code == .readOnly || failure.code == .denied {
+            return false
+        }
+    }
+
+    /// Prunes the logs of captured tables; writes nothing if the cut wrote no markers.
+    package func committed(collection: String, state: CaptureState) throws {
+        guard let state: DatabaseState = try? fromJSON(state.database), let nonce = state.nonce
+        else { return }
+        try writer.commit(collection, nonce: nonce)
+    }
 }

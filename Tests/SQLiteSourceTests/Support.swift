@@ -7,8 +7,10 @@ import Tables
 final class Workbench {
     let folder: String
 
-    init() throws {
-        folder = NSTemporaryDirectory() + "/ydbfs-sqlite-\(UUID().uuidString)"
+    /// - Parameter inMemory: where syncing costs nothing, for tests that make hundreds of databases.
+    init(inMemory: Bool = false) throws {
+        folder =
+            (inMemory ? "/dev/shm" : NSTemporaryDirectory()) + "/ydbfs-sqlite-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     }
 
