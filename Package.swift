@@ -22,6 +22,8 @@ let package = Package(
         // Floor 0
         .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .systemLibrary(
+            name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(
             name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
@@ -35,7 +37,10 @@ let package = Package(
             swiftSettings: house),
         .target(
             name: "SQLiteSource",
-            dependencies: ["Bytes", "Tables", .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: [
+                "Bytes", "Tables", "CSQLite", .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
+            ],
             swiftSettings: house),
         // Floor 3
         .target(
@@ -59,6 +64,14 @@ let package = Package(
             ],
             swiftSettings: house),
         // Tests
+        .testTarget(
+            name: "RepositoryTests", dependencies: ["Bytes", "Repository", "Tables"],
+            swiftSettings: house),
+        .testTarget(
+            name: "SQLiteSourceTests", dependencies: ["Bytes", "SQLiteSource", "Tables"],
+            swiftSettings: house),
+        .testTarget(
+            name: "StatementTests", dependencies: ["Bytes", "Engine"], swiftSettings: house),
         .testTarget(name: "TablesTests", dependencies: ["Bytes", "Tables"], swiftSettings: house),
     ]
 )

@@ -115,11 +115,7 @@ package final class Engine: Sendable {
 
     /// Work done by all readers so far.
     package var figures: FilePool.Figures {
-        state.withLock { $0.files.values.map(\.pool.figures) }.reduce(into: .init()) {
-            $0.pagesDecoded += $1.pagesDecoded
-            $0.pagesRendered += $1.pagesRendered
-            $0.rowFilesOpened += $1.rowFilesOpened
-        }
+        state.withLock { $0.files.values.map(\.pool.figures) }.reduce(.init(), +)
     }
 
     // MARK: Operations
@@ -144,7 +140,7 @@ package final class Engine: Sendable {
             if record.isInterrupted, !options.isReadOnly {
                 let end = OperationEnd(
                     state: .failed, error: "its process was killed", time: Instant.now.microseconds)
-                try? repository.operations.end(start.id, end)
+                _ = try? repository.operations.end(start.id, end)
             }
             let operation = Operation(
                 id: start.id, statement: start.statement, kind: start.kind,
@@ -328,7 +324,7 @@ package final class Engine: Sendable {
             }
             guard let next else { return }
             run(next)
-            state.update { $0.queues[collection]?.removeFirst() }
+            state.update { _ = $0.queues[collection]?.removeFirst() }
         }
     }
 

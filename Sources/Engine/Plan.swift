@@ -335,7 +335,7 @@ extension Instant {
     /// The time that begins a point's name, as `pointName` writes it; nil if there is none.
     package init?(pointName name: String) {
         let digits = name.utf8.prefix(14).map { Int64($0) - 48 }
-        guard digits.count == 14, digits.allSatisfy((0...9).contains),
+        guard digits.count == 14, digits.allSatisfy({ (0...9).contains($0) }),
             name.utf8.dropFirst(14).first == UInt8(ascii: "Z")
         else { return nil }
         func number(_ range: Range<Int>) -> Int64 { digits[range].reduce(0) { $0 * 10 + $1 } }

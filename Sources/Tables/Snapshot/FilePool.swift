@@ -17,6 +17,16 @@ package final class FilePool: Sendable {
         package var pagesDecoded: UInt64 = 0
         package var pagesRendered: UInt64 = 0
         package var rowFilesOpened: UInt64 = 0
+
+        package init() {}
+
+        package static func + (a: Figures, b: Figures) -> Figures {
+            var sum = a
+            sum.pagesDecoded += b.pagesDecoded
+            sum.pagesRendered += b.pagesRendered
+            sum.rowFilesOpened += b.rowFilesOpened
+            return sum
+        }
     }
 
     let cache: SharedCache
