@@ -44,7 +44,8 @@ package struct Daemon: Sendable {
         let message = receive(ends[0])
         guard let status = message.first else {
             let status = exitStatus(of: pid)
-            let end = status > 128 ? "was killed by signal \(status - 128)" : "ended, exit \(status)"
+            let end =
+                status > 128 ? "was killed by signal \(status - 128)" : "ended, exit \(status)"
             return Outcome(
                 exitStatus: status == 0 ? 1 : status,
                 text: "the background process \(end), before the mount was usable")

@@ -91,7 +91,8 @@ package final class SampleFileSystem: FileSystem {
         switch node {
         case .root, .data, .many: Self.entry(node.rawValue, .directory, 0o755, 0, uid, gid)
         case .text:
-            Self.entry(node.rawValue, .file, 0o644, Self.sampleText.utf8.count, uid, gid, lifetime: 0)
+            Self.entry(
+                node.rawValue, .file, 0o644, Self.sampleText.utf8.count, uid, gid, lifetime: 0)
         case .control: Self.entry(node.rawValue, .file, 0o600, 0, uid, gid, lifetime: 0)
         case .counters, .blocking, .racing, .prompt:
             Self.entry(node.rawValue, .file, 0o644, 128, uid, gid, lifetime: 0)

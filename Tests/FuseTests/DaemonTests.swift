@@ -7,14 +7,17 @@ import Testing
 /// A mount served by a process of its own: background start, signals, death, other users.
 @Suite(.serialized) struct DaemonTests {
     /// Starts the fixture in the background and returns its process number.
-    private func launch(_ path: String, location: String = "/nowhere", log: String) throws -> Int32 {
+    private func launch(_ path: String, location: String = "/nowhere", log: String) throws -> Int32
+    {
         let outcome = try run("\"$1\" --log \"$2\" \"$3\" \"$4\"", fixture, log, path, location)
         #expect(outcome.status == 0, "\(outcome.output)\(outcome.errors)")
         #expect(outcome.output.hasPrefix("mounted at \(path), process "))
         return try #require(Int32(outcome.output.split(whereSeparator: \.isWhitespace).last ?? ""))
     }
 
-    private func withDaemon(_ body: (_ path: String, _ pid: Int32, _ log: String) throws -> Void) throws {
+    private func withDaemon(
+        _ body: (_ path: String, _ pid: Int32, _ log: String) throws -> Void
+    ) throws {
         let scratch = try scratchDirectory()
         defer { try? FileManager.default.removeItem(atPath: scratch) }
         let path = scratch + "/mount"
@@ -28,11 +31,14 @@ import Testing
 
     /// Ended, even if its parent hasn't asked for its status yet.
     private func isGone(_ pid: Int32) -> Bool {
-        guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return true }
+        guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else {
+            return true
+        }
         return String(decoding: stat, as: UTF8.self).contains(") Z ")
     }
 
-    @Test func `start returns when the mount is usable, and leaves terminal and directory`() throws {
+    @Test func `start returns when the mount is usable, and leaves terminal and directory`() throws
+    {
         try withDaemon { path, pid, log in
             try #expect(check("cat \"$1\"/text", path) == SampleFileSystem.sampleText)
             let script = """
@@ -117,6 +123,9 @@ import Testing
     @Test func `a stopped process is hung, not dead`() throws {
         try withDaemon { path, pid, _ in
             kill(pid, SIGSTOP)
+            // All of its threads, which stop one after the other.
+            let running = "grep -L '^State:.T' /proc/\(pid)/task/*/status"
+            #expect(try eventually { try run(running).output == "" })
             try #expect(Mounts.health(at: path) == .hung)
             try #expect(!Mounts.heal(at: path))
             kill(pid, SIGCONT)
@@ -134,7 +143,8 @@ import Testing
 
     @Test func `a cached file is read without the process`() throws {
         try withDaemon { path, pid, _ in
-            _ = try check("cat \"$1\"/data/big > /dev/null", path)
+            // A first read makes the kernel doubt the access time, so it asks once more.
+            _ = try check("cd \"$1\"/data; cat big | wc -c; stat big | wc -l", path)
             let script = """
                 exec 3< "$1"/data/big; kill -STOP \(pid)
                 timeout 5 cat <&3 | wc -c; kill -CONT \(pid)
@@ -161,7 +171,8 @@ import Testing
             while kill -0 $PID 2> /dev/null; do sleep 0.05; done
             cat log; ls -A
             """
-        let outcome = try run("unshare --mount bash -c \"$1\" - \"$2\" \"$3\" 2>&1", script, fixture, scratch)
+        let outcome = try run(
+            "unshare --mount bash -c \"$1\" - \"$2\" \"$3\" 2>&1", script, fixture, scratch)
         let text = SampleFileSystem.sampleText
         #expect(
             outcome.output.replacing(/process \d+/, with: "process N") == """

@@ -121,7 +121,7 @@ import Testing
         }
     }
 
-    @Test func `df shows the statistics, mountinfo type and source, and read-ahead is raised`() throws {
+    @Test func `df shows statistics, mountinfo type and source, and read-ahead is raised`() throws {
         let location = "/nowhere/a b,c\\d.backups"
         try withMount(Mount.Options(location: location)) { path, _, _ in
             try #expect(

@@ -71,8 +71,9 @@ import Testing
 
     @Test func `find -delete and rm -rf change nothing`() throws {
         try withMount { path, _, _ in
-            try #expect(run("find \"$1\" -delete; rm -rf \"$1\"/*", path).status != 0)
-            try #expect(check("find \"$1\" | wc -l", path) == "20016\n")
+            let outcome = try run("{ find \"$1\" -delete; rm -rf \"$1\"/*; } 2> /dev/null", path)
+            #expect(outcome.status != 0)
+            try #expect(check("find \"$1\" | wc -l", path) == "20014\n")
         }
     }
 
