@@ -77,6 +77,25 @@ import Testing
         }
     }
 
+    @Test func `other users get in only if allowed, and the control file stays closed`() throws {
+        let script = """
+            chmod 711 "$1"/..; setpriv --reuid nobody --clear-groups sh -c '
+            cat text; echo x > control; touch data/new' 2>&1
+            """
+        for isAllowed in [false, true] {
+            let options = Mount.Options(location: "/nowhere", allowOther: isAllowed)
+            try withMount(options) { path, tree, _ in
+                let outcome = try run("cd \"$1\" && \(script)", path)
+                let text =
+                    isAllowed ? SampleFileSystem.sampleText : "cat: text: Permission denied\n"
+                #expect(outcome.output.hasPrefix(text), "\(outcome.output)")
+                #expect(outcome.output.contains("cannot create control: Permission denied"))
+                #expect(outcome.status != 0)
+                #expect(tree.counters.written == [])
+            }
+        }
+    }
+
     @Test func `extended attributes are not asked for twice`() throws {
         try withMount { path, _, _ in
             let script = "import os, sys; os.getxattr(sys.argv[1] + '/data/one', 'user.a')"
