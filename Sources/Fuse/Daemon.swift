@@ -44,7 +44,8 @@ package struct Daemon: Sendable {
         let message = receive(ends[0])
         guard let status = message.first else {
             let status = exitStatus(of: pid)
-            let end = status > 128 ? "was killed by signal \(status - 128)" : "ended, exit \(status)"
+            let end =
+                status > 128 ? "was killed by signal \(status - 128)" : "ended, exit \(status)"
             return Outcome(
                 exitStatus: status == 0 ? 1 : status,
                 text: "the background process \(end), before the mount was usable")
@@ -67,7 +68,8 @@ package struct Daemon: Sendable {
 
     // MARK: Background
 
-    /// The way back to the foreground process, or nil if `launch` didn't start this one.
+    /// The way back to the foreground process, or nil if `launch` didn't start this one. To be asked
+    /// for before anything is opened: all other inherited descriptors are closed.
     package static func attached() -> Daemon? {
         guard let value = getenv(variable), String(cString: value) == "\(descriptorInChild)" else {
             return nil
@@ -77,6 +79,7 @@ package struct Daemon: Sendable {
         guard fstat(descriptorInChild, &status) == 0, status.st_mode & S_IFMT == S_IFIFO,
             fcntl(descriptorInChild, F_SETFD, FD_CLOEXEC) == 0
         else { return nil }
+        closeInherited(after: descriptorInChild)
         return Daemon(descriptor: descriptorInChild)
     }
 

@@ -62,7 +62,8 @@ package final class Mount: Sendable {
 
     private struct State {
         var end: End?
-        var isDetaching = false
+        /// Its numbers may belong to another mount by now.
+        var isGone = false
     }
 
     /// As resolved by the kernel.
@@ -167,7 +168,10 @@ package final class Mount: Sendable {
     /// Where the tree is now (it may have been moved), or nil if it is gone. Another mount at the
     /// same place isn't ours to unmount.
     private func placeInTree() -> String? {
-        (try? Mounts.all())?.first { $0.id == id && $0.device == device }?.mountPoint
+        if state.withLock({ $0.isGone }) { return nil }
+        let entries = (try? Mounts.all()) ?? []
+        return entries.first { $0.id == id && $0.device == device && $0.type == Mounts.type }?
+            .mountPoint
     }
 
     private func removeFromTree() {
@@ -207,6 +211,7 @@ package final class Mount: Sendable {
         }
         close(descriptor)
         state.withLock { state in
+            state.isGone = true
             if state.end == nil { state.end = .external }
         }
         unmounted.leave()

@@ -32,7 +32,8 @@ package struct MountPoint: Sendable {
                 }
             if !relation.isEmpty {
                 throw Failure(
-                    .invalid, "can't mount at \(path): it \(relation) \(other); choose another place")
+                    .invalid,
+                    "can't mount at \(path): it \(relation) \(other); choose another place")
             }
         }
         if place.missing.isEmpty { try Self.requireEmptyDirectory(path) }
@@ -130,13 +131,18 @@ private struct Place {
         self.ancestors = ancestors
 
         let mount = mounts.enumerated()
-            .map { (depth: $1.mountPoint.split(separator: "/").map(String.init), order: $0, entry: $1) }
-            .filter { names.starts(with: $0.depth) }
-            .max { ($0.depth.count, $0.order) < ($1.depth.count, $1.order) }
+            .map { order, entry in
+                (
+                    names: entry.mountPoint.split(separator: "/").map(String.init), order: order,
+                    entry: entry
+                )
+            }
+            .filter { names.starts(with: $0.names) }
+            .max { ($0.names.count, $0.order) < ($1.names.count, $1.order) }
         device = mount?.entry.device ?? ""
         components =
             (mount?.entry.root.split(separator: "/").map(String.init) ?? [])
-            + names.dropFirst(mount?.depth.count ?? 0) + missing
+            + names.dropFirst(mount?.names.count ?? 0) + missing
     }
 
     /// Whether this is `other` or lies in it.

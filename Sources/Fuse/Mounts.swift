@@ -47,7 +47,7 @@ package enum Mounts {
         case hung
     }
 
-    /// Asks the mount at `path` for its root's attributes.
+    /// Asks whoever serves the mount at `path`.
     package static func health(at path: String) throws(Failure) -> Health {
         switch try probe(path, seconds: probeSeconds) {
         case nil: .hung
@@ -106,8 +106,9 @@ package enum Mounts {
         exitStatus(of: try startProgram("fusermount3", ["fusermount3", option, "--", path]))
     }
 
-    /// The errno of `stat(path)`, 0 for none, or nil if there's no answer in time. `stat` on a hung
-    /// filesystem can't be interrupted, so another thread makes the call and is left behind.
+    /// The errno of `stat` and `statvfs`, 0 for none, or nil if there's no answer in time. `stat` alone
+    /// may be answered from the kernel's memory, `statvfs` never is. Calls to a hung filesystem can't
+    /// be interrupted, so another thread makes them and is left behind.
     static func probe(_ path: String, seconds: Int) throws(Failure) -> Int32? {
         final class Answer: Sendable {
             let errno = Mutex<Int32>(0)
@@ -115,8 +116,9 @@ package enum Mounts {
         }
         let answer = Answer()
         try startThread("probe") {
-            var status = stat()
-            let result = stat(path, &status) == 0 ? 0 : errno
+            var (status, statistics) = (stat(), statvfs())
+            let isAnswered = stat(path, &status) == 0 && statvfs(path, &statistics) == 0
+            let result = isAnswered ? 0 : errno
             answer.errno.withLock { $0 = result }
             answer.isThere.signal()
         }

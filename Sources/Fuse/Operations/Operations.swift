@@ -28,7 +28,8 @@ func makeOperations() -> fuse_lowlevel_ops {
 private func configure(_ connection: inout fuse_conn_info) {
     func set(_ capability: Int32, _ isWanted: Bool) {
         let bit = UInt32(bitPattern: capability)
-        connection.want = isWanted ? connection.want | (connection.capable & bit) : connection.want & ~bit
+        connection.want &= ~bit
+        if isWanted { connection.want |= connection.capable & bit }
     }
     set(FUSE_CAP_ASYNC_READ, true)
     set(FUSE_CAP_PARALLEL_DIROPS, true)

@@ -107,7 +107,8 @@ private enum Log {
             guard let format, let arguments else { return }
             var text = [CChar](repeating: 0, count: 512)
             vsnprintf(&text, text.count, format, arguments)
-            let line = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let bytes = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+            let line = String(decoding: bytes, as: UTF8.self)
             Log.lines.withLock { lines in
                 if lines.count == Log.linesMax { lines.removeFirst() }
                 lines.append(line.split(separator: "\n").joined(separator: " "))

@@ -67,3 +67,19 @@ func exitStatus(of pid: pid_t) -> Int32 {
     let signal = status & 0x7f
     return signal == 0 ? (status >> 8) & 0xff : 128 + signal
 }
+
+/// Closes what this process inherited beyond `last`: a daemon that keeps somebody's pipe or lock
+/// open keeps them waiting. To be called before anything is opened.
+func closeInherited(after last: Int32) {
+    guard let directory = opendir("/proc/self/fd") else { return }
+    var inherited: [Int32] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafeBytes(of: entry.pointee.d_name) { name in
+            String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        if let number = Int32(name), number > last { inherited.append(number) }
+    }
+    closedir(directory)
+    // The directory's own descriptor among them is closed already.
+    for number in inherited { close(number) }
+}

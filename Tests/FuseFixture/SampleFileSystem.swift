@@ -1,0 +1,266 @@
+import Bytes
+import Glibc
+import Synchronization
+import Volume
+
+/// A small tree in memory that has one of everything the adapter must handle.
+///
+/// ```
+/// data/{empty,one,page,big}     cached; byte i of a file is `patternByte(i)`
+/// many/file-00000 …             `manyCount` files, file n of n bytes
+/// text                          direct; `sampleText`
+/// control                       0600, direct; `refuse…` is EINVAL, `answer` answers blocked reads
+/// counters                      direct; what is open and waiting
+/// blocking                      a read waits for `answer` or an interrupt
+/// racing                        a read is answered by another thread, while it is set up
+/// prompt                        a read that may wait but is answered at once
+/// latest -> data
+/// ```
+package final class SampleFileSystem: FileSystem {
+    package static let manyCount = 20_000
+    package static let sampleText = "first line\nsecond line\nlast line\n"
+    package static let sizes: [(name: String, bytes: Int)] = [
+        ("empty", 0), ("one", 1), ("page", 4096), ("big", 5 * 1024 * 1024 + 3),
+    ]
+
+    /// No period that is a power of two, so that a page in the wrong place shows.
+    package static func patternByte(_ position: Int) -> UInt8 {
+        UInt8(truncatingIfNeeded: position &* 31 &+ position / 253)
+    }
+
+    private enum Node: UInt64 {
+        case root = 1
+        case data, many, text, control, counters, blocking, racing, prompt, latest
+    }
+    private static let dataBase: UInt64 = 100
+    private static let manyBase: UInt64 = 1 << 40
+    private static let names: [(String, Node)] = [
+        ("data", .data), ("many", .many), ("text", .text), ("control", .control),
+        ("counters", .counters), ("blocking", .blocking), ("racing", .racing),
+        ("prompt", .prompt), ("latest", .latest),
+    ]
+
+    package struct Counters: Sendable {
+        package var opened = 0
+        package var released = 0
+        package var flushed = 0
+        package var waiting = 0
+        package var interrupted = 0
+        package var written: [String] = []
+    }
+
+    private struct State {
+        var counters = Counters()
+        var nextHandle: UInt64 = 1
+        var inodes: [UInt64: Inode] = [:]
+        var nextTicket: UInt64 = 1
+        var waiting: [UInt64: @Sendable (Result<[UInt8], Errno>) -> Void] = [:]
+    }
+
+    private let state = Mutex(State())
+    private let many: [DirectoryEntry]
+    private let uid = getuid()
+    private let gid = getgid()
+
+    package init() {
+        let (uid, gid) = (uid, gid)
+        many = (0..<Self.manyCount).map { number in
+            let digits = String(number)
+            let name = "file-" + String(repeating: "0", count: 5 - digits.count) + digits
+            return DirectoryEntry(
+                name: name,
+                entry: Self.entry(Self.manyBase + UInt64(number), .file, 0o644, number, uid, gid))
+        }
+    }
+
+    package var counters: Counters { state.withLock { $0.counters } }
+
+    private static func entry(
+        _ inode: Inode, _ kind: Attributes.Kind, _ permissions: UInt16, _ size: Int, _ uid: UInt32,
+        _ gid: UInt32, lifetime: Double = 86_400
+    ) -> Entry {
+        Entry(
+            Attributes(
+                inode: inode, kind: kind, permissions: permissions, uid: uid, gid: gid,
+                sizeBytes: UInt64(size), modifiedSeconds: 1_700_000_000,
+                modifiedNanoseconds: 123_456_789),
+            lifetimeSeconds: lifetime)
+    }
+
+    private func entry(_ node: Node) -> Entry {
+        switch node {
+        case .root, .data, .many: Self.entry(node.rawValue, .directory, 0o755, 0, uid, gid)
+        case .text:
+            Self.entry(
+                node.rawValue, .file, 0o644, Self.sampleText.utf8.count, uid, gid, lifetime: 0)
+        case .control: Self.entry(node.rawValue, .file, 0o600, 0, uid, gid, lifetime: 0)
+        case .counters, .blocking, .racing, .prompt:
+            Self.entry(node.rawValue, .file, 0o644, 128, uid, gid, lifetime: 0)
+        case .latest: Self.entry(node.rawValue, .symlink, 0o777, 4, uid, gid, lifetime: 0)
+        }
+    }
+
+    package func entry(of inode: Inode) throws(Errno) -> Entry {
+        if let node = Node(rawValue: inode) { return entry(node) }
+        if inode >= Self.manyBase, inode - Self.manyBase < UInt64(Self.manyCount) {
+            return many[Int(inode - Self.manyBase)].entry
+        }
+        if inode >= Self.dataBase, inode - Self.dataBase < UInt64(Self.sizes.count) {
+            let size = Self.sizes[Int(inode - Self.dataBase)].bytes
+            return Self.entry(inode, .file, 0o644, size, uid, gid)
+        }
+        throw Errno(rawValue: ENOENT)
+    }
+
+    package func list(_ inode: Inode) throws(Errno) -> [DirectoryEntry] {
+        switch Node(rawValue: inode) {
+        case .root: return Self.names.map { DirectoryEntry(name: $0.0, entry: entry($0.1)) }
+        case .many: return many
+        case .data:
+            var entries: [DirectoryEntry] = []
+            for (number, file) in Self.sizes.enumerated() {
+                let entry = try entry(of: Self.dataBase + UInt64(number))
+                entries.append(DirectoryEntry(name: file.name, entry: entry))
+            }
+            return entries
+        default: throw Errno(rawValue: ENOTDIR)
+        }
+    }
+
+    package func lookup(_ name: String, in parent: Inode) throws(Errno) -> Entry {
+        if Node(rawValue: parent) == .many {
+            guard name.hasPrefix("file-"), let number = Int(name.dropFirst(5)),
+                many.indices.contains(number), many[number].name == name
+            else { throw Errno(rawValue: ENOENT) }
+            return many[number].entry
+        }
+        guard let found = try list(parent).first(where: { $0.name == name }) else {
+            throw Errno(rawValue: ENOENT)
+        }
+        return found.entry
+    }
+
+    package func setAttributes(of inode: Inode) throws(Errno) -> Entry {
+        guard Node(rawValue: inode) == .control else { throw Errno(rawValue: EROFS) }
+        return entry(.control)
+    }
+
+    package func readLink(_ inode: Inode) throws(Errno) -> String {
+        guard Node(rawValue: inode) == .latest else { throw Errno(rawValue: EINVAL) }
+        return "data"
+    }
+
+    package func open(_ inode: Inode, mode: OpenMode, caller: Caller) throws(Errno) -> Opened {
+        let node = Node(rawValue: inode)
+        if mode != .read, node != .control { throw Errno(rawValue: EROFS) }
+        let handle = state.withLock { state in
+            let handle = state.nextHandle
+            state.nextHandle += 1
+            state.inodes[handle] = inode
+            state.counters.opened += 1
+            return handle
+        }
+        switch node {
+        case .text, .control, .counters: return Opened(handle: handle, cache: .direct)
+        case .blocking, .racing, .prompt: return Opened(handle: handle, cache: .blocking)
+        default: return Opened(handle: handle, cache: .keep)
+        }
+    }
+
+    package func read(
+        _ handle: UInt64, at offset: UInt64, count: Int, into output: ByteBuffer
+    ) throws(Errno) {
+        guard let inode = state.withLock({ $0.inodes[handle] }) else {
+            throw Errno(rawValue: EBADF)
+        }
+        let text: [UInt8]
+        switch Node(rawValue: inode) {
+        case .text: text = Array(Self.sampleText.utf8)
+        case .control: text = Array(counters.written.joined().utf8)
+        case .counters: text = Array(countersLine.utf8)
+        default:
+            let size = try entry(of: inode).attributes.sizeBytes
+            let end = min(size, offset + UInt64(count))
+            guard offset < end else { return }
+            output.append(room: Int(end - offset)) { memory in
+                for position in memory.indices {
+                    memory[position] = Self.patternByte(Int(offset) + position)
+                }
+                return memory.count
+            }
+            return
+        }
+        output.append(Array(text.dropFirst(Int(offset)).prefix(count)))
+    }
+
+    private var countersLine: String {
+        let counters = counters
+        return "opened=\(counters.opened) released=\(counters.released) waiting=\(counters.waiting)"
+            + " interrupted=\(counters.interrupted)\n"
+    }
+
+    package func readLater(
+        _ handle: UInt64, at offset: UInt64, count: Int,
+        reply: @escaping @Sendable (Result<[UInt8], Errno>) -> Void
+    ) -> UInt64? {
+        let inode = state.withLock { $0.inodes[handle] }
+        let answer = offset == 0 ? Array("answered\n".utf8) : []
+        if offset > 0 || inode == Node.prompt.rawValue {
+            reply(.success(answer))
+            return nil
+        }
+        let ticket = state.withLock { state in
+            let ticket = state.nextTicket
+            state.nextTicket += 1
+            state.waiting[ticket] = reply
+            state.counters.waiting += 1
+            return ticket
+        }
+        if inode == Node.racing.rawValue {
+            Task.detached { self.settle(ticket, .success(answer)) }
+        }
+        return ticket
+    }
+
+    private func settle(_ ticket: UInt64, _ result: Result<[UInt8], Errno>) {
+        let reply = state.withLock { state in
+            let reply = state.waiting.removeValue(forKey: ticket)
+            if reply != nil { state.counters.waiting -= 1 }
+            return reply
+        }
+        reply?(result)
+    }
+
+    package func interrupt(_ ticket: UInt64) {
+        state.withLock { state in
+            if state.waiting[ticket] != nil { state.counters.interrupted += 1 }
+        }
+        settle(ticket, .failure(Errno(rawValue: EINTR)))
+    }
+
+    package func write(_ handle: UInt64, bytes: [UInt8], caller: Caller) throws(Errno) {
+        let text = String(decoding: bytes, as: UTF8.self)
+        if text.hasPrefix("refuse") { throw Errno(rawValue: EINVAL) }
+        if text.hasPrefix("notconn") { throw Errno(rawValue: ENOTCONN) }
+        state.withLock { $0.counters.written.append(text) }
+        if text.hasPrefix("answer") {
+            for ticket in state.withLock({ Array($0.waiting.keys) }) {
+                settle(ticket, .success(Array("answered\n".utf8)))
+            }
+        }
+    }
+
+    package func flush(_ handle: UInt64, caller: Caller) throws(Errno) {
+        state.withLock { $0.counters.flushed += 1 }
+    }
+
+    package func release(_ handle: UInt64) {
+        state.withLock { state in
+            if state.inodes.removeValue(forKey: handle) != nil { state.counters.released += 1 }
+        }
+    }
+
+    package func statistics() -> FileSystemStatistics {
+        FileSystemStatistics(blocks: 1000, blocksFree: 600, blocksAvailable: 500, files: 20_010)
+    }
+}
