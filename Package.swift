@@ -64,6 +64,12 @@ let package = Package(
             ],
             swiftSettings: house),
         // Tests
+        .executableTarget(
+            name: "FuseFixture", dependencies: ["Bytes", "Fuse", "Volume"],
+            path: "Tests/FuseFixture", swiftSettings: house),
+        .testTarget(
+            name: "FuseTests", dependencies: ["Bytes", "Fuse", "FuseFixture", "Volume"],
+            swiftSettings: house),
         .testTarget(
             name: "RepositoryTests", dependencies: ["Bytes", "Repository", "Tables"],
             swiftSettings: house),
