@@ -245,9 +245,9 @@ struct JSONReader {
     mutating func string() throws -> String {
         let (range, hasEscapes) = try stringRange()
         let text = hasEscapes ? try unescaped(bytes[range])[...] : bytes[range]
-        guard let string = String(validating: text, as: UTF8.self) else {
-            throw broken("a string that is no UTF-8")
-        }
+        // `decoding` repairs, but is many times as fast as `validating`.
+        let string = text.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
+        guard string.utf8.elementsEqual(text) else { throw broken("a string that is no UTF-8") }
         return string
     }
 
