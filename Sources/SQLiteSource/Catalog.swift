@@ -71,6 +71,12 @@ struct TableDefinition {
         !isWithoutRowID && key.count == 1 && !indexes.contains(where: \.isPrimaryKey)
     }
 
+    /// The name under which the hidden rowid can be reached; nil if columns have taken all names.
+    var rowIDName: String? {
+        let taken = Set(columns.map { folded($0.name) })
+        return ["rowid", "_rowid_", "oid"].first { !taken.contains(Array($0.utf8)) }
+    }
+
     /// The key columns that may hold NULL, by an old mistake of SQLite that its documentation owns.
     var nullableKey: [Int] {
         isWithoutRowID || keyIsRowID ? [] : key.filter { !columns[$0].isNotNull }

@@ -174,10 +174,10 @@ final class LogCursor: ChangeCursor {
                 }
                 defer { row.reset() }
                 if try row.step() {
-                    bytes += try reader.appendRow(of: row.open(), to: batch)
+                    bytes += try reader.appendRow(of: row.open(), to: batch.columns)
                     present.append(true)
                 } else if reader.keyFits(try keys.open()) {
-                    bytes += try reader.appendKey(of: keys.open(), to: batch)
+                    bytes += try reader.appendKey(of: keys.open(), to: batch.columns)
                     present.append(false)
                 }
                 // Else the row came and went since the parent: that table never held such a key.
