@@ -7,7 +7,8 @@ import Testing
 /// What happens to the file itself, and around it.
 @Suite struct FileTests {
     let bench: Workbench
-    private let fill = "CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES(1,'a'),(2,'b');"
+    private let fill =
+        "CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES(1,'a'),(2,'b');"
 
     init() throws { bench = try Workbench() }
 
@@ -26,11 +27,18 @@ import Testing
         #expect(failure("noise")?.message.contains("no SQLite database") == true)
         #expect(failure(".")?.code == .invalid)
         try bench.shell(fill)
-        try bench.shell("WITH RECURSIVE s(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM s WHERE i < 9999) INSERT INTO t SELECT i, hex(randomblob(50)) FROM s")
+        try bench.shell(
+            "WITH RECURSIVE s(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM s WHERE i < 9999) INSERT INTO t SELECT i, hex(randomblob(50)) FROM s"
+        )
         let size = Int(try bench.run("stat", ["-c", "%s", bench.path()]))!
         for (from, to) in [(100, 4096), (4096, size)] {
             try bench.run("cp", [bench.path(), bench.path("broken")])
-            let noise = try bench.run("sh", ["-c", "head -c \(to - from) /dev/urandom | dd of=\(bench.path("broken")) bs=1 seek=\(from) conv=notrunc status=none"])
+            let noise = try bench.run(
+                "sh",
+                [
+                    "-c",
+                    "head -c \(to - from) /dev/urandom | dd of=\(bench.path("broken")) bs=1 seek=\(from) conv=notrunc status=none",
+                ])
             #expect(noise == "")
             let code = #expect(throws: Failure.self) {
                 try SQLiteSource(path: bench.path("broken")).atCut { _ = try $0.read("t") }
@@ -39,6 +47,40 @@ import Testing
         }
         try bench.run("truncate", ["-s", "0", bench.path("empty")])
         #expect(try SQLiteSource(path: bench.path("empty")).listTables().isEmpty)
+    }
+
+    @Test func `Damaged files throw, and never crash`() throws {
+        let small = try Workbench(inMemory: true)
+        try small.shell(
+            """
+            PRAGMA page_size = 512; CREATE TABLE t(k TEXT PRIMARY KEY NOT NULL, v, n DECIMAL); CREATE INDEX i ON t(v);
+            WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 200)
+            INSERT INTO t SELECT 'key' || i, randomblob(i), i FROM s; \(fill.replacing("TABLE t", with: "TABLE x").replacing("INTO t", with: "INTO x"))
+            """)
+        let whole = try Data(contentsOf: URL(fileURLWithPath: small.path()))
+        let seed = UInt64.random(in: 0..<1 << 40)
+        var random = SeededGenerator(seed: seed)
+        var thrown = 0
+        for round in 0..<400 {
+            var bytes = whole
+            // Half of the damage goes to the header and the schema.
+            let end = round % 2 == 0 ? 1500 : bytes.count
+            for _ in 0...random.below(8) { bytes[random.below(end)] = UInt8(random.below(256)) }
+            if random.chance(10) { bytes = bytes.prefix(random.below(bytes.count)) }
+            try bytes.write(to: URL(fileURLWithPath: small.path()))
+            do {
+                let source = try SQLiteSource(path: small.path(), busyTimeout: 1)
+                try source.atCut { cut in
+                    for table in try cut.listTables() where table.refusal == nil {
+                        _ = try cut.read(table.path)
+                    }
+                    _ = try cut.state
+                }
+            } catch is Failure {
+                thrown += 1
+            }
+        }
+        #expect(thrown > 20, "seed \(seed)")
     }
 
     @Test(arguments: ["DELETE", "TRUNCATE", "PERSIST", "WAL"], [CapturePolicy.scan, .auto])
@@ -92,7 +134,9 @@ import Testing
         try bench.shell("PRAGMA journal_mode = \(journal); \(fill)")
         let source = try SQLiteSource(path: bench.path())
         try source.atCut { cut in
-            try bench.shell("UPDATE t SET v = 'new'; CREATE TABLE u(k INTEGER PRIMARY KEY); DROP TABLE u; INSERT INTO t VALUES(3,'c')")
+            try bench.shell(
+                "UPDATE t SET v = 'new'; CREATE TABLE u(k INTEGER PRIMARY KEY); DROP TABLE u; INSERT INTO t VALUES(3,'c')"
+            )
             #expect(try cut.read("t").rows.map { $0[1] } == [.text("a"), .text("b")])
             #expect(try cut.countRows("t") == 2)
         }
@@ -116,7 +160,8 @@ import Testing
             c.execute('ROLLBACK')
             """)
         let source = try SQLiteSource(path: bench.path("database.db.copy"))
-        #expect(try source.atCut { try $0.read("t").rows.map { $0[1] } } == [.text("a"), .text("b")])
+        #expect(
+            try source.atCut { try $0.read("t").rows.map { $0[1] } } == [.text("a"), .text("b")])
     }
 
     @Test(arguments: ["WAL", "DELETE"])
@@ -124,7 +169,13 @@ import Testing
         try bench.shell("PRAGMA journal_mode = \(journal); \(fill)")
         let mounted = bench.path("mounted")
         try FileManager.default.createDirectory(atPath: mounted, withIntermediateDirectories: true)
-        guard (try? bench.run("sh", ["-c", "mount --bind \(bench.folder) \(mounted) && mount -o remount,ro,bind \(mounted)"])) != nil
+        guard
+            (try? bench.run(
+                "sh",
+                [
+                    "-c",
+                    "mount --bind \(bench.folder) \(mounted) && mount -o remount,ro,bind \(mounted)",
+                ])) != nil
         else { return }  // Only root may mount.
         defer { _ = try? bench.run("umount", [mounted]) }
         let chain = try Chain(mounted + "/database.db")

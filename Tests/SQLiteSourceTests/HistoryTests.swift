@@ -164,7 +164,7 @@ import Testing
     @Test func `Full plus changes is the table, whatever was done to it`() throws {
         let environment = ProcessInfo.processInfo.environment
         let first = UInt64(environment["SEED"] ?? "") ?? UInt64.random(in: 0..<1 << 40)
-        let count = UInt64(environment["HISTORIES"] ?? "") ?? 200
+        let count = UInt64(environment["HISTORIES"] ?? "") ?? 300
         let bench = try Workbench(inMemory: true)
         var keyed = 0
         var scanned = 0
