@@ -81,8 +81,6 @@ final class Snapshot {
                 reader = copy
                 try reader.execute("BEGIN")
             }
-            // 16 MiB of pages, and of rows that are being sorted before they go to temporary files.
-            try reader.execute("PRAGMA cache_size = -16384")
             try LiteralMaker.install(on: reader, encoding: encoding)
             connection = reader
         } catch {
