@@ -187,6 +187,7 @@ import Testing
 
     @Test(arguments: ["WAL", "DELETE"])
     func `Points taken while other programs write are consistent`(_ journal: String) throws {
+        let bench = try Workbench(inMemory: true)
         try bench.shell(
             """
             PRAGMA journal_mode = \(journal); CREATE TABLE t(id INTEGER PRIMARY KEY, u INT UNIQUE, v);
@@ -195,10 +196,10 @@ import Testing
             """)
         // The second writer keeps a sum in another table, within its transactions.
         let program = """
-            import random, time
-            r = random.Random(int(sys.argv[1])); end = time.time() + 4
+            import os, random, time
+            r = random.Random(int(sys.argv[1])); end = time.time() + 100
             c = sqlite3.connect(sys.argv[2], isolation_level=None, timeout=60)
-            while time.time() < end:
+            while time.time() < end and not os.path.exists(sys.argv[3]):
                 k = r.randrange(300)
                 try:
                     q = r.randrange(6)
@@ -222,7 +223,9 @@ import Testing
         let writers = try (1...2).map { seed in
             let process = Process()
             process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-            process.arguments = [pythonProgram, bench.path("writer.py"), "\(seed)", bench.path()]
+            process.arguments = [
+                pythonProgram, bench.path("writer.py"), "\(seed)", bench.path(), bench.path("stop"),
+            ]
             try process.run()
             return process
         }
@@ -230,15 +233,18 @@ import Testing
         let slow = try Chain(bench.path(), collection: "slow")
         var points = 0
         var changes = 0
-        while writers.contains(where: \.isRunning) {
+        defer {
+            _ = FileManager.default.createFile(atPath: bench.path("stop"), contents: nil)
+            for writer in writers { writer.waitUntilExit() }
+        }
+        while points < 40 {
             try chain.takePoint(of: ["sums", "t"])
             changes += chain.keyed["t"] ?? 0
             points += 1
             if points % 5 == 0 { try slow.takePoint() }
             if points > 3 { #expect(chain.scanned["t"] == nil, "\(chain.scanned)") }
         }
-        for writer in writers { writer.waitUntilExit() }
         print("\(journal): \(points) points, \(changes) changed keys")
-        #expect(points > 3 && changes > 0)
+        #expect(changes > 0)
     }
 }
