@@ -71,7 +71,10 @@ let package = Package(
             name: "FuseTests", dependencies: ["Bytes", "Fuse", "FuseFixture", "Volume"],
             swiftSettings: house),
         .testTarget(
-            name: "RepositoryTests", dependencies: ["Bytes", "Repository", "Tables"],
+            name: "RepositoryTests",
+            dependencies: [
+                "Bytes", "Repository", "Tables", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: house),
         .testTarget(
             name: "SQLiteSourceTests", dependencies: ["Bytes", "SQLiteSource", "Tables"],

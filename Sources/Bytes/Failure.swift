@@ -43,10 +43,13 @@ package struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
 
     package let code: Code
     package let message: String
+    /// The line at fault and a caret under it, if a text is to blame.
+    package let snippet: String?
 
-    package init(_ code: Code, _ message: String) {
+    package init(_ code: Code, _ message: String, snippet: String? = nil) {
         self.code = code
         self.message = message
+        self.snippet = snippet
     }
 
     package var description: String { message }

@@ -45,7 +45,8 @@ struct Plan {
         let name = statement.collection.name
         if let path = statement.collection.database, path != engine.database?.path {
             throw statement.refusal(
-                .notFound, "\(path) is not this database"
+                .notFound,
+                "\(path) is not this database"
                     + (engine.database.map { ", which is \($0.path)" } ?? ""),
                 at: statement.collection.position)
         }
@@ -56,10 +57,10 @@ struct Plan {
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
         case .alter, .restore, .verify, .compact, .prune, .pull:
-            throw Failure(
+            throw statement.refusal(
                 .unsupported,
                 "this version of ydbfs has CREATE and DROP BACKUP COLLECTION and BACKUP only: "
-                    + "\(statement.action.words) isn't built yet")
+                    + "\(statement.action.words) isn't built yet", at: statement.position)
         }
     }
 
@@ -97,7 +98,8 @@ struct Plan {
         }
         if name.utf8.count > Self.maxNameBytes {
             throw statement.refusal(
-                .invalid, "a collection's name has at most \(Self.maxNameBytes) bytes", at: position)
+                .invalid, "a collection's name has at most \(Self.maxNameBytes) bytes", at: position
+            )
         }
         try checkSettings(statement, create.settings)
         let (definition, notes) = try define(statement, create)
@@ -243,7 +245,8 @@ struct Plan {
         throw statement.refusal(
             .notFound,
             "there is no collection \(statement.collection.name)"
-                + (names.isEmpty ? ": CREATE BACKUP COLLECTION makes one" : "; there are: \(names)"),
+                + (names.isEmpty
+                    ? ": CREATE BACKUP COLLECTION makes one" : "; there are: \(names)"),
             at: statement.collection.position)
     }
 
@@ -262,7 +265,8 @@ struct Plan {
     private func openSource() throws(Failure) -> any Source {
         guard let database = engine.database else {
             throw Failure(
-                .unsupported, "\(engine.location) is a repository without its database: name the "
+                .unsupported,
+                "\(engine.location) is a repository without its database: name the "
                     + "database to write")
         }
         do {
@@ -293,7 +297,9 @@ extension Statement {
     fileprivate func refusal(
         _ code: Failure.Code, _ message: String, at position: SourcePosition
     ) -> Failure {
-        Failure(code, "\(position.line):\(position.column): \(message)")
+        Failure(
+            code, "\(position.line):\(position.column): \(message)",
+            snippet: snippet(at: position))
     }
 }
 

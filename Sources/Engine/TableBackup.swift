@@ -15,7 +15,8 @@ struct TableBackup {
     let note: (String) -> Void
 
     /// The table whole. `known` is the table at the newest point, for stable ids.
-    func full(_ path: String, id: UInt32, known: TableRecord?, isReset: Bool) throws -> TableRecord {
+    func full(_ path: String, id: UInt32, known: TableRecord?, isReset: Bool) throws -> TableRecord
+    {
         var literals = literalNames(known)
         while true {
             files.beginTable()

@@ -108,7 +108,8 @@ package final class DirectoryStorage: Storage {
             throw error
         }
         let isNew = try giveName(temporary, path(name))
-        if !isNew, try read(name, limit: max(bytes.count, 1)) != bytes { return false }
+        if !isNew, try size(of: name) != UInt64(bytes.count) { return false }
+        if !isNew, try read(name, limit: .max) != bytes { return false }
         try settle(directory)
         return true
     }

@@ -3,7 +3,7 @@ import Crypto
 
 /// One file of a collection's log:
 /// ```
-/// {"format":1,"number":42,"previous":"…","time":…,"attempt":"…","KIND":…,"sha256":"…"}
+/// {"format":1,"number":42,"previous":"…","time":…,"attempt":"…","kind":"point","point":{…},"sha256":"…"}
 /// ```
 /// `sha256` is over all bytes before the comma in front of it; `previous` is that of the entry
 /// before, so that no entry can be lost, swapped or brought in from elsewhere unnoticed. `attempt`
@@ -43,10 +43,10 @@ struct LogFile: Sendable {
             json.member("time", time)
             json.member("attempt", randomHex())
             switch entry {
-            case .define(let definition): json.member("define", definition)
-            case .point(let record): json.member("point", record)
-            case .drop: json.member("drop", true)
-            case .condemn(let names): json.member("condemn", names)
+            case .define(let definition): json.action("define", definition)
+            case .point(let record): json.action("point", record)
+            case .drop: json.member("kind", "drop")
+            case .condemn(let names): json.action("condemn", names)
             }
         }
         return Trailer.sealed(json.bytes)
@@ -59,7 +59,10 @@ struct LogFile: Sendable {
         var number: UInt64?
         var previous: String?
         var time: Int64?
-        var entry: LogEntry?
+        var kind: String?
+        var definition: CollectionDefinition?
+        var point: PointRecord?
+        var condemned: [String]?
         var json = JSONReader(bytes[...], shared: shared)
         try json.object { key, json in
             switch key {
@@ -69,16 +72,11 @@ struct LogFile: Sendable {
             case "number": number = try json.integer(UInt64.self)
             case "previous": previous = try json.string()
             case "time": time = try json.integer(Int64.self)
-            case "attempt", "sha256": try json.skip()
-            case "define": entry = .define(try CollectionDefinition(json: &json))
-            case "point": entry = .point(try PointRecord(json: &json))
-            case "drop":
-                try json.skip()
-                entry = .drop
-            case "condemn": entry = .condemn(names: try json.array(of: String.self))
-            default:
-                // An entry that can't be acted on must not be passed over.
-                throw Self.newer("an entry with “\(key)”")
+            case "kind": kind = try json.string()
+            case "define": definition = try CollectionDefinition(json: &json)
+            case "point": point = try PointRecord(json: &json)
+            case "condemn": condemned = try json.array(of: String.self)
+            default: try json.skip()
             }
         }
         try json.expectEnd()
@@ -86,7 +84,14 @@ struct LogFile: Sendable {
         self.number = try json.required(number, key: "number")
         self.previous = previous
         self.time = try json.required(time, key: "time")
-        self.entry = try json.required(entry, key: "an action")
+        switch try json.required(kind, key: "kind") {
+        case "define": entry = .define(try json.required(definition, key: "define"))
+        case "point": entry = .point(try json.required(point, key: "point"))
+        case "drop": entry = .drop
+        case "condemn": entry = .condemn(names: try json.required(condemned, key: "condemn"))
+        // An entry that can't be acted on must not be passed over.
+        case let unknown: throw Self.newer("an entry of kind “\(unknown)”")
+        }
     }
 
     init(number: UInt64, previous: String?, time: Int64, entry: LogEntry) {
@@ -98,6 +103,13 @@ struct LogFile: Sendable {
 
     private static func newer(_ what: String) -> Failure {
         Failure(.unsupported, "\(what) is of a newer version of ydbfs: use that one")
+    }
+}
+
+extension JSONWriter {
+    fileprivate mutating func action(_ kind: String, _ value: some JSONValue) {
+        member("kind", kind)
+        member(kind, value)
     }
 }
 

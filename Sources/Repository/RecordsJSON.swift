@@ -6,10 +6,10 @@ import Tables
 
 /// Values that most records of a log have in common: decoded once, kept once.
 final class SharedValues {
-    var schemas: [ArraySlice<UInt8>: TableSchema] = [:]
-    var texts: [ArraySlice<UInt8>: String] = [:]
-    var formats: [ArraySlice<UInt8>: [String: Int]] = [:]
-    var notBackedUp: [ArraySlice<UInt8>: [NotBackedUp]] = [:]
+    let schemas = SharedPool<TableSchema>()
+    let texts = SharedPool<String>()
+    let formats = SharedPool<[String: Int]>()
+    let notBackedUp = SharedPool<[NotBackedUp]>()
 }
 
 extension PointKind: JSONValue {}
@@ -219,16 +219,17 @@ extension TableRecord: JSONValue {
         try json.object { key, json in
             switch key {
             case "id": id = try json.integer(UInt32.self)
-            case "path": path = try json.sharing(\.texts) { try $0.string() }
-            case "schema": schema = try json.sharing(\.schemas) { try TableSchema(json: &$0) }
+            case "path": path = try json.sharing(json.shared.texts) { try $0.string() }
+            case "schema":
+                schema = try json.sharing(json.shared.schemas) { try TableSchema(json: &$0) }
             case "nextColumnID": nextColumnID = try json.integer(UInt32.self)
-            case "sql": sql = try json.sharing(\.texts) { try $0.string() }
+            case "sql": sql = try json.sharing(json.shared.texts) { try $0.string() }
             case "rows": rows = try json.integer(UInt64.self)
             case "inserted": inserted = try json.integer(UInt64.self)
             case "updated": updated = try json.integer(UInt64.self)
             case "deleted": deleted = try json.integer(UInt64.self)
             case "sizes": sizes = try [String: UInt64](json: &json)
-            case "formats": formats = try json.sharing(\.formats) { try .init(json: &$0) }
+            case "formats": formats = try json.sharing(json.shared.formats) { try .init(json: &$0) }
             case "contentHash": contentHash = try json.string()
             case "snapshot": snapshot = try BlockReference(json: &json)
             case "isReset": isReset = try json.boolean()
@@ -324,7 +325,7 @@ extension PointRecord: JSONValue {
             case "tables": tables = try json.array(of: TableRecord.self)
             case "removed": removed = try json.array(of: UInt32.self)
             case "notBackedUp":
-                notBackedUp = try json.sharing(\.notBackedUp) { try .init(json: &$0) }
+                notBackedUp = try json.sharing(json.shared.notBackedUp) { try .init(json: &$0) }
             case "capture": capture = try CaptureState(json: &json)
             case "captureRemoved": captureRemoved = try json.array(of: String.self)
             default: try json.skip()

@@ -174,7 +174,9 @@ package final class Repository: Sendable {
             }
             while let bytes = try readEntry(log.lastEntry + 1, id) {
                 let file = try decode(bytes, log.lastEntry + 1, id, SharedValues())
-                try apply(file, to: &log, id)
+                var next = log
+                try apply(file, to: &next, id)
+                log = next
             }
         } catch {
             log.damage = error as? Failure ?? Failure(.system, "\(error)")
@@ -210,9 +212,15 @@ package final class Repository: Sendable {
             }
             decoded.withLock { $0[chunk] = files }
         }
-        for chunk in 0..<chunks {
-            for file in decoded.withLock({ $0.removeValue(forKey: chunk) ?? [] }) {
-                try apply(file.get(), to: &log, id)
+        let files = decoded.withLock { $0.sorted { $0.key < $1.key }.flatMap(\.value) }
+        for count in files.indices {
+            do {
+                try apply(files[count].get(), to: &log, id)
+            } catch {
+                // What was applied halfway is of no use: as far as all was right, once more.
+                log.state = nil
+                for file in files[..<count] { try apply(file.get(), to: &log, id) }
+                throw error
             }
         }
     }

@@ -1,8 +1,15 @@
 import Bytes
 import Engine
+import Repository
+import Synchronization
+import Tables
 
 /// The tree that one mount shows.
-package final class Volume {
+///
+/// A pure object: the kernel's requests come in through `FileSystem`, tests call the same methods.
+/// What is stored never changes, so only the collections' newest states are held; everything
+/// else follows from them and from the inode's number.
+package final class Volume: FileSystem {
     package struct Options: Sendable {
         /// Owner of every file, and permission bits taken away.
         package var uid: UInt32
@@ -17,9 +24,366 @@ package final class Volume {
         }
     }
 
+    /// What of a collection an inode number needs.
+    struct Shown: Sendable {
+        var name: String
+        var fileName: String
+        var state: CollectionState
+    }
+
+    struct State {
+        /// By the number that stands for it in inodes.
+        var collections: [UInt64: Shown] = [:]
+        var handles: [UInt64: Handle] = [:]
+        var nextHandle: UInt64 = 1
+        /// Texts made at look-up, kept for `textSeconds` so that `open` shows what `stat` measured.
+        var texts: [Inode: (text: [UInt8], expires: Instant)] = [:]
+        var waits: [UInt64: Wait] = [:]
+        var nextWait: UInt64 = 1
+        var isClosed = false
+    }
+
+    let engine: Engine
+    let source: String
+    let options: Options
+    let started = Instant.now
+    let state = Monitor(State())
+    let prefetcher = Prefetcher(threads: 2)
+    private let refresher = Mutex<WorkerThread?>(nil)
+
+    static let dayInSeconds: Double = 86_400
+    private static let refreshSeconds = 0.5
+
     /// - Parameter source: what the user named, for the mount's README.
-    package init(engine: Engine, source: String, options: Options) {}
+    package init(engine: Engine, source: String, options: Options) {
+        self.engine = engine
+        self.source = source
+        self.options = options
+        update()
+        refresher.withLock { $0 = WorkerThread { [weak self] in Self.refreshLoop { self } } }
+    }
 
     /// Ends the threads behind it; what is open stays readable.
-    package func close() {}
+    package func close() {
+        state.update { $0.isClosed = true }
+        refresher.withLock {
+            $0?.join()
+            $0 = nil
+        }
+        prefetcher.close()
+    }
+
+    private static func refreshLoop(_ volume: () -> Volume?) {
+        while let volume = volume() {
+            let isClosed: Bool? = volume.state.wait(seconds: refreshSeconds) {
+                $0.isClosed ? true : nil
+            }
+            if isClosed == true { return }
+            // What can't be read now is tried again; a damaged log shows in `status`.
+            _ = try? volume.engine.refresh()
+            volume.update()
+        }
+    }
+
+    /// Takes the collections' newest states.
+    func update() {
+        let current = engine.collections
+        state.withLock { state in
+            var next: [UInt64: Shown] = [:]
+            var names: Set<String> = Set(
+                Node.RootFile.allCases.map(\.name) + ["operations", "metrics"])
+            for collection in current {
+                var number = UInt64(collection.id.prefix(5), radix: 16) ?? 0
+                while next[number] != nil { number = (number + 1) % Node.fieldLimit }
+                let fileName = FileName.component(collection.name) { names.contains($0) }
+                names.insert(fileName)
+                next[number] = Shown(
+                    name: collection.name, fileName: fileName, state: collection)
+            }
+            state.collections = next
+        }
+    }
+
+    // MARK: Finding
+
+    func shown(_ number: UInt64) throws(Errno) -> Shown {
+        guard let shown = state.withLock({ $0.collections[number] }) else { throw .noEntry }
+        return shown
+    }
+
+    func point(_ number: UInt64, _ sequence: UInt64) throws(Errno) -> (Shown, BackupPoint) {
+        let shown = try shown(number)
+        guard let point = shown.state.point(sequence: sequence) else { throw .stale }
+        return (shown, point)
+    }
+
+    func listing(_ shown: Shown, _ sequence: UInt64) throws(Errno) -> PointListing {
+        let key = SharedCache.Key(owner: 0, kind: 0, shown.state.idNumber, sequence)
+        do {
+            return try engine.cache.value(key) {
+                let tables = shown.state.tables(at: sequence)
+                return (PointListing(tables), bytes: 512 + tables.count * 1024)
+            }
+        } catch {
+            throw .io
+        }
+    }
+
+    package func lookup(_ name: String, in parent: Inode) throws(Errno) -> Entry {
+        guard let node = Node(inode: parent) else { throw .noEntry }
+        return try entry(child(name, of: node))
+    }
+
+    private func child(_ name: String, of parent: Node) throws(Errno) -> Node {
+        switch parent {
+        case .root:
+            if name == "operations" { return .operations }
+            if let file = Node.RootFile.allCases.first(where: { $0.name == name }) {
+                return .rootFile(file)
+            }
+            let found = state.withLock { state in
+                state.collections.first { $0.value.fileName.utf8.elementsEqual(name.utf8) }?.key
+            }
+            guard let found else { throw .noEntry }
+            return .collection(found)
+        case .operations:
+            if name == "latest", !engine.operations.isEmpty { return .latestOperation }
+            guard let id = UInt64(name), "\(id)" == name, engine.operation(id) != nil else {
+                throw .noEntry
+            }
+            return .operation(id)
+        case .operation(let id):
+            guard let file = Node.OperationFile.allCases.first(where: { $0.name == name }) else {
+                throw .noEntry
+            }
+            return .operationFile(id, file)
+        case .collection(let number):
+            let shown = try shown(number)
+            if let file = Node.CollectionFile.allCases.first(where: { $0.name == name }) {
+                if isPresent(file, shown) { return .collectionFile(number, file) }
+                throw .noEntry
+            }
+            guard let point = shown.state.point(named: name),
+                point.name.utf8.elementsEqual(name.utf8)
+            else { throw .noEntry }
+            return .pointDirectory(collection: number, sequence: point.sequence, index: 0)
+        case .pointDirectory(let number, let sequence, let index):
+            let (shown, point) = try point(number, sequence)
+            let listing = try listing(shown, point.sequence)
+            guard let item = listing.item(name, in: Int(index)) else { throw .noEntry }
+            return node(item, number, sequence)
+        default: throw .notDirectory
+        }
+    }
+
+    private func isPresent(_ file: Node.CollectionFile, _ shown: Shown) -> Bool {
+        switch file {
+        case .latest: shown.state.newest != nil
+        case .operation: engine.newestOperation(of: shown.name) != nil
+        default: true
+        }
+    }
+
+    private func node(_ item: PointListing.Item, _ number: UInt64, _ sequence: UInt64) -> Node {
+        switch item {
+        case .manifest: .manifest(collection: number, sequence: sequence)
+        case .csv(let table):
+            .csv(collection: number, sequence: sequence, table: UInt64(table.id))
+        case .sql(let table):
+            .sql(collection: number, sequence: sequence, table: UInt64(table.id))
+        case .directory(let index):
+            .pointDirectory(collection: number, sequence: sequence, index: UInt64(index))
+        }
+    }
+
+    // MARK: Listing
+
+    package func list(_ inode: Inode) throws(Errno) -> [DirectoryEntry] {
+        guard let node = Node(inode: inode) else { throw .noEntry }
+        var entries: [DirectoryEntry] = []
+        for (name, child) in try children(node) {
+            // What vanished meanwhile is left out.
+            if let entry = try? entry(child) {
+                entries.append(DirectoryEntry(name: name, entry: entry))
+            }
+        }
+        return entries
+    }
+
+    private func children(_ node: Node) throws(Errno) -> [(String, Node)] {
+        switch node {
+        case .root:
+            let collections = state.withLock { $0.collections.map { ($1.fileName, $0) } }.sorted {
+                $0.0.utf8.lexicographicallyPrecedes($1.0.utf8)
+            }
+            return Node.RootFile.allCases.map { ($0.name, .rootFile($0)) }
+                + [("operations", .operations)] + collections.map { ($0, .collection($1)) }
+        case .operations:
+            let operations = engine.operations
+            return operations.map { ("\($0.id)", .operation($0.id)) }
+                + (operations.isEmpty ? [] : [("latest", .latestOperation)])
+        case .operation(let id):
+            return Node.OperationFile.allCases.map { ($0.name, .operationFile(id, $0)) }
+        case .collection(let number):
+            let shown = try shown(number)
+            let files = Node.CollectionFile.allCases.filter { isPresent($0, shown) }
+            return files.map { ($0.name, .collectionFile(number, $0)) }
+                + shown.state.points.map {
+                    (
+                        $0.name,
+                        .pointDirectory(collection: number, sequence: $0.sequence, index: 0)
+                    )
+                }
+        case .pointDirectory(let number, let sequence, let index):
+            let (shown, point) = try point(number, sequence)
+            let listing = try listing(shown, point.sequence)
+            guard listing.directories.indices.contains(Int(index)) else { throw .noEntry }
+            return listing.directories[Int(index)].items.map {
+                ($0.name, self.node($0.item, number, sequence))
+            }
+        default: throw .notDirectory
+        }
+    }
+
+    // MARK: Attributes
+
+    package func entry(of inode: Inode) throws(Errno) -> Entry {
+        guard let node = Node(inode: inode) else { throw .noEntry }
+        return try entry(node)
+    }
+
+    private func entry(_ node: Node) throws(Errno) -> Entry {
+        guard let inode = node.inode else { throw .overflow }
+        switch node {
+        case .root, .operations, .operation, .collection, .pointDirectory:
+            let isBelowPoint: Bool =
+                if case .pointDirectory(_, _, let index) = node { index > 0 } else { false }
+            return make(
+                inode, .directory, 0o755, bytes: 4096, modified: try modified(node),
+                lifetime: isBelowPoint ? Self.dayInSeconds : 0)
+        case .csv(let number, let sequence, let table):
+            let (shown, record) = try self.table(number, sequence, table)
+            return make(
+                inode, .file, 0o644, bytes: record.sizes["csv"] ?? 0,
+                modified: changed(shown, record, sequence), lifetime: Self.dayInSeconds)
+        case .sql(let number, let sequence, let table):
+            let (shown, record) = try self.table(number, sequence, table)
+            return make(
+                inode, .file, 0o644, bytes: UInt64(record.sql.utf8.count),
+                modified: changed(shown, record, sequence), lifetime: Self.dayInSeconds)
+        case .manifest:
+            return make(
+                inode, .file, 0o644, bytes: UInt64(try text(node).count),
+                modified: try modified(node), lifetime: Self.dayInSeconds)
+        case .latestOperation, .collectionFile(_, .latest), .collectionFile(_, .operation):
+            return make(
+                inode, .symlink, 0o777, bytes: UInt64(try readLink(inode).utf8.count),
+                modified: try modified(node), lifetime: 0)
+        case .rootFile(.control), .collectionFile(_, .control), .operationFile(_, .cancel):
+            return make(
+                inode, .file, options.controlMode, bytes: UInt64(try text(node).count),
+                modified: try modified(node), lifetime: 0)
+        case .operationFile(_, .wait):
+            return make(
+                inode, .file, 0o644, bytes: UInt64(Self.waitBytes), modified: try modified(node),
+                lifetime: 0)
+        case .rootFile, .operationFile, .collectionFile:
+            return make(
+                inode, .file, 0o644, bytes: UInt64(try text(node).count),
+                modified: try modified(node), lifetime: 0)
+        }
+    }
+
+    private func make(
+        _ inode: Inode, _ kind: Attributes.Kind, _ permissions: UInt16, bytes: UInt64,
+        modified: Instant, lifetime: Double
+    ) -> Entry {
+        let permissions = kind == .symlink ? permissions : permissions & ~options.umask
+        return Entry(
+            Attributes(
+                inode: inode, kind: kind, permissions: permissions, uid: options.uid,
+                gid: options.gid, sizeBytes: bytes, modifiedSeconds: modified.seconds,
+                modifiedNanoseconds: modified.nanosecondsOfSecond),
+            lifetimeSeconds: lifetime)
+    }
+
+    func table(
+        _ number: UInt64, _ sequence: UInt64, _ table: UInt64
+    ) throws(Errno) -> (Shown, TableRecord) {
+        let (shown, _) = try point(number, sequence)
+        guard let record = shown.state.table(UInt32(table), at: sequence) else { throw .noEntry }
+        return (shown, record)
+    }
+
+    /// The cut of the newest point that changed the table.
+    private func changed(_ shown: Shown, _ record: TableRecord, _ sequence: UInt64) -> Instant {
+        let changed = shown.state.changed(record.id, at: sequence) ?? sequence
+        let point = shown.state.point(sequence: changed) ?? shown.state.point(sequence: sequence)
+        return Instant(microseconds: point?.cut ?? 0)
+    }
+
+    private func modified(_ node: Node) throws(Errno) -> Instant {
+        switch node {
+        case .pointDirectory(let number, let sequence, _), .manifest(let number, let sequence):
+            return Instant(microseconds: try point(number, sequence).1.cut)
+        case .operation(let id), .operationFile(let id, _):
+            guard let operation = engine.operation(id) else { throw .noEntry }
+            let status = operation.status
+            return status.ended ?? status.started ?? operation.accepted
+        case .collection(let number), .collectionFile(let number, _):
+            let shown = try shown(number)
+            let newest = shown.state.newest?.cut ?? shown.state.definition?.time ?? 0
+            let operation = engine.newestOperation(of: shown.name)
+            let touched = operation.map { $0.status.ended ?? $0.accepted }
+            return max(Instant(microseconds: newest), touched ?? Instant(microseconds: newest))
+        case .rootFile(.readme), .rootFile(.cacheTag): return started
+        default:
+            let newest = engine.operations.last.map { $0.status.ended ?? $0.accepted }
+            return max(started, newest ?? started)
+        }
+    }
+
+    package func setAttributes(of inode: Inode) throws(Errno) -> Entry {
+        switch Node(inode: inode) {
+        case .rootFile(.control), .collectionFile(_, .control), .operationFile(_, .cancel):
+            try entry(of: inode)
+        default: throw .readOnly
+        }
+    }
+
+    package func readLink(_ inode: Inode) throws(Errno) -> String {
+        switch Node(inode: inode) {
+        case .latestOperation:
+            guard let newest = engine.operations.last else { throw .noEntry }
+            return "\(newest.id)"
+        case .collectionFile(let number, .operation):
+            let shown = try shown(number)
+            guard let newest = engine.newestOperation(of: shown.name) else { throw .noEntry }
+            return "../operations/\(newest.id)"
+        case .collectionFile(let number, .latest):
+            guard let newest = try shown(number).state.newest else { throw .noEntry }
+            return newest.name
+        default: throw .invalid
+        }
+    }
+
+    package func statistics() -> FileSystemStatistics {
+        let space = try? engine.repository?.space()
+        let block: UInt64 = 4096
+        func blocks(_ path: KeyPath<Space, UInt64>) -> UInt64 {
+            guard let space else { return 0 }
+            return space[keyPath: path] * max(space.blockBytes, 1) / block
+        }
+        let files = state.withLock { state in
+            state.collections.values.reduce(0) { $0 + $1.state.points.count }
+        }
+        return FileSystemStatistics(
+            blocks: blocks(\.blocks), blocksFree: blocks(\.blocksFree),
+            blocksAvailable: blocks(\.blocksAvailable), files: UInt64(files))
+    }
+}
+
+extension CollectionState {
+    /// The first 64 bits of the collection's id.
+    fileprivate var idNumber: UInt64 { UInt64(id.prefix(16), radix: 16) ?? 0 }
 }

@@ -114,7 +114,8 @@ import Testing
                 CollectionSpecification(name: statement.collection.name, create) == definition,
                 "seed \(seed) round \(round)")
             let data = try JSONEncoder().encode(definition)
-            #expect(try JSONDecoder().decode(CollectionSpecification.self, from: data) == definition)
+            #expect(
+                try JSONDecoder().decode(CollectionSpecification.self, from: data) == definition)
         }
     }
 

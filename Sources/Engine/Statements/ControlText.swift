@@ -89,7 +89,10 @@ package struct ControlText: Sendable {
         /// More text could make it right.
         var isIncomplete = false
 
-        init(_ failure: Failure) { self.failure = failure }
+        init(_ failure: Failure) {
+            self.failure = failure
+            snippet = failure.snippet
+        }
 
         init(_ error: StatementError) {
             failure = error.failure

@@ -57,7 +57,12 @@ package final class Snapshot: Sendable {
     /// The header line of the CSV file, which stands before the first page.
     package var csvHeader: [UInt8] { csv.header }
 
-    package func csvKey(_ address: PageAddress) -> SharedCache.Key {
+    /// True if the page is in the cache, or somebody is rendering it.
+    package func isRendered(_ address: PageAddress) -> Bool {
+        pool.cache.contains(csvKey(address))
+    }
+
+    private func csvKey(_ address: PageAddress) -> SharedCache.Key {
         pool.key(
             .csvPage, reference.file << 40 ^ reference.offset,
             UInt64(address.block), UInt64(address.slice) << 32 | UInt64(address.page))

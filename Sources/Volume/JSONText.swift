@@ -1,0 +1,75 @@
+import Bytes
+
+/// JSON made to be read: members on lines of their own, in the order given.
+package enum JSONText {
+    case text(String)
+    case number(UInt64)
+    case bool(Bool)
+    case null
+    case array([JSONText])
+    case object([(String, JSONText)])
+
+    /// Ends in a newline.
+    package var document: [UInt8] {
+        let output = ByteBuffer(capacity: 1024)
+        write(to: output, indent: 0)
+        output.append(byte: UInt8(ascii: "\n"))
+        return output.array
+    }
+
+    package static func optional(_ text: String?) -> JSONText { text.map { .text($0) } ?? .null }
+
+    private func write(to output: ByteBuffer, indent: Int) {
+        switch self {
+        case .text(let text): Self.write(text, to: output)
+        case .number(let number): output.append(decimal: number)
+        case .bool(let value): output.append(value ? "true" : "false")
+        case .null: output.append("null")
+        case .array(let elements):
+            Self.group("[", "]", elements, to: output, indent: indent) { element, indent in
+                element.write(to: output, indent: indent)
+            }
+        case .object(let members):
+            Self.group("{", "}", members, to: output, indent: indent) { member, indent in
+                Self.write(member.0, to: output)
+                output.append(": ")
+                member.1.write(to: output, indent: indent)
+            }
+        }
+    }
+
+    private static func group<T>(
+        _ open: String, _ close: String, _ elements: [T], to output: ByteBuffer, indent: Int,
+        _ write: (T, Int) -> Void
+    ) {
+        output.append(open)
+        for (index, element) in elements.enumerated() {
+            output.append(index == 0 ? "\n" : ",\n")
+            output.append(byte: UInt8(ascii: " "), repeated: (indent + 1) * 2)
+            write(element, indent + 1)
+        }
+        if !elements.isEmpty {
+            output.append("\n")
+            output.append(byte: UInt8(ascii: " "), repeated: indent * 2)
+        }
+        output.append(close)
+    }
+
+    private static func write(_ text: String, to output: ByteBuffer) {
+        output.append("\"")
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                output.append("\\")
+                output.append(byte: byte)
+            case 0x0A: output.append("\\n")
+            case 0x09: output.append("\\t")
+            case 0..<0x20:
+                output.append(byte < 16 ? "\\u000" : "\\u00")
+                output.append(String(byte, radix: 16))
+            default: output.append(byte: byte)
+            }
+        }
+        output.append("\"")
+    }
+}

@@ -1,0 +1,258 @@
+import Bytes
+import Engine
+import Repository
+import Tables
+
+/// The texts of virtual files.
+extension Volume {
+    private static let textSeconds: Int64 = 1
+    private static let keptTexts = 512
+
+    /// The text of a virtual file: made now, or at most a second ago, so that `open` shows what
+    /// `stat` has just measured.
+    func text(_ node: Node) throws(Errno) -> [UInt8] {
+        guard let inode = node.inode else { throw .overflow }
+        let now = Instant.now
+        if let kept = state.withLock({ $0.texts[inode] }), now < kept.expires { return kept.text }
+        let text = try make(node)
+        state.withLock { state in
+            if state.texts.count >= Self.keptTexts {
+                state.texts = state.texts.filter { now < $0.value.expires }
+                if state.texts.count >= Self.keptTexts { state.texts = [:] }
+            }
+            state.texts[inode] = (text, now + Period(seconds: Self.textSeconds))
+        }
+        return text
+    }
+
+    private func make(_ node: Node) throws(Errno) -> [UInt8] {
+        switch node {
+        case .rootFile(.readme): return [UInt8](readme.utf8)
+        case .rootFile(.cacheTag):
+            let tag =
+                "Signature: 8a477f597d28d172789f06886806bc55\n"
+                + "# A view of backups: backing it up again is of no use.\n"
+            return [UInt8](tag.utf8)
+        case .rootFile(.control): return [UInt8](controlText(nil).utf8)
+        case .rootFile(.errors):
+            return [UInt8](engine.errors.newest().map(\.lines).joined().utf8)
+        case .operationFile(let id, let file):
+            guard let operation = engine.operation(id) else { throw .noEntry }
+            return [UInt8](text(operation, file).utf8)
+        case .collectionFile(let number, let file):
+            return try text(try shown(number), file)
+        case .sql(let number, let sequence, let table):
+            return [UInt8](try self.table(number, sequence, table).1.sql.utf8)
+        case .manifest(let number, let sequence):
+            return try manifest(number, sequence)
+        default: throw .isDirectory
+        }
+    }
+
+    // MARK: The root
+
+    private var readme: String {
+        """
+        Backup collections of \(source), stored in \(engine.location).
+
+        control                 write statements here; reading it shows the last refusal and usage
+        errors                  what was refused or failed, newest last
+        operations/ID/          state, progress and error of each backup; `cat wait` blocks until it ends
+        COLLECTION/control      the same with the collection's name implied: full, incremental
+        COLLECTION/latest/      the newest backup point: a folder of whole tables
+        COLLECTION/chain        all points, a line each
+
+            echo 'CREATE BACKUP COLLECTION shop ( TABLE orders ) WITH ( STORAGE = "cluster", \
+        INCREMENTAL_BACKUP_ENABLED = "true" )' > control
+            echo full > shop/control
+            cat shop/operation/wait
+            echo incremental > shop/control
+            cp -rL shop/latest /tmp/copy
+
+        Everything but control and cancel is read-only. Times are UTC.
+
+        """
+    }
+
+    private func controlText(_ collection: String?) -> String {
+        var text = ""
+        if let last = engine.errors.newest(collection: collection).last {
+            text += "Last refusal or failure:\n\(last.lines)\n"
+        }
+        let operations = engine.operations.filter {
+            collection == nil || $0.collection == collection
+        }
+        for operation in operations.suffix(8).reversed() {
+            let status = operation.status
+            text += "\(operation.accepted) operation \(operation.id) \(operation.collection) "
+            text += "\(operation.kind): \(status.summary)\n"
+            for note in status.notes { text += "    \(note)\n" }
+        }
+        if !text.isEmpty { text += "\n" }
+        let scoped = "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+        let general =
+            "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
+            + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] [, CAPTURE = 'scan'] )\n"
+            + "DROP BACKUP COLLECTION name\n"
+            + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+        return text + "Write one of these, ended by a newline or a semicolon:\n"
+            + (collection == nil ? general : scoped)
+    }
+
+    // MARK: Operations
+
+    private func text(_ operation: Operation, _ file: Node.OperationFile) -> String {
+        let status = operation.status
+        switch file {
+        case .statement: return operation.statement + "\n"
+        case .state: return status.state.rawValue + "\n"
+        case .progress:
+            var lines = ["accepted \(operation.accepted)", "rows \(status.rows)"]
+            if let total = status.totalRows { lines.append("total_rows \(total)") }
+            lines.append("bytes \(status.bytes)")
+            if let started = status.started { lines.append("started \(started)") }
+            if let ended = status.ended { lines.append("ended \(ended)") }
+            if let point = status.point { lines.append("point \(point)") }
+            lines += status.notes.map { "note \($0)" }
+            return lines.joined(separator: "\n") + "\n"
+        case .error: return status.error.map { $0 + "\n" } ?? ""
+        case .wait: return ""
+        case .cancel: return ""
+        }
+    }
+
+    // MARK: Collections
+
+    private func text(_ shown: Shown, _ file: Node.CollectionFile) throws(Errno) -> [UInt8] {
+        switch file {
+        case .control: return [UInt8](controlText(shown.name).utf8)
+        case .status: return [UInt8](statusText(shown).utf8)
+        case .sql: return [UInt8]((shown.state.definition?.sql ?? "").utf8)
+        case .chain: return [UInt8](chainText(shown).utf8)
+        case .chainJSON: return chainJSON(shown).document
+        case .operation, .latest: throw .invalid
+        }
+    }
+
+    private func statusText(_ shown: Shown) -> String {
+        let state = shown.state
+        var lines = ["collection \(shown.name)", "points \(state.points.count)"]
+        if let newest = state.newest {
+            lines.append("newest \(newest.name)")
+            lines.append("cut \(Instant(microseconds: newest.cut))")
+            for table in newest.notBackedUp {
+                lines.append("not backed up \(table.path): \(table.reason)")
+            }
+        }
+        lines.append("stored_bytes \(state.storedBytes)")
+        if let operation = engine.newestOperation(of: shown.name) {
+            lines.append("operation \(operation.id) \(operation.kind) \(operation.status.summary)")
+            lines += operation.status.notes.map { "note \($0)" }
+        }
+        if let error = engine.errors.newest(collection: shown.name).last {
+            lines.append("last_error \(error.time) \(error.message)")
+        }
+        if let damage = state.damage { lines.append("damage \(damage.message)") }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// A line for each point, columns aligned.
+    private func chainText(_ shown: Shown) -> String {
+        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT"]]
+        for point in shown.state.points {
+            let tables = shown.state.tables(at: point.sequence)
+            let changes = tables.filter { point.changed.contains($0.id) }
+            let changed = changes.reduce(0) { $0 + $1.inserted + $1.updated + $1.deleted }
+            rows.append([
+                point.name, point.kind.rawValue,
+                "\(Instant(microseconds: point.cut).floorToSecond)",
+                "\(tables.count)", "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
+                "\(point.files.reduce(0) { $0 + $1.bytes })",
+                point.parent.flatMap { shown.state.point(sequence: $0)?.name } ?? "-",
+            ])
+        }
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }
+        return rows.map { row in
+            let cells = zip(row, widths).map { cell, width in
+                cell + String(repeating: " ", count: width - cell.count)
+            }
+            let line = cells.joined(separator: "  ")
+            return line.prefix(line.count - line.reversed().prefix { $0 == " " }.count) + "\n"
+        }.joined()
+    }
+
+    private func chainJSON(_ shown: Shown) -> JSONText {
+        .object([
+            ("collection", .text(shown.name)),
+            (
+                "points",
+                .array(
+                    shown.state.points.map { point in
+                        let tables = shown.state.tables(at: point.sequence)
+                        return .object(
+                            head(shown, point) + [
+                                ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
+                                ("stored_bytes", .number(point.files.reduce(0) { $0 + $1.bytes })),
+                                (
+                                    "changed_tables",
+                                    .array(
+                                        tables.filter { point.changed.contains($0.id) }.map(changes)
+                                    )
+                                ),
+                            ])
+                    })
+            ),
+        ])
+    }
+
+    private func head(_ shown: Shown, _ point: BackupPoint) -> [(String, JSONText)] {
+        [
+            ("point", .text(point.name)), ("kind", .text(point.kind.rawValue)),
+            (
+                "parent",
+                .optional(point.parent.flatMap { shown.state.point(sequence: $0)?.name })
+            ),
+            ("cut", .text(Instant(microseconds: point.cut).description)),
+            ("operation", .number(point.operation)), ("uid", .optional(point.uid)),
+        ]
+    }
+
+    private func changes(_ table: TableRecord) -> JSONText {
+        .object([
+            ("path", .text(table.path)), ("inserted", .number(table.inserted)),
+            ("updated", .number(table.updated)), ("deleted", .number(table.deleted)),
+            ("whole", .bool(table.isReset)),
+        ])
+    }
+
+    /// `backup.json`: what the point is, and which file is which table. Never changes.
+    private func manifest(_ number: UInt64, _ sequence: UInt64) throws(Errno) -> [UInt8] {
+        let (shown, point) = try point(number, sequence)
+        let paths = try listing(shown, sequence).paths
+        let tables = shown.state.tables(at: sequence).map { table -> JSONText in
+            .object([
+                ("path", .text(table.path)), ("csv", .optional(paths[table.id]?.csv)),
+                ("sql", .optional(paths[table.id]?.sql)), ("rows", .number(table.rows)),
+                ("csv_bytes", .number(table.sizes["csv"] ?? 0)),
+                ("content_hash", .text(table.contentHash)),
+                ("columns", .array(table.schema.columns.map(column))),
+                (
+                    "key", .array(table.schema.key.map { .text(table.schema.columns[$0].name) })
+                ),
+            ])
+        }
+        let refused = point.notBackedUp.map { table -> JSONText in
+            .object([("path", .text(table.path)), ("reason", .text(table.reason))])
+        }
+        return JSONText.object(
+            [("collection", .text(shown.name))] + head(shown, point)
+                + [("tables", .array(tables)), ("not_backed_up", .array(refused))]
+        ).document
+    }
+
+    private func column(_ column: Column) -> JSONText {
+        .object(
+            [("name", .text(column.name)), ("type", .text(column.type.name))]
+                + (column.isLiteral ? [("literal", .bool(true))] : []))
+    }
+}

@@ -1,0 +1,104 @@
+import Bytes
+import Foundation
+import Repository
+import Testing
+
+@Suite struct OperationTests {
+    let directory = TemporaryDirectory()
+
+    func start(_ statement: String = "BACKUP shop;") -> OperationStart {
+        OperationStart(
+            statement: statement, owner: 1000, collection: "shop", kind: "backup", time: 5,
+            uid: "token")
+    }
+
+    @Test func `Starts and ends are found again, newest first`() throws {
+        let store = try Repository.create(directory.path).operations
+        let first = try store.begin(start("BACKUP `sh\"op`;\n-- \u{1F642}"))
+        let second = try store.begin(start())
+        #expect([first.id, second.id] == [1, 2])
+        let end = OperationEnd(
+            state: .failed, error: "no room\non the disk", time: 9, rows: 3, bytes: .max,
+            point: "20261120000000Z_full")
+        #expect(try store.end(1, end))
+        #expect(try !store.end(1, OperationEnd(state: .done, time: 10)))
+        let again = try Repository.open(directory.path).operations
+        let records = try again.newest()
+        #expect(records.map(\.start) == [second, first])
+        #expect(records.map(\.end) == [nil, end])
+        #expect(try again.newest(1).map(\.start.id) == [2])
+        let none = #expect(throws: Failure.self) { try again.record(3) }
+        #expect(none?.code == .notFound)
+    }
+
+    @Test func `One that runs is not interrupted; one whose process is gone is`() throws {
+        let store = try Repository.create(directory.path).operations
+        _ = try store.begin(start())
+        #expect(try store.record(1).isInterrupted == false)
+        let path = "\(directory.path)/operations/0000000001.json"
+        let text = String(
+            decoding: try #require(FileManager.default.contents(atPath: path)), as: UTF8.self)
+        // The same number, started at another time: another process.
+        let other = try #require(text.range(of: "\"started\":[0-9]+", options: .regularExpression))
+        try write(text.replacingCharacters(in: other, with: "\"started\":1"), 2)
+        #expect(try store.record(2).isInterrupted)
+        try store.end(2, OperationEnd(state: .failed, time: 1))
+        #expect(try store.record(2).isInterrupted == false)
+        // Another container: nobody can know.
+        let space = try #require(
+            text.range(of: "\"namespace\":\"[^\"]*", options: .regularExpression))
+        try write(text.replacingCharacters(in: space, with: "\"namespace\":\"pid:[1]"), 3)
+        #expect(try store.record(3).isInterrupted == false)
+        let process = try #require(
+            text.range(of: ",\"process\":\\{[^}]*\\}", options: .regularExpression))
+        try write(text.replacingCharacters(in: process, with: ""), 4)
+        #expect(try store.record(4).isInterrupted)
+    }
+
+    /// Writes an operation file with a right trailer.
+    func write(_ text: String, _ id: Int) throws {
+        let bytes = LogTests.seal(String(text.dropLast(77)) + "}")
+        let path = "\(directory.path)/operations/000000000\(id).json"
+        #expect(FileManager.default.createFile(atPath: path, contents: Data(bytes)))
+    }
+
+    @Test func `Many at once get numbers of their own`() async throws {
+        _ = try Repository.create(directory.path)
+        let ids = try await withThrowingTaskGroup(of: [UInt64].self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    let store = try Repository.open(directory.path).operations
+                    return try (0..<20).map { _ in try store.begin(start()).id }
+                }
+            }
+            return try await group.reduce(into: []) { $0 += $1 }
+        }
+        #expect(ids.sorted() == Array(1...80))
+    }
+
+    @Test func `The last thousand are kept, and numbers never used again`() throws {
+        let disk = SimulatedDisk()
+        let store = try Repository.create(DirectoryStorage("/r", calls: disk)).operations
+        for number in 1...1010 as ClosedRange<UInt64> {
+            #expect(try store.begin(start()).id == number)
+            try store.end(number, OperationEnd(state: .done, time: 1))
+        }
+        let again = try Repository.open(DirectoryStorage("/r", calls: disk)).operations
+        let records = try again.newest()
+        #expect(records.map(\.start.id) == Array((11...1010).reversed()))
+        #expect(records.allSatisfy { $0.end?.state == .done })
+        #expect(disk.files().keys.count { $0.contains("/operations/") } == 2000)
+        #expect(try again.begin(start()).id == 1011)
+    }
+
+    @Test func `A garbled record is left out of the list`() throws {
+        let disk = SimulatedDisk()
+        let store = try Repository.create(DirectoryStorage("/r", calls: disk)).operations
+        for _ in 0..<3 { _ = try store.begin(start()) }
+        disk.put("/r/operations/0000000002.json", Array("{\"id\":2".utf8))
+        #expect(try store.newest().map(\.start.id) == [3, 1])
+        let failure = #expect(throws: Failure.self) { try store.record(2) }
+        #expect(failure?.code == .corrupt)
+        #expect(failure?.message.contains("0000000002.json") == true)
+    }
+}
