@@ -1,0 +1,84 @@
+import ArgumentParser
+import Bytes
+import Fuse
+
+struct MountCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mount",
+        abstract: "Show the backups of SOURCE at MOUNTPOINT (the word mount may be left out).",
+        discussion: """
+            Returns when the mount is usable and prints what it shows and how to unmount it; a \
+            process in the background serves it. MOUNTPOINT must be an empty directory, or is made \
+            and removed again. When the database is missing or damaged but has backups, they are \
+            shown all the same.
+
+            Options behind -o, separated by commas (a comma in a word is written \\,):
+              ro                 refuse all statements
+              allow_other        let other users read (root: always)
+              uid=U gid=G        owner of all files (default: who mounts)
+              umask=BITS         permissions taken from files and directories, in octal
+              control=BITS       permissions of control files (default 600)
+              formats=csv        formats of tables in points (csv is the one there is)
+              cache_size=SIZE    memory for rendered and decoded pages (default 128M)
+              cache_dir=DIR      where repositories elsewhere would be cached; local ones need none
+              log=FILE           where the background process writes what goes wrong
+              repository=DIR     the same as --repository
+            and the generic words of mount(8): rw, nosuid, noatime, nofail, _netdev, x-…
+
+            In /etc/fstab, with ydbfs linked as /sbin/mount.ydbfs:
+              /srv/shop.db  /mnt/shop  ydbfs  ro,nofail  0  0
+            """)
+
+    @Argument(help: ArgumentHelp("A SQLite database or a repository.", valueName: "SOURCE"))
+    var source: String
+
+    @Argument(help: ArgumentHelp("Where to show its backups.", valueName: "MOUNTPOINT"))
+    var mountPoint: String
+
+    @Flag(name: [.customShort("f"), .long], help: "Stay in the foreground.")
+    var foreground = false
+
+    @Option(
+        name: .customShort("o", allowingJoined: true),
+        help: ArgumentHelp("Mount options, separated by commas.", valueName: "OPT[,OPT...]"))
+    var options: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
+    var repository: String?
+
+    @Flag(help: .hidden) var sloppy = false
+    @Flag(help: .hidden) var fake = false
+
+    func validate() throws {
+        do throws(Failure) {
+            _ = try MountOptions(options, ignoresUnknown: sloppy)
+        } catch  where error.code == .invalid {
+            throw ValidationError(error.message)
+        } catch {
+            // Right usage of what isn't built: `run` says so.
+        }
+    }
+
+    func run() throws {
+        Signals.block()
+        let daemon = Daemon.attached()
+        if daemon == nil, !foreground, !fake {
+            let outcome = try Daemon.launch(arguments: CommandLine.arguments)
+            if outcome.exitStatus != 0 { throw Failure(.system, outcome.text) }
+            return Output.print(outcome.text)
+        }
+        do {
+            let options = try MountOptions(options, ignoresUnknown: sloppy)
+            let served = try ServedVolume(source, at: mountPoint, repository, options)
+            if fake { return }
+            try served.serve(daemon)
+        } catch {
+            guard let daemon else { throw error }
+            // Who started us says it to the user; if nobody listens there is nobody to tell.
+            try? daemon.report(failure: (error as? Failure)?.message ?? "\(error)")
+            throw ExitCode(ExitStatus.failure)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+import Bytes
+import Glibc
+
+/// The words behind `-o`.
+package struct MountOptions: Sendable, Equatable {
+    package var isReadOnly = false
+    package var allowsOthers = false
+    package var uid: UInt32?
+    package var gid: UInt32?
+    package var umask: UInt16 = 0
+    package var controlMode: UInt16 = 0o600
+    package var cacheBytes = 128 << 20
+    package var cacheDirectory: String?
+    package var log: String?
+    package var repository: String?
+    /// For mount(8) as they are.
+    package var kernelWords: [String] = []
+
+    /// - Parameters:
+    ///   - lists: what stood behind each `-o`: words between commas; `\,` is a comma in a word.
+    ///   - ignoresUnknown: as mount(8) asks of its helpers by `-s`.
+    /// - Throws: `.invalid` for wrong usage, `.unsupported` for what isn't built.
+    package init(_ lists: [String], ignoresUnknown: Bool = false) throws(Failure) {
+        for word in lists.flatMap(Self.words) where !word.isEmpty {
+            let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let isKnown =
+                parts.count == 2
+                ? try set(String(parts[0]), String(parts[1])) : try set(String(parts[0]))
+            if !isKnown, !ignoresUnknown {
+                throw Failure(.invalid, "unknown mount option \(word)")
+            }
+        }
+    }
+
+    private static func words(_ list: String) -> [String] {
+        var words = [""]
+        var isEscaped = false
+        for character in list {
+            switch character {
+            case "\\" where !isEscaped:
+                isEscaped = true
+                continue
+            case "," where !isEscaped: words.append("")
+            case ",": words[words.count - 1].append(",")
+            default: words[words.count - 1] += isEscaped ? "\\\(character)" : "\(character)"
+            }
+            isEscaped = false
+        }
+        if isEscaped { words[words.count - 1].append("\\") }
+        return words
+    }
+
+    /// Words of mount(8) that say what is so anyway, or concern who mounts and when.
+    private static let accepted: Set<String> = [
+        "defaults", "rw", "suid", "nosuid", "dev", "nodev", "exec", "async", "atime", "diratime",
+        "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "auto",
+        "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "iversion",
+        "noiversion", "silent", "loud", "default_permissions",
+    ]
+    private static let passed: Set<String> = [
+        "noexec", "noatime", "nodiratime", "sync", "dirsync",
+    ]
+    private static let unbuilt: Set<String> = [
+        "encrypt", "passphrase_file", "pull", "rate", "xattr",
+    ]
+
+    private mutating func set(_ word: String) throws(Failure) -> Bool {
+        switch word {
+        case "ro": isReadOnly = true
+        case "rw": isReadOnly = false
+        case "allow_other": allowsOthers = true
+        case _ where Self.passed.contains(word): kernelWords.append(word)
+        case _ where Self.unbuilt.contains(word): throw Self.refusal(unbuilt: word)
+        case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",
+            "repository":
+            throw Failure(.invalid, "mount option \(word) needs a value: \(word)=…")
+        default: return Self.accepted.contains(word) || Self.isForOthers(word)
+        }
+        return true
+    }
+
+    private mutating func set(_ key: String, _ value: String) throws(Failure) -> Bool {
+        switch key {
+        case "uid": uid = try Self.id(value, key) { getpwnam($0)?.pointee.pw_uid }
+        case "gid": gid = try Self.id(value, key) { getgrnam($0)?.pointee.gr_gid }
+        case "umask": umask = try Self.permissions(value, key)
+        case "control": controlMode = try Self.permissions(value, key)
+        case "formats": try Self.checkFormats(value)
+        case "cache_size": cacheBytes = try Self.size(value, key)
+        case "cache_dir": cacheDirectory = try Self.path(value, key)
+        case "log": log = try Self.path(value, key)
+        case "repository": repository = try Self.path(value, key)
+        case _ where Self.unbuilt.contains(key): throw Self.refusal(unbuilt: key)
+        default: return key == "user" || key == "comment" || Self.isForOthers(key)
+        }
+        return true
+    }
+
+    /// `x-systemd.…` and its like.
+    private static func isForOthers(_ word: String) -> Bool {
+        word.hasPrefix("x-") || word.hasPrefix("X-")
+    }
+
+    private static func refusal(unbuilt word: String) -> Failure {
+        Failure(.unsupported, "mount option \(word) isn't built yet in this version: leave it out")
+    }
+
+    // MARK: Values
+
+    private static func refusal(_ value: String, _ key: String, _ wanted: String) -> Failure {
+        Failure(.invalid, "mount option \(key)=\(value): \(wanted)")
+    }
+
+    private static func id(
+        _ value: String, _ key: String, named: (String) -> UInt32?
+    ) throws(Failure) -> UInt32 {
+        guard let id = UInt32(value) ?? named(value), id != .max else {
+            throw refusal(value, key, "there is no such name, and it is no number")
+        }
+        return id
+    }
+
+    private static func permissions(_ value: String, _ key: String) throws(Failure) -> UInt16 {
+        guard let mode = UInt16(value, radix: 8), mode <= 0o777, !value.hasPrefix("+") else {
+            throw refusal(value, key, "expected permission bits in octal, such as 0640")
+        }
+        return mode
+    }
+
+    /// Bytes, with K, M, G or T for powers of 1024.
+    private static func size(_ value: String, _ key: String) throws(Failure) -> Int {
+        var digits = Substring(value.lowercased())
+        if digits.hasSuffix("ib") { digits = digits.dropLast(2) }
+        let units: [Character: Int] = ["k": 10, "m": 20, "g": 30, "t": 40]
+        let shift = digits.last.flatMap { units[$0] }
+        if shift != nil { digits = digits.dropLast() }
+        let cacheBytesMin = 1 << 20
+        guard let number = Int(digits), number >= 0, number <= Int.max >> (shift ?? 0),
+            number << (shift ?? 0) >= cacheBytesMin
+        else { throw refusal(value, key, "expected a size of at least 1M, such as 128M") }
+        return number << (shift ?? 0)
+    }
+
+    private static func path(_ value: String, _ key: String) throws(Failure) -> String {
+        if value.isEmpty { throw refusal(value, key, "expected a path") }
+        return value
+    }
+
+    private static func checkFormats(_ value: String) throws(Failure) {
+        for format in value.split(separator: ":", omittingEmptySubsequences: false) {
+            switch format {
+            case "csv": continue
+            case "parquet":
+                throw Failure(
+                    .unsupported,
+                    "mount option formats=\(value): parquet isn't built yet in this version: "
+                        + "formats=csv")
+            default: throw refusal(value, "formats", "expected csv")
+            }
+        }
+    }
+
+    // MARK: Who
+
+    /// Owner of the files unless given: the user who mounts, behind sudo the one who called it.
+    package func owner(
+        of process: (uid: UInt32, gid: UInt32), environment: [String: String]
+    ) -> (uid: UInt32, gid: UInt32) {
+        var owner = process
+        if process.uid == 0 {
+            owner.uid = environment["SUDO_UID"].flatMap { UInt32($0) } ?? owner.uid
+            owner.gid = environment["SUDO_GID"].flatMap { UInt32($0) } ?? owner.gid
+        }
+        return (uid ?? owner.uid, gid ?? owner.gid)
+    }
+}

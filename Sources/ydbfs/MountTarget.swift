@@ -1,0 +1,199 @@
+import Bytes
+import Engine
+import Fuse
+import Glibc
+
+/// A running mount does it: statements go into its `control`, what comes of them is read from
+/// `operations/`.
+struct MountTarget: StatementTarget {
+    private let root: String
+    let outlivesUs = true
+
+    /// - Parameter root: where it is mounted.
+    init(_ root: String) { self.root = root }
+
+    /// A live mount that shows what is at `location`.
+    static func showing(_ location: String) throws(Failure) -> MountTarget? {
+        for entry in try Mounts.showing(source: location) where entry.root == "/" {
+            if try Mounts.health(at: entry.mountPoint) == .alive {
+                return MountTarget(entry.mountPoint)
+            }
+        }
+        return nil
+    }
+
+    func submit(_ text: StatementText) throws -> [any SubmittedOperation] {
+        let newest = try operations().max() ?? 0
+        let time = Instant.now
+        let control = root + "/control"
+        do throws(Failure) {
+            try TextFile.write(text.text, to: control)
+        } catch {
+            throw try reason(since: time) ?? error
+        }
+        // Others may submit at the same time: ours are the first new ones that say the same.
+        var candidates = try operations().filter { $0 > newest }.sorted()[...]
+        return try text.statements.map { statement in
+            while let id = candidates.popFirst() {
+                let directory = "\(root)/operations/\(id)"
+                let accepted = try TextFile.read(directory + "/statement")
+                if accepted.trimmed == statement.text.trimmed {
+                    return MountedOperation(id, directory, statement.text)
+                }
+            }
+            throw Failure(
+                .system,
+                "\(control) accepted the statements, but \(root)/operations doesn't show "
+                    + "them: look there")
+        }
+    }
+
+    func close() {}
+
+    private func operations() throws -> [UInt64] {
+        try Paths.names(in: root + "/operations").compactMap { UInt64($0) }
+    }
+
+    /// The newest refusal in `errors`, which may take a second to show there.
+    private func reason(since time: Instant) throws -> Failure? {
+        let earliest = "\(time.floorToSecond)".prefix(19)
+        let (attempts, pauseMicroseconds): (Int, UInt32) = (15, 100_000)
+        for _ in 0..<attempts {
+            let lines = try TextFile.read(root + "/errors")
+                .split(separator: "\n", omittingEmptySubsequences: false)
+            if let start = lines.lastIndex(where: { !$0.hasPrefix("    ") && !$0.isEmpty }),
+                lines[start].prefix(19) >= earliest
+            {
+                let message = lines[start].drop { $0 != " " }.dropFirst()
+                let snippet = lines[(start + 1)...].map { $0.dropFirst(4) }
+                let text = ([message] + snippet).joined(separator: "\n")
+                return Failure(.invalid, text.trimmed)
+            }
+            usleep(pauseMicroseconds)
+        }
+        return nil
+    }
+}
+
+private final class MountedOperation: SubmittedOperation {
+    let statement: String
+    private let id: UInt64
+    private let directory: String
+
+    private struct State {
+        /// A thread waits for the end.
+        var isWaiting = false
+        var report: OperationReport?
+    }
+
+    private let state = Monitor(State())
+
+    init(_ id: UInt64, _ directory: String, _ statement: String) {
+        self.id = id
+        self.directory = directory
+        self.statement = statement
+    }
+
+    /// Reading `wait` blocks until the operation ends: a thread of its own does it.
+    func wait(seconds: Double) -> OperationReport? {
+        let isFirst = state.withLock { state in
+            defer { state.isWaiting = true }
+            return !state.isWaiting
+        }
+        if isFirst {
+            WorkerThread.detach { [self] in
+                let report = outcome()
+                state.update { $0.report = report }
+            }
+        }
+        return state.wait(seconds: seconds) { $0.report }
+    }
+
+    private func outcome() -> OperationReport {
+        do {
+            let line = try TextFile.read(directory + "/wait")
+            var report = OperationReport(id: id, statement: statement, summary: line)
+            // `wait` has room for 128 bytes only.
+            if report.error != nil {
+                report.error = try TextFile.read(directory + "/error").trimmed
+            }
+            report.notes = try notes()
+            return report
+        } catch {
+            var report = OperationReport(id: id, statement: statement, state: "failed")
+            report.error =
+                "lost sight of it: \((error as? Failure)?.message ?? "\(error)"); ydbfs status "
+                + "tells what became of it"
+            return report
+        }
+    }
+
+    /// The text of `progress` may be a second old.
+    private func notes() throws -> [String] {
+        var lines = try TextFile.read(directory + "/progress").split(separator: "\n")
+        if !lines.contains(where: { $0.hasPrefix("ended ") }) {
+            sleep(1)
+            lines = try TextFile.read(directory + "/progress").split(separator: "\n")
+        }
+        return lines.filter { $0.hasPrefix("note ") }.map { String($0.dropFirst(5)) }
+    }
+
+    func now() -> OperationReport {
+        let state = try? TextFile.read(directory + "/state").trimmed
+        return OperationReport(id: id, statement: statement, state: state ?? "queued")
+    }
+
+    func progress() -> OperationProgress {
+        var progress = OperationProgress()
+        let text = (try? TextFile.read(directory + "/progress")) ?? ""
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            guard words.count == 2, let value = UInt64(words[1]) else { continue }
+            if words[0] == "rows" { progress.rows = value }
+            if words[0] == "total_rows" { progress.totalRows = value }
+        }
+        return progress
+    }
+
+    func cancel() { try? TextFile.write("cancel\n", to: directory + "/cancel") }
+}
+
+/// Small files of a mount, whose sizes aren't known before.
+enum TextFile {
+    static func read(_ path: String) throws(Failure) -> String {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure("can't open \(path)") }
+        defer { close(descriptor) }
+        let bytesMax = 16 << 20
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 1 << 16)
+        while bytes.count < bytesMax {
+            let count = Glibc.read(descriptor, &part, part.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw Failure("can't read \(path)") }
+            if count == 0 { break }
+            bytes += part[..<count]
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// In one write, since a control file decides about each.
+    static func write(_ text: String, to path: String) throws(Failure) {
+        let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure("can't open \(path)") }
+        let bytes = Array(text.utf8)
+        let count = Glibc.write(descriptor, bytes, bytes.count)
+        let failure = count == bytes.count ? nil : Failure("can't write to \(path)")
+        let isClosed = close(descriptor) == 0
+        if let failure { throw failure }
+        guard isClosed else { throw Failure("can't write to \(path)") }
+    }
+}
+
+extension StringProtocol {
+    /// Without blanks and line feeds at both ends.
+    var trimmed: String {
+        let body = drop(while: \.isWhitespace)
+        return String(body.reversed().drop(while: \.isWhitespace).reversed())
+    }
+}

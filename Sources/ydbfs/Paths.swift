@@ -1,0 +1,77 @@
+import Bytes
+import FoundationEssentials
+import Glibc
+
+/// Paths as the kernel sees them.
+package enum Paths {
+    package enum Kind: Sendable { case file, directory, other }
+
+    /// What is there, symlinks followed.
+    package static func kind(of path: String) throws(Failure) -> Kind {
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw Failure("can't open \(path)") }
+        return switch status.st_mode & S_IFMT {
+        case S_IFREG: .file
+        case S_IFDIR: .directory
+        default: .other
+        }
+    }
+
+    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// Absolute and without symlinks as far as it exists; the rest may come into being later.
+    package static func canonical(_ path: String) throws(Failure) -> String {
+        var existing = path.hasPrefix("/") ? path : "./" + path
+        var missing: [Substring] = []
+        while true {
+            if let resolved = realpath(existing, nil) {
+                defer { free(resolved) }
+                let base = String(cString: resolved)
+                return missing.reversed().reduce(base) { $0 == "/" ? "/\($1)" : "\($0)/\($1)" }
+            }
+            guard errno == ENOENT || errno == ENOTDIR else {
+                throw Failure("can't resolve \(path)")
+            }
+            while existing.hasSuffix("/") { existing.removeLast() }
+            guard let slash = existing.lastIndex(of: "/") else {
+                throw Failure("can't resolve \(path)")
+            }
+            let name = existing[existing.index(after: slash)...]
+            guard name != ".." else {
+                throw Failure(.invalid, "can't resolve \(path): it goes back from what isn't there")
+            }
+            if name != "." { missing.append(name) }
+            existing = String(existing[...slash])
+        }
+    }
+
+    /// Absolute; symlinks stay, so that a name keeps its meaning.
+    package static func absolute(_ path: String) throws(Failure) -> String {
+        if path.hasPrefix("/") { return path }
+        guard let directory = getcwd(nil, 0) else {
+            throw Failure("can't find the current directory")
+        }
+        defer { free(directory) }
+        let base = String(cString: directory)
+        return base == "/" ? "/" + path : base + "/" + path
+    }
+
+    /// What a directory holds, in no order, without `.` and `..`.
+    package static func names(in directory: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: directory)
+    }
+
+    /// For pasting into a shell.
+    package static func shellWord(_ text: String) -> String {
+        let plain = text.utf8.allSatisfy {
+            (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0)
+                || Array("/._-+,:@%".utf8).contains($0)
+        }
+        if plain, !text.isEmpty { return text }
+        return "'" + text.replacing("'", with: "'\\''") + "'"
+    }
+
+    package static func lastComponent(_ path: String) -> String {
+        String(path.split(separator: "/").last ?? "/")
+    }
+}

@@ -1,0 +1,82 @@
+import ArgumentParser
+import Bytes
+import Glibc
+
+/// The program: words in, exit status out.
+@main
+package enum Program {
+    package static let version = "0.1.0"
+
+    static func main() {
+        do {
+            let words = try MountHelper.translate(CommandLine.arguments)
+            var command = try Ydbfs.parseAsRoot(words)
+            try command.run()
+        } catch {
+            exit(report(error))
+        }
+    }
+
+    /// Prints what there is to say about the end of a command and answers the exit status: 0 for
+    /// help that was asked for, 1 for failure, 2 for usage.
+    private static func report(_ error: any Error) -> Int32 {
+        if let failure = error as? Failure {
+            Output.error(failure.message)
+            return ExitStatus.failure
+        }
+        switch Ydbfs.exitCode(for: error) {
+        case .success:
+            Output.print(Ydbfs.fullMessage(for: error))
+            return 0
+        case .validationFailure:
+            let line = Ydbfs.message(for: error).split(separator: "\n").joined(separator: " ")
+            Output.error("\(line) (ydbfs --help explains)")
+            return ExitStatus.usage
+        case let status:
+            let message = Ydbfs.message(for: error)
+            if !message.isEmpty { Output.error(message) }
+            return status.rawValue
+        }
+    }
+}
+
+package enum ExitStatus {
+    package static let failure: Int32 = 1
+    package static let usage: Int32 = 2
+}
+
+struct Ydbfs: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ydbfs",
+        abstract: "Backup collections of a database as a directory of CSV files.",
+        discussion: """
+            A backup collection is a named set of tables that are backed up together. ydbfs mounts \
+            the collections of a database: every backup point is a read-only folder with the whole \
+            tables as they were then, and a file named control takes statements.
+
+            SOURCE is a SQLite database file (its backups are kept in SOURCE.backups unless \
+            --repository names another place), a repository (such a directory of backups, without \
+            its database), or the mount point of a running ydbfs.
+
+            A first tour:
+              ydbfs shop.db /mnt/shop          mount; prints the statement to start with
+              cat /mnt/shop/README             what is in there
+              echo 'BACKUP shop;' > /mnt/shop/control
+              cat /mnt/shop/shop/operation/wait
+              head /mnt/shop/shop/latest/orders.csv
+              cp -rL /mnt/shop/shop/latest /somewhere
+              ydbfs unmount /mnt/shop
+
+            Without a mount:
+              ydbfs run shop.db 'BACKUP shop INCREMENTAL'
+              ydbfs status shop.db
+
+            Exit status: 0 done, 1 failed, 2 wrong usage.
+            """,
+        version: "ydbfs \(Program.version)",
+        subcommands: [
+            MountCommand.self, UnmountCommand.self, RunCommand.self, StatusCommand.self,
+            VerifyCommand.self, ExportCommand.self, RekeyCommand.self,
+        ],
+        defaultSubcommand: MountCommand.self)
+}

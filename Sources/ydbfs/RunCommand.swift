@@ -1,0 +1,112 @@
+import ArgumentParser
+import Bytes
+import Engine
+import FoundationEssentials
+import Fuse
+import Glibc
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Carry out statements and wait for what they start.",
+        discussion: """
+            Needs no mount; while SOURCE is mounted the statements go to that mount. Without \
+            statements as arguments they are read from the standard input.
+
+              ydbfs run shop.db "CREATE BACKUP COLLECTION shop ( TABLE orders )
+                  WITH ( STORAGE = 'cluster', INCREMENTAL_BACKUP_ENABLED = 'true' )"
+              ydbfs run shop.db 'BACKUP shop'
+              ydbfs run shop.db 'BACKUP shop INCREMENTAL' --json
+              ydbfs run shop.db < statements.sql
+
+            Prints a line for each statement: operation 17 done 20261121100000Z_full rows=… bytes=…. \
+            With --json an object with the keys id, statement, state (done, failed, cancelled; \
+            queued, running after --no-wait), point, rows, bytes, seconds, error, notes; keys \
+            without a value are left out. Ctrl-C cancels what runs. The exit status is 0 only if \
+            everything succeeded.
+            """)
+
+    @Argument(
+        help: ArgumentHelp("A SQLite database, or the mount point of one.", valueName: "SOURCE"))
+    var source: String
+
+    @Argument(
+        help: ArgumentHelp("Statements, each argument one or more.", valueName: "STATEMENT"))
+    var statements: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Restore into another database (not built yet).", valueName: "SOURCE"))
+    var into: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
+    var repository: String?
+
+    @Flag(help: "Leave running operations to the mount instead of waiting for them.")
+    var noWait = false
+
+    @Flag(help: "One JSON object per operation.")
+    var json = false
+
+    func run() throws {
+        if into != nil {
+            throw Failure(.unsupported, "--into: RESTORE isn't built yet in this version")
+        }
+        Signals.block()
+        let source = try SourceArgument(source, repository: repository)
+        let text = try statementText()
+        let target = try target(for: source)
+        defer { target.close() }
+        let operations = try target.submit(text)
+        try Signals.watch(
+            stop: { _ in for operation in operations { operation.cancel() } },
+            stopNow: { _exit(128 + SIGINT) })
+        let waits = !noWait || !target.outlivesUs
+        if noWait, waits { Output.error("nothing is mounted that could go on: waiting") }
+        var isDone = true
+        for operation in operations {
+            let report = waits ? wait(for: operation) : operation.now()
+            try show(report)
+            isDone = isDone && (report.isDone || (!waits && report.error == nil))
+        }
+        if !isDone { throw ExitCode(ExitStatus.failure) }
+    }
+
+    private func statementText() throws -> StatementText {
+        let text =
+            statements.isEmpty
+            ? try StatementText(StatementText.readInput())
+            : try StatementText(arguments: statements)
+        if text.statements.isEmpty { throw ValidationError("There is no statement to run") }
+        return text
+    }
+
+    private func target(for source: SourceArgument) throws -> any StatementTarget {
+        if case .mounted(let place) = source.kind { return MountTarget(place) }
+        return try MountTarget.showing(source.location) ?? EngineTarget(source)
+    }
+
+    private func wait(for operation: any SubmittedOperation) -> OperationReport {
+        let (secondsBeforeBar, secondsBetween) = (0.3, 0.2)
+        var report = operation.wait(seconds: secondsBeforeBar)
+        let bar = Output.errorIsTerminal ? ProgressBar(operation.statement) : nil
+        while report == nil {
+            bar?.draw(operation.progress())
+            report = operation.wait(seconds: secondsBetween)
+        }
+        bar?.erase()
+        return report!
+    }
+
+    private func show(_ report: OperationReport) throws {
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
+        }
+        for note in report.notes { Output.print("note: \(note)") }
+        if report.error == nil { Output.print(report.line) } else { Output.error(report.line) }
+    }
+}

@@ -1,0 +1,164 @@
+import Bytes
+import Engine
+import FoundationEssentials
+import Fuse
+import Glibc
+import Repository
+import Tables
+import Volume
+
+/// One mount from its start to its end.
+struct ServedVolume {
+    private let source: SourceArgument
+    private let mountPoint: String
+    private let options: MountOptions
+    private let cacheDirectory: String?
+    private let log: String?
+
+    init(
+        _ source: String, at mountPoint: String, _ repository: String?, _ options: MountOptions
+    ) throws {
+        self.source = try SourceArgument(source, repository: repository ?? options.repository)
+        self.mountPoint = mountPoint
+        self.options = options
+        cacheDirectory = try options.cacheDirectory.map(Paths.canonical)
+        log = try options.log.map(Paths.absolute)
+    }
+
+    /// Mounts, tells so, serves until the end.
+    func serve(_ daemon: Daemon?) throws {
+        var problem = source.problem()
+        if let found = problem, !Paths.exists(source.location + "/repository.json") {
+            throw Failure(
+                found.code, "\(found.message), and it has no backups at \(source.location)")
+        }
+        var engineOptions = Engine.Options()
+        engineOptions.isReadOnly = options.isReadOnly
+        let engine = try Engine(
+            location: source.location, database: source.database,
+            cache: SharedCache(maxBytes: options.cacheBytes), options: engineOptions)
+        let volume = Volume(engine: engine, source: source.name, options: volumeOptions)
+        let place = try MountPoint(
+            preparing: mountPoint, protected: source.protected + [cacheDirectory].compactMap(\.self)
+        )
+        do {
+            let presence = Presence(at: place.path)
+            defer { withExtendedLifetime(presence) {} }
+            let mount = try Mount(volume, at: place.path, options: fuseOptions)
+            do {
+                try Signals.watch(
+                    stop: { _ in mount.unmount() }, stopNow: { mount.unmount(now: true) })
+                let greeting = Greeting(
+                    engine: engine, source: source, place: mount.path,
+                    suggests: !options.isReadOnly)
+                problem = problem ?? greeting.problem
+                let text = greeting.text(problem)
+                if let daemon {
+                    try daemon.report(success: text, log: log)
+                } else {
+                    Output.print(text)
+                }
+            } catch {
+                mount.unmount(now: true)
+                throw error
+            }
+            let end = mount.waitUntilUnmounted()
+            engine.close()
+            _ = mount.waitUntilEnded()
+            volume.close()
+            place.remove()
+            if case .failed(let failure) = end {
+                Output.error("\(Instant.now) \(failure.message)")
+                exit(ExitStatus.failure)
+            }
+        } catch {
+            place.remove()
+            throw error
+        }
+    }
+
+    private var volumeOptions: Volume.Options {
+        let owner = options.owner(
+            of: (getuid(), getgid()), environment: ProcessInfo.processInfo.environment)
+        var volumeOptions = Volume.Options(uid: owner.uid, gid: owner.gid)
+        volumeOptions.umask = options.umask
+        volumeOptions.controlMode = options.controlMode
+        return volumeOptions
+    }
+
+    private var fuseOptions: Mount.Options {
+        Mount.Options(
+            location: source.location, allowOther: options.allowsOthers || geteuid() == 0,
+            others: options.kernelWords + (options.isReadOnly ? ["ro"] : []))
+    }
+}
+
+/// What `mount` says when it is usable.
+private struct Greeting {
+    var engine: Engine
+    var source: SourceArgument
+    var place: String
+    private let tables: Result<[SourceTable], any Error>?
+
+    /// Beyond this many tables the suggestion takes the whole database.
+    private static let tablesMax = 100
+
+    init(engine: Engine, source: SourceArgument, place: String, suggests: Bool) {
+        self.engine = engine
+        self.source = source
+        self.place = place
+        let database = suggests && engine.collections.isEmpty ? source.database : nil
+        tables = database.map { database in Result { try database.open().listTables() } }
+    }
+
+    /// Why the tables can't be listed.
+    var problem: Failure? {
+        guard case .failure(let error) = tables else { return nil }
+        return error as? Failure ?? Failure(.system, "\(error)")
+    }
+
+    /// One line, and what the user should know or do next.
+    func text(_ problem: Failure?) -> String {
+        let collections = engine.collections
+        let points = collections.reduce(0) { $0 + $1.points.count }
+        let counts = "\(count(points, "backup point")) in \(count(collections.count, "collection"))"
+        var lines = [
+            "\(source.name) mounted at \(place): \(counts); to unmount: "
+                + "ydbfs unmount \(Paths.shellWord(place))"
+        ]
+        if let problem {
+            lines.append(
+                "\(problem.message): showing the backups at \(source.location); statements that "
+                    + "need the database fail until it is back")
+        }
+        for damage in engine.repository?.failures ?? [] {
+            lines.append("damaged: \(damage.message): what was read before it is shown")
+        }
+        if case .success(let tables) = tables { lines += suggestion(tables) }
+        return lines.joined(separator: "\n")
+    }
+
+    private func count(_ number: Int, _ noun: String) -> String {
+        number == 1 ? "1 \(noun)" : "\(number) \(noun)s"
+    }
+
+    /// A command that makes a collection of all tables.
+    private func suggestion(_ tables: [SourceTable]) -> [String] {
+        guard let root = source.databasePath else { return [] }
+        let usable = tables.filter { $0.refusal == nil }
+        var lines = tables.compactMap(\.refusal).prefix(10).map { "can't be backed up: \($0)" }
+        if usable.isEmpty {
+            return lines + ["the database has no tables to back up yet"]
+        }
+        var settings = CollectionSettings()
+        _ = settings.set(.incrementalBackupEnabled, "true")
+        let specification = CollectionSpecification(
+            name: "my_backup_collection",
+            members: usable.count > Self.tablesMax
+                ? .database : .tables(usable.map { "\(root)/\($0.path)" }),
+            settings: settings)
+        lines.append("there is no collection yet; paste this to make one of all tables:")
+        lines.append("cat > \(Paths.shellWord(place + "/control")) <<'END'")
+        return lines + [specification.sql + "END"]
+    }
+}

@@ -1,0 +1,144 @@
+import Bytes
+import Engine
+import Fuse
+import Glibc
+import SQLiteSource
+
+/// SOURCE as the user gave it, and where its backups are.
+package struct SourceArgument: Sendable, Equatable {
+    package enum Kind: Sendable, Equatable {
+        /// A SQLite database file by its absolute path; it may be missing as long as it has backups.
+        case database(file: String)
+        /// Backups without their database.
+        case repository
+        /// What a running ydbfs shows there.
+        case mounted(at: String)
+    }
+
+    /// As it was given.
+    package let name: String
+    package let kind: Kind
+    /// The repository's directory, canonical: the kernel shows it as the source of a mount.
+    package let location: String
+
+    /// - Parameter repository: the LOCATION that the user chose.
+    package init(_ name: String, repository: String? = nil) throws {
+        self.name = name
+        try Self.refuseUnbuilt(name)
+        if let repository { try Self.refuseUnbuilt(repository) }
+        if let mount = try Mounts.at(name) {
+            try Self.requireAlive(mount)
+            try Self.refuse(repository, because: "\(name) is a mount point and knows its own")
+            kind = .mounted(at: mount.mountPoint)
+            location = mount.source
+            return
+        }
+        switch Result(catching: { try Paths.kind(of: name) }) {
+        case .success(.directory):
+            guard Self.isRepository(name) else { throw Self.refusal(directory: name) }
+            try Self.refuse(repository, because: "\(name) is a repository itself")
+            kind = .repository
+            location = try Paths.canonical(name)
+        case .success(.other):
+            throw Failure(
+                .invalid, "\(name) is neither a file nor a directory: name a SQLite database")
+        case .success(.file):
+            kind = .database(file: try Paths.absolute(name))
+            location = try Paths.canonical(repository ?? name + ".backups")
+        case .failure(let failure):
+            let location = try Paths.canonical(repository ?? name + ".backups")
+            guard Self.isRepository(location) else {
+                throw Failure(
+                    .notFound,
+                    "\((failure as? Failure)?.message ?? "\(failure)"), and there are no backups "
+                        + "of it at \(location): name an existing SQLite database")
+            }
+            kind = .database(file: try Paths.absolute(name))
+            self.location = location
+        }
+    }
+
+    private static func refuseUnbuilt(_ name: String) throws {
+        let schemes = [
+            "grpc://": "YDB clusters as a source aren't",
+            "grpcs://": "YDB clusters as a source aren't",
+            "s3://": "repositories on S3 aren't",
+        ]
+        for (scheme, what) in schemes where name.lowercased().hasPrefix(scheme) {
+            throw Failure(
+                .unsupported, "\(name): \(what) built yet in this version: use a SQLite database")
+        }
+        if name.isEmpty { throw Failure(.invalid, "SOURCE is empty: name a SQLite database") }
+    }
+
+    private static func refuse(_ repository: String?, because reason: String) throws {
+        if repository == nil { return }
+        throw Failure(.invalid, "\(reason): leave out --repository")
+    }
+
+    private static func isRepository(_ path: String) -> Bool {
+        Paths.exists(path + "/repository.json")
+    }
+
+    private static func refusal(directory: String) -> Failure {
+        if let names = try? Paths.names(in: directory),
+            names.contains(where: { $0.hasSuffix("_full") || $0.hasSuffix("_incremental") })
+        {
+            return Failure(
+                .unsupported,
+                "\(directory) looks like a dump of YDB: importing one isn't built yet in this version"
+            )
+        }
+        return Failure(
+            .invalid,
+            "\(directory) is a directory without repository.json, so it is no repository: name a "
+                + "SQLite database or its directory of backups")
+    }
+
+    private static func requireAlive(_ mount: MountEntry) throws {
+        switch try Mounts.health(at: mount.mountPoint) {
+        case .alive: return
+        case .dead:
+            throw Failure(
+                .unreachable,
+                "the ydbfs behind \(mount.mountPoint) is gone: ydbfs unmount \(mount.mountPoint)")
+        case .hung:
+            throw Failure(.timedOut, "the ydbfs behind \(mount.mountPoint) doesn't answer")
+        }
+    }
+
+    // MARK: The database
+
+    /// `/Root/database` for `database.db`; nil if there is no database.
+    package var databasePath: String? {
+        guard case .database(let file) = kind else { return nil }
+        let name = Paths.lastComponent(file)
+        guard let dot = name.lastIndex(of: "."), dot != name.startIndex else {
+            return "/Root/" + name
+        }
+        return "/Root/" + name[..<dot]
+    }
+
+    /// The database for an engine, opened anew at each need.
+    package var database: Engine.Database? {
+        guard case .database(let file) = kind, let databasePath else { return nil }
+        return Engine.Database(path: databasePath) { try SQLiteSource(path: file) }
+    }
+
+    /// Why the database can't be used now; nil if it can, or if there is none.
+    package func problem() -> Failure? {
+        guard let database else { return nil }
+        do {
+            _ = try database.open()
+            return nil
+        } catch {
+            return error as? Failure ?? Failure(.system, "\(error)")
+        }
+    }
+
+    /// Paths that a mount point must keep away from.
+    package var protected: [String] {
+        if case .database(let file) = kind { return [file, location] }
+        return [location]
+    }
+}

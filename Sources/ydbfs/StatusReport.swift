@@ -1,0 +1,238 @@
+import Bytes
+import Engine
+import Fuse
+import Repository
+
+/// What `status` shows: its members are the keys of `--json`.
+package struct StatusReport: Sendable, Encodable {
+    package struct Point: Sendable, Encodable {
+        package var name: String
+        /// `full` or `incremental`.
+        package var kind: String
+        /// Name of the point before it in its chain.
+        package var parent: String?
+        /// The instant that it shows, ISO 8601, UTC.
+        package var cut: String
+        package var tables: Int
+        /// Of all tables.
+        package var rows: UInt64
+        package var inserted: UInt64
+        package var updated: UInt64
+        package var deleted: UInt64
+        /// Of the files that it wrote.
+        package var bytes: UInt64
+        package var uid: String?
+        /// Tables that should be in it, with the reason.
+        package var notBackedUp: [String: String]
+
+        enum CodingKeys: String, CodingKey {
+            case name, kind, parent, cut, tables, rows, inserted, updated, deleted, bytes, uid
+            case notBackedUp = "not_backed_up"
+        }
+    }
+
+    package struct Operation: Sendable, Encodable {
+        package var id: UInt64
+        package var statement: String
+        package var state: String
+        package var started: String
+        package var ended: String?
+        package var error: String?
+    }
+
+    package struct Collection: Sendable, Encodable {
+        package var name: String
+        /// Empty for a whole database.
+        package var tables: [String]
+        package var isDatabase: Bool
+        package var isIncremental: Bool
+        package var bytes: UInt64
+        package var newest: String?
+        /// What runs now.
+        package var running: Operation?
+        package var lastError: Operation?
+        /// Why it can't be read to its end.
+        package var damage: String?
+        /// From the oldest to the newest.
+        package var points: [Point]
+
+        enum CodingKeys: String, CodingKey {
+            case name, tables, bytes, newest, running, damage, points
+            case isDatabase = "database"
+            case isIncremental = "incremental"
+            case lastError = "last_error"
+        }
+    }
+
+    package var source: String
+    package var location: String
+    /// `/Root/…`, if SOURCE is a database.
+    package var database: String?
+    /// Why the database can't be used now.
+    package var sourceError: String?
+    /// Mount points that show it.
+    package var mounts: [String]
+    package var collections: [Collection]
+    /// What of the repository can't be read.
+    package var damage: [String]
+
+    enum CodingKeys: String, CodingKey {
+        case source, location, database, mounts, collections, damage
+        case sourceError = "source_error"
+    }
+
+    /// - Parameter only: the one collection to tell about.
+    package init(_ argument: SourceArgument, only: String? = nil) throws {
+        source = argument.name
+        location = argument.location
+        database = argument.databasePath
+        sourceError = argument.problem()?.message
+        mounts = try Mounts.showing(source: argument.location).map(\.mountPoint)
+        collections = []
+        damage = []
+        guard let repository = try Self.repository(argument) else {
+            if let only { throw Self.missing(only, [], location) }
+            return
+        }
+        let operations = try repository.operations.newest()
+        var states = repository.collections
+        if let only {
+            states = states.filter { $0.name == only }
+            if states.isEmpty {
+                throw Self.missing(only, repository.collections.map(\.name), location)
+            }
+            damage = states.compactMap(\.damage?.message)
+        } else {
+            damage = repository.failures.map(\.message)
+        }
+        collections = states.map { Collection($0, operations) }
+    }
+
+    private static func repository(_ argument: SourceArgument) throws -> Repository? {
+        do {
+            return try Repository.open(argument.location)
+        } catch let failure as Failure where failure.code == .notFound {
+            return nil
+        }
+    }
+
+    private static func missing(_ name: String, _ names: [String], _ location: String) -> Failure {
+        let others = names.isEmpty ? "none" : names.prefix(10).joined(separator: ", ")
+        return Failure(
+            .notFound, "there is no collection \(name) at \(location); there are: \(others)")
+    }
+
+    package var isDamaged: Bool { !damage.isEmpty }
+}
+
+extension StatusReport.Collection {
+    fileprivate init(_ state: CollectionState, _ operations: [OperationRecord]) {
+        let own = operations.filter { $0.start.collection == state.name }
+        let last = own.max { $0.start.id < $1.start.id }
+        self.init(
+            name: state.name, tables: state.definition?.tables ?? [],
+            isDatabase: state.definition?.isDatabase ?? false,
+            isIncremental: (state.definition.flatMap { definition in
+                try? CollectionSettings(stored: definition.settings)
+            })?.isIncrementalBackupEnabled ?? false,
+            bytes: state.storedBytes, newest: state.newest?.name,
+            running: own.first { $0.end == nil && !$0.isInterrupted }.map(
+                StatusReport.Operation.init),
+            lastError: last.map(StatusReport.Operation.init).flatMap { $0.error == nil ? nil : $0 },
+            damage: state.damage?.message,
+            points: state.points.map { StatusReport.Point($0, state) })
+    }
+}
+
+extension StatusReport.Point {
+    fileprivate init(_ point: BackupPoint, _ state: CollectionState) {
+        let tables = state.tables(at: point.sequence)
+        let ids = Set(point.changed)
+        let changed = tables.filter { ids.contains($0.id) }
+        self.init(
+            name: point.name, kind: point.kind.rawValue,
+            parent: point.parent.flatMap { state.point(sequence: $0)?.name },
+            cut: Instant(microseconds: point.cut).description, tables: tables.count,
+            rows: tables.reduce(0) { $0 + $1.rows },
+            inserted: changed.reduce(0) { $0 + $1.inserted },
+            updated: changed.reduce(0) { $0 + $1.updated },
+            deleted: changed.reduce(0) { $0 + $1.deleted },
+            bytes: point.files.reduce(0) { $0 + $1.bytes }, uid: point.uid,
+            notBackedUp: Dictionary(
+                point.notBackedUp.map { ($0.path, $0.reason) }, uniquingKeysWith: { $1 }))
+    }
+}
+
+extension StatusReport.Operation {
+    fileprivate init(_ record: OperationRecord) {
+        id = record.start.id
+        statement = record.start.statement
+        started = Instant(microseconds: record.start.time).description
+        ended = record.end.map { Instant(microseconds: $0.time).description }
+        error = record.end?.error
+        switch record.end?.state {
+        case let state?: self.state = state.rawValue
+        case nil where record.isInterrupted:
+            state = "failed"
+            error = "its process was killed"
+        case nil: state = "running"
+        }
+    }
+}
+
+// MARK: Text
+
+extension StatusReport {
+    /// For people.
+    package var text: String {
+        var lines = ["source      \(source)", "repository  \(location)"]
+        if let sourceError { lines.append("            can't be used now: \(sourceError)") }
+        if !mounts.isEmpty { lines.append("mounted at  \(mounts.joined(separator: ", "))") }
+        lines += damage.map { "DAMAGED     \($0)" }
+        if collections.isEmpty {
+            lines += ["", "no collections: CREATE BACKUP COLLECTION makes one"]
+        }
+        for collection in collections { lines += [""] + collection.lines }
+        return lines.joined(separator: "\n")
+    }
+}
+
+extension StatusReport.Collection {
+    fileprivate var lines: [String] {
+        let members = isDatabase ? "the whole database" : tables.joined(separator: ", ")
+        var lines = ["collection \(name): \(members)"]
+        if let damage { lines.append("  DAMAGED: \(damage)") }
+        if let running {
+            lines.append(
+                "  running since \(running.started): operation \(running.id) \(running.statement)")
+        }
+        if let lastError, let error = lastError.error {
+            lines.append("  last operation \(lastError.id) \(lastError.state): \(error)")
+        }
+        if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
+        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "BYTES"]]
+        for point in points {
+            let changed = point.inserted + point.updated + point.deleted
+            rows.append([
+                point.name, point.kind, point.cut, "\(point.tables)", "\(point.rows)",
+                "\(changed)", "\(point.bytes)",
+            ])
+            for (path, reason) in point.notBackedUp.sorted(by: { $0.key < $1.key }) {
+                if point.name == newest { lines.append("  not backed up: \(path): \(reason)") }
+            }
+        }
+        lines += Self.aligned(rows, leftColumns: 3).map { "  " + $0 }
+        return lines + ["  newest \(newest ?? "none"), \(bytes) bytes stored"]
+    }
+
+    /// Words on the left, numbers on the right of their columns.
+    private static func aligned(_ rows: [[String]], leftColumns: Int) -> [String] {
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            row.enumerated().map { column, cell in
+                let blanks = String(repeating: " ", count: widths[column] - cell.count)
+                return column < leftColumns ? cell + blanks : blanks + cell
+            }.joined(separator: "  ")
+        }
+    }
+}

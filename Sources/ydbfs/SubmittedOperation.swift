@@ -1,0 +1,71 @@
+import Bytes
+import Engine
+import Glibc
+
+/// How far an operation is.
+struct OperationProgress: Sendable, Equatable {
+    var rows: UInt64 = 0
+    var totalRows: UInt64?
+}
+
+/// An accepted statement, whoever works on it.
+protocol SubmittedOperation: Sendable {
+    var statement: String { get }
+    func progress() -> OperationProgress
+    /// How it ended; nil if it goes on after `seconds`.
+    func wait(seconds: Double) -> OperationReport?
+    /// What is known without waiting.
+    func now() -> OperationReport
+    func cancel()
+}
+
+/// Who carries statements out.
+protocol StatementTarget {
+    /// Accepts all of them or none.
+    func submit(_ text: StatementText) throws -> [any SubmittedOperation]
+    /// Whether the operations go on when this process ends.
+    var outlivesUs: Bool { get }
+    func close()
+}
+
+/// This process does it: no mount is needed.
+struct EngineTarget: StatementTarget {
+    private let engine: Engine
+    let outlivesUs = false
+    private static let cacheBytes = 64 << 20
+
+    init(_ source: SourceArgument) throws {
+        engine = try Engine(
+            location: source.location, database: source.database,
+            cache: SharedCache(maxBytes: Self.cacheBytes))
+    }
+
+    func submit(_ text: StatementText) throws -> [any SubmittedOperation] {
+        do throws(Failure) {
+            return try engine.submit(text.statements, owner: geteuid())
+                .map(EngineOperation.init)
+        } catch {
+            throw text.pointing(error)
+        }
+    }
+
+    func close() { engine.close() }
+}
+
+private struct EngineOperation: SubmittedOperation {
+    let operation: Operation
+    var statement: String { operation.statement }
+
+    func progress() -> OperationProgress {
+        let status = operation.status
+        return OperationProgress(rows: status.rows, totalRows: status.totalRows)
+    }
+
+    func wait(seconds: Double) -> OperationReport? {
+        operation.wait(seconds: seconds).map { OperationReport(operation, $0) }
+    }
+
+    func now() -> OperationReport { OperationReport(operation, operation.status) }
+
+    func cancel() { operation.cancel() }
+}
