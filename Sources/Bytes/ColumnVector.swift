@@ -144,6 +144,9 @@ package final class ColumnVector: @unchecked Sendable {
         }
     }
 
+    /// Where values begin: fixed ones at row 0, variable ones at start 0.
+    var valueBase: UnsafeRawPointer { UnsafeRawPointer(values.base + origin) }
+
     /// All fixed values, one after another.
     func withPacked<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
         guard case .fixed(let width) = layout else { preconditionFailure("variable values") }

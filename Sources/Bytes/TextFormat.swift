@@ -1,47 +1,13 @@
 /// Values as text: the byte-level part of rendering, free of any format's rules but CSV's quoting.
 extension ByteBuffer {
-    /// Two decimal digits of 0…99, one after another.
-    private static let digitPairs: [200 of UInt8] = {
-        var table = [200 of UInt8](repeating: 0)
-        for value in 0..<100 {
-            table[value * 2] = UInt8(48 + value / 10)
-            table[value * 2 + 1] = UInt8(48 + value % 10)
-        }
-        return table
-    }()
-
     package func append(decimal value: Int64) {
-        if value < 0 { append(byte: UInt8(ascii: "-")) }
-        append(decimal: value.magnitude)
+        reserve(21)
+        put(signed: value)
     }
 
     package func append(decimal value: UInt64) {
         reserve(20)
-        var rest = value
-        var length = 1
-        var limit: UInt64 = 10
-        while length < 20, rest >= limit {
-            length += 1
-            if length < 20 { limit *= 10 }
-        }
-        var position = count + length
-        count = position
-        while rest >= 100 {
-            let pair = Int(rest % 100) * 2
-            rest /= 100
-            position -= 2
-            base.storeBytes(of: Self.digitPairs[pair], toByteOffset: position, as: UInt8.self)
-            base.storeBytes(
-                of: Self.digitPairs[pair + 1], toByteOffset: position + 1, as: UInt8.self)
-        }
-        if rest >= 10 {
-            let pair = Int(rest) * 2
-            base.storeBytes(of: Self.digitPairs[pair], toByteOffset: position - 2, as: UInt8.self)
-            base.storeBytes(
-                of: Self.digitPairs[pair + 1], toByteOffset: position - 1, as: UInt8.self)
-        } else {
-            base.storeBytes(of: UInt8(48 + rest), toByteOffset: position - 1, as: UInt8.self)
-        }
+        put(decimal: value)
     }
 
     /// `value` with at least `width` digits, zeros in front.

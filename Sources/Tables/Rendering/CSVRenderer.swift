@@ -9,10 +9,12 @@ package struct CSVRenderer: Sendable {
     package static let version = 1
 
     private let types: [ColumnType]
+    private let kinds: [CSVKind]
     package let header: [UInt8]
 
     package init(_ schema: TableSchema) {
         types = schema.columns.map(\.type)
+        kinds = types.map(\.csvKind)
         let line = ByteBuffer()
         for (index, column) in schema.columns.enumerated() {
             if index > 0 { line.append(byte: UInt8(ascii: ",")) }
@@ -24,28 +26,8 @@ package struct CSVRenderer: Sendable {
     }
 
     package func render(_ batch: RowBatch, _ rows: Range<Int>, into output: ByteBuffer) {
-        for row in rows {
-            for index in types.indices {
-                if index > 0 { output.append(byte: UInt8(ascii: ",")) }
-                Self.render(batch.columns[index], row, types[index], into: output)
-            }
-            output.append(byte: UInt8(ascii: "\n"))
-        }
-    }
-
-    @inline(__always)
-    private static func render(
-        _ column: ColumnVector, _ row: Int, _ type: ColumnType, into output: ByteBuffer
-    ) {
-        if column.isNull(row) { return }
-        switch type {
-        case .int64, .interval, .interval64:
-            output.append(decimal: column.value(row, as: Int64.self))
-        case .utf8, .json, .jsonDocument, .dyNumber, .tzDate, .tzDatetime, .tzTimestamp, .pg:
-            column.withBytes(row) { output.append(csvField: $0) }
-        case .double: output.append(python: column.value(row, as: Double.self))
-        case .string, .yson: column.withBytes(row) { output.append(csvBinary: $0) }
-        default: renderOther(column, row, type, into: output)
+        output.append(csvRows: rows, of: batch.columns, kinds: kinds) { column, row in
+            Self.renderOther(batch.columns[column], row, types[column], into: output)
         }
     }
 
@@ -54,11 +36,6 @@ package struct CSVRenderer: Sendable {
     ) {
         switch type {
         case .bool: output.append(column.value(row, as: UInt8.self) != 0 ? "true" : "false")
-        case .int8, .int16, .int32:
-            output.append(decimal: Int64(column.value(row, as: Int32.self)))
-        case .uint8, .uint16, .uint32:
-            output.append(decimal: UInt64(column.value(row, as: UInt32.self)))
-        case .uint64: output.append(decimal: column.value(row, as: UInt64.self))
         case .float: output.append(python: column.value(row, as: Float.self))
         case .decimal(_, let scale):
             column.withBytes(row) { bytes in
@@ -78,6 +55,23 @@ package struct CSVRenderer: Sendable {
             output.append(byte: UInt8(ascii: "Z"))
         case .uuid: column.withBytes(row) { output.append(uuid: $0) }
         default: preconditionFailure("\(type) is rendered above")
+        }
+    }
+}
+
+extension ColumnType {
+    fileprivate var csvKind: CSVKind {
+        switch self {
+        case .int8, .int16, .int32: .int32
+        case .uint8, .uint16, .uint32: .uint32
+        case .int64, .interval, .interval64: .int64
+        case .uint64: .uint64
+        case .double: .double
+        case .utf8, .json, .jsonDocument, .dyNumber, .tzDate, .tzDatetime, .tzTimestamp, .pg: .text
+        case .string, .yson: .binary
+        case .bool, .float, .decimal, .date, .datetime, .timestamp, .date32, .datetime64,
+            .timestamp64, .uuid:
+            .other
         }
     }
 }
