@@ -29,6 +29,8 @@ struct MountTarget: StatementTarget {
         do throws(Failure) {
             try TextFile.write(text.text, to: control)
         } catch {
+            // A read-only mount refuses before anybody looks at the text.
+            if error.code == .readOnly { throw error }
             throw try reason(since: time) ?? error
         }
         // Others may submit at the same time: ours are the first new ones that say the same.
