@@ -30,7 +30,7 @@ package final class Engine: Sendable {
     }
 
     package let location: String
-    package let errors = ErrorLog()
+    package let errors: ErrorLog
     package let cache: SharedCache
     let database: Database?
     let options: Options
@@ -55,6 +55,8 @@ package final class Engine: Sendable {
     }
 
     private let state = Monitor(State())
+    /// Counts what users can see change: commits, operations that begin or end, refusals.
+    private let changes = ChangeCounter()
     /// Statements are validated and queued one batch at a time.
     private let submission = Mutex(())
 
@@ -69,6 +71,7 @@ package final class Engine: Sendable {
         self.database = database
         self.cache = cache
         self.options = options
+        errors = ErrorLog(changed: changes.increment)
         do {
             let repository = try Repository.open(location)
             state.update { $0.repository = repository }
@@ -87,12 +90,17 @@ package final class Engine: Sendable {
 
     package func collection(_ name: String) -> CollectionState? { repository?.collection(name) }
 
-    /// Reads what other processes have committed; answers the names of collections that changed.
-    package func refresh() throws -> [String] {
-        if let repository { return try repository.refresh() }
-        guard let repository = try? Repository.open(location) else { return [] }
-        state.update { $0.repository = repository }
-        return repository.collections.map(\.name)
+    /// Increases whenever there is something new to see; progress of what runs doesn't count.
+    package var generation: UInt64 { changes.count }
+
+    /// Reads what other processes have committed.
+    package func refresh() throws {
+        if let repository {
+            if try !repository.refresh().isEmpty { changes.increment() }
+        } else if let repository = try? Repository.open(location) {
+            state.update { $0.repository = repository }
+            changes.increment()
+        }
     }
 
     /// A table at a point, to be read.
@@ -251,6 +259,7 @@ package final class Engine: Sendable {
                 let old = state.operations.values.filter(\.status.state.isFinal).map(\.id).sorted()
                 for id in old.dropLast(Self.shownOperations) { state.operations[id] = nil }
             }
+            changes.increment()
             return operation
         } catch let failure as Failure {
             throw failure
@@ -276,7 +285,7 @@ package final class Engine: Sendable {
                 operation.statement, message: "operation \(operation.id) failed: \(error ?? "")",
                 collection: operation.collection)
         }
-        operation.end(state, error: error)
+        operation.end(state, error: error, first: changes.increment)
     }
 
     private func carryOut(_ step: Plan.Step, _ operation: Operation) {
@@ -355,4 +364,13 @@ package final class Engine: Sendable {
             end(operation, .failed, error: (error as? Failure)?.message ?? "\(error)")
         }
     }
+}
+
+/// A number that any thread increases and reads.
+private final class ChangeCounter: Sendable {
+    private let value = Atomic<UInt64>(0)
+
+    var count: UInt64 { value.load(ordering: .acquiring) }
+
+    @Sendable func increment() { value.add(1, ordering: .acquiringAndReleasing) }
 }

@@ -16,8 +16,10 @@ package final class ErrorLog: Sendable {
     private static let limit = 200
     private static let textLimit = 4096
     private let items = Mutex<[Item]>([])
+    /// Told of every addition.
+    private let changed: @Sendable () -> Void
 
-    package init() {}
+    init(changed: @escaping @Sendable () -> Void) { self.changed = changed }
 
     package func add(
         _ text: String, message: String, snippet: String? = nil, collection: String? = nil,
@@ -31,6 +33,7 @@ package final class ErrorLog: Sendable {
                     collection: collection))
             if $0.count > Self.limit { $0.removeFirst($0.count - Self.limit) }
         }
+        changed()
     }
 
     /// All of them, or those of one collection.

@@ -112,8 +112,8 @@ package final class Operation: Sendable {
 
     func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
 
-    /// Ends and tells everybody who waits.
-    func end(_ state: State, error: String? = nil) {
+    /// Ends, calls `first`, and then tells everybody who waits.
+    func end(_ state: State, error: String? = nil, first: () -> Void = {}) {
         precondition(state.isFinal)
         let (status, watchers) = watched.update { watched in
             precondition(!watched.status.state.isFinal)
@@ -121,6 +121,7 @@ package final class Operation: Sendable {
             watched.status.error = error
             watched.status.ended = .now
             defer { watched.watchers = [:] }
+            first()
             return (watched.status, watched.watchers)
         }
         for watcher in watchers.values { watcher(status) }

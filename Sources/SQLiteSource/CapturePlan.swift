@@ -49,10 +49,7 @@ struct CapturePlan {
             }
             try add(columns, index)
         }
-        if !table.isWithoutRowID && !table.keyIsRowID {
-            let taken = Set(table.columns.map { folded($0.name) })
-            rowID = ["rowid", "_rowid_", "oid"].first { !taken.contains(Array($0.utf8)) }
-        }
+        if !table.isWithoutRowID && !table.keyIsRowID { rowID = table.rowIDName }
     }
 
     private static func refusal(_ words: String) -> Failure { Failure(.unsupported, words) }

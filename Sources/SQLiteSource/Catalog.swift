@@ -55,25 +55,35 @@ struct TableDefinition {
 
     var name: String
     var isWithoutRowID: Bool
-    var columns: [Column] = []
+    private(set) var columns: [Column] = []
     var indexes: [Index] = []
     /// The table, then its indexes and triggers in order of creation; without SQLite's own.
     var objects: [Object] = []
 
     /// Indices into `columns` in the order of the primary key.
-    var key: [Int] {
-        columns.indices.filter { columns[$0].keyPosition > 0 }
-            .sorted { columns[$0].keyPosition < columns[$1].keyPosition }
-    }
+    private(set) var key: [Int] = []
 
     /// The key is the rowid itself: an integer that is never NULL.
     var keyIsRowID: Bool {
         !isWithoutRowID && key.count == 1 && !indexes.contains(where: \.isPrimaryKey)
     }
 
+    /// The name under which the hidden rowid can be reached; nil if columns have taken all names.
+    var rowIDName: String? {
+        let taken = Set(columns.map { folded($0.name) })
+        return ["rowid", "_rowid_", "oid"].first { !taken.contains(Array($0.utf8)) }
+    }
+
     /// The key columns that may hold NULL, by an old mistake of SQLite that its documentation owns.
     var nullableKey: [Int] {
         isWithoutRowID || keyIsRowID ? [] : key.filter { !columns[$0].isNotNull }
+    }
+
+    mutating func add(_ column: Column) {
+        columns.append(column)
+        if column.keyPosition == 0 { return }
+        key.append(columns.count - 1)
+        key.sort { columns[$0].keyPosition < columns[$1].keyPosition }
     }
 
     /// The user's own statements, each ended by `;` and a line feed.
@@ -108,31 +118,13 @@ struct Catalog {
     private var positions: [[UInt8]: Int] = [:]
 
     init(_ connection: Connection) throws {
-        let from = "FROM pragma_table_list t"
-        let ordinary = "WHERE t.schema = 'main' AND t.type = 'table'"
-        tables = try connection.rows("SELECT t.name, t.wr \(from) \(ordinary)") {
-            TableDefinition(name: $0.text(0), isWithoutRowID: $0.integer(1) != 0)
-        }
-        tables.removeAll { isOurs($0.name) || hasPrefix($0.name, "sqlite_") }
-        tables.sort { precedes($0.name, $1.name) }
-        for (position, table) in tables.enumerated() { positions[folded(table.name)] = position }
-
-        let columns = """
-            SELECT t.name, c.name, c.type, c."notnull", c.dflt_value IS NOT NULL, c.pk, c.hidden
-            \(from) JOIN pragma_table_xinfo(t.name, 'main') c \(ordinary)
-            """
-        try addEach(connection, columns) { row, table in
-            let hidden = row.integer(6)
-            if hidden == 1 { return }
-            table.columns.append(
-                .init(
-                    name: row.text(1), affinity: Affinity(declared: row.text(2)),
-                    isNotNull: row.integer(3) != 0, hasDefault: row.integer(4) != 0,
-                    isGenerated: hidden >= 2, keyPosition: Int(row.integer(5))))
-        }
+        try readColumns(connection)
+        // Names are costly to look up among 10,000; most tables have no index to ask for.
         let indexes = """
             SELECT t.name, i.name, i."unique", i.origin = 'pk', i.partial
-            \(from) JOIN pragma_index_list(t.name, 'main') i \(ordinary)
+            FROM pragma_table_list t JOIN pragma_index_list(t.name, 'main') i
+            WHERE t.schema = 'main' AND t.type = 'table' AND (t.wr OR t.name IN (
+            SELECT tbl_name FROM main.sqlite_schema WHERE type = 'index'))
             """
         try addEach(connection, indexes) { row, table in
             table.indexes.append(
@@ -150,6 +142,33 @@ struct Catalog {
         views = try connection.rows(
             "SELECT sql FROM main.sqlite_schema WHERE type = 'view' ORDER BY rowid"
         ) { "\($0.text(0));\n" }.joined()
+    }
+
+    private mutating func readColumns(_ connection: Connection) throws {
+        let sql = """
+            SELECT t.name, t.wr, c.name, c.type, c."notnull", c.dflt_value IS NOT NULL, c.pk, c.hidden
+            FROM pragma_table_list t JOIN pragma_table_xinfo(t.name, 'main') c
+            WHERE t.schema = 'main' AND t.type = 'table'
+            """
+        try connection.sync { _ in
+            let row = try connection.prepare(sql)
+            while try row.step() {
+                let name = row.text(0)
+                if isOurs(name) || hasPrefix(name, "sqlite_") { continue }
+                if tables.last.map({ $0.name.utf8.elementsEqual(name.utf8) }) != true {
+                    tables.append(TableDefinition(name: name, isWithoutRowID: row.integer(1) != 0))
+                }
+                let hidden = row.integer(7)
+                if hidden == 1 { continue }
+                tables[tables.count - 1].add(
+                    .init(
+                        name: row.text(2), affinity: Affinity(declared: row.text(3)),
+                        isNotNull: row.integer(4) != 0, hasDefault: row.integer(5) != 0,
+                        isGenerated: hidden >= 2, keyPosition: Int(row.integer(6))))
+            }
+        }
+        tables.sort { precedes($0.name, $1.name) }
+        for (position, table) in tables.enumerated() { positions[folded(table.name)] = position }
     }
 
     /// Runs a query whose first column names a table, for the tables that count.

@@ -90,8 +90,11 @@ struct ChangeReader {
             return scan("the database doesn't know the parent as its newest point")
         }
         if interest?.attempt?.nonce != nonce { return scan("another backup is being taken") }
+        // Numbers of a log only grow: the parent's marker is there, and this cut's lies behind all
+        // that the parent saw.
         guard mine.log == number, mine.epoch == log.epoch,
-            let marker = committed.seqs["\(number)"], try holds(marker, number)
+            let marker = committed.seqs["\(number)"], try holds(marker, number),
+            let newMarker = interest?.attempt?.seqs["\(number)"], newMarker > mine.seq
         else { return scan("its log was started anew") }
         let plan: CapturePlan
         do {
@@ -174,10 +177,10 @@ final class LogCursor: ChangeCursor {
                 }
                 defer { row.reset() }
                 if try row.step() {
-                    bytes += try reader.appendRow(of: row.open(), to: batch)
+                    bytes += try reader.appendRow(of: row.open(), to: batch.columns)
                     present.append(true)
                 } else if reader.keyFits(try keys.open()) {
-                    bytes += try reader.appendKey(of: keys.open(), to: batch)
+                    bytes += try reader.appendKey(of: keys.open(), to: batch.columns)
                     present.append(false)
                 }
                 // Else the row came and went since the parent: that table never held such a key.

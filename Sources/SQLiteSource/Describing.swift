@@ -24,12 +24,24 @@ struct Describing {
     func schema(
         _ table: TableDefinition, parent: TableSchema?, nextColumnID: UInt32, literals: Set<String>
     ) throws -> TableSchema {
+        let olds = table.columns.map { column in
+            parent?.columns.first { $0.name.utf8.elementsEqual(column.name.utf8) }
+        }
+        let isLiteral = zip(table.columns, olds).map { column, old in
+            old?.isLiteral == true || literals.contains(column.name)
+        }
+        let open = table.columns.indices.filter { position in
+            let affinity = table.columns[position].affinity
+            return !isLiteral[position] && (affinity == .numeric || affinity == .none)
+        }
+        let classes = try firstClasses(of: open, in: table, sampled: parent != nil)
         var nextID = nextColumnID
-        let columns = try table.columns.map { column in
-            let old = parent?.columns.first { $0.name.utf8.elementsEqual(column.name.utf8) }
-            let isLiteral = old?.isLiteral == true || literals.contains(column.name)
+        let columns = try table.columns.enumerated().map { position, column in
+            let old = olds[position]
             let found: (type: ColumnType, isLiteral: Bool) =
-                isLiteral ? (.utf8, true) : try type(of: column, in: table, parent: old)
+                isLiteral[position]
+                ? (.utf8, true)
+                : try type(of: column, in: table, first: classes[position], parent: old)
             if let old, old.type == found.type, old.isLiteral == found.isLiteral { return old }
             defer { nextID += 1 }
             return Column(
@@ -41,7 +53,8 @@ struct Describing {
     /// The type that affinity says. Without one, the storage class of the first value, which a scan
     /// holds all others to; and as long as there is no value, Int64 for NUMERIC, Utf8 for none.
     private func type(
-        of column: TableDefinition.Column, in table: TableDefinition, parent: Column?
+        of column: TableDefinition.Column, in table: TableDefinition, first: String?,
+        parent: Column?
     ) throws -> (ColumnType, Bool) {
         switch column.affinity {
         case .integer: return (.int64, false)
@@ -50,37 +63,57 @@ struct Describing {
         case .blob: return (.string, false)
         case .numeric, .none: break
         }
-        guard let first = try firstClass(of: column, in: table, sampled: parent != nil) else {
+        guard let first else {
             return (parent?.type ?? (column.affinity == .numeric ? .int64 : .utf8), false)
         }
-        if let parent, parent.type != first.type {
+        let type: ColumnType =
+            switch first {
+            case "integer": .int64
+            case "real": .double
+            case "text": .utf8
+            default: .string
+            }
+        if let parent, parent.type != type {
             // The parent's type was a guess for a column without values, or the column changed.
             let sql = """
                 SELECT 1 FROM main.\(quoted(table.name)) WHERE \(quoted(column.name)) IS NOT NULL
-                AND typeof(\(quoted(column.name))) <> '\(first.name)' LIMIT 1
+                AND typeof(\(quoted(column.name))) <> '\(first)' LIMIT 1
                 """
             if try connection.integer(sql) != nil { return (.utf8, true) }
         }
-        return (first.type, false)
+        return (type, false)
     }
 
-    /// The storage class of the first value that isn't NULL.
+    /// The storage class of the first value that isn't NULL, by column.
     /// - Parameter sampled: look at the first 1,000 rows only, so that describing stays cheap.
-    private func firstClass(
-        of column: TableDefinition.Column, in table: TableDefinition, sampled: Bool
-    ) throws -> (name: String, type: ColumnType)? {
-        let name = quoted(column.name)
-        let sample = "SELECT \(name) FROM main.\(quoted(table.name))"
-        let rows = sampled ? "(\(sample) LIMIT 1000)" : "(\(sample))"
-        guard
-            let found = try connection.text(
-                "SELECT typeof(\(name)) FROM \(rows) WHERE \(name) IS NOT NULL LIMIT 1")
-        else { return nil }
-        switch found {
-        case "integer": return (found, .int64)
-        case "real": return (found, .double)
-        case "text": return (found, .utf8)
-        default: return (found, .string)
+    private func firstClasses(
+        of columns: [Int], in table: TableDefinition, sampled: Bool
+    ) throws -> [Int: String] {
+        if columns.isEmpty { return [:] }
+        let names = columns.map { quoted(table.columns[$0].name) }
+        let rows = "FROM main.\(quoted(table.name))"
+        // Mostly the first row tells all; NULLs need a longer look.
+        var found = try classes(
+            "SELECT \(names.map { "typeof(\($0))" }.joined(separator: ", ")) \(rows) LIMIT 1",
+            columns)
+        let isEmpty = found.isEmpty
+        found = found.filter { $0.value != "null" }
+        if isEmpty { return [:] }
+        for (position, name) in zip(columns, names) where found[position] == nil {
+            let sample = "SELECT \(name) \(rows)\(sampled ? " LIMIT 1000" : "")"
+            let sql = "SELECT typeof(\(name)) FROM (\(sample)) WHERE \(name) IS NOT NULL LIMIT 1"
+            try found.merge(classes(sql, [position])) { first, _ in first }
+        }
+        return found
+    }
+
+    /// The first row of a query of storage classes, by column.
+    private func classes(_ sql: String, _ columns: [Int]) throws -> [Int: String] {
+        try connection.sync { _ in
+            let row = try connection.prepare(sql)
+            guard try row.step() else { return [:] }
+            let values = columns.indices.map { row.text(CInt(truncatingIfNeeded: $0)) }
+            return Dictionary(uniqueKeysWithValues: zip(columns, values))
         }
     }
 }

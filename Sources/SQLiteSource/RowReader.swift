@@ -54,22 +54,25 @@ struct RowReader {
     }
 
     /// Appends the statement's present row; returns its bytes.
-    func appendRow(of statement: OpaquePointer, to batch: RowBatch) throws -> Int {
+    @inline(__always)
+    func appendRow(of statement: OpaquePointer, to vectors: [ColumnVector]) throws -> Int {
         var bytes = 0
         for column in kinds.indices {
-            bytes += try append(statement, CInt(truncatingIfNeeded: column), column, batch)
+            bytes += try append(
+                statement, CInt(truncatingIfNeeded: column), into: vectors[column], column)
         }
         return bytes
     }
 
     /// Appends a row that is gone: the key from the statement's columns, the rest NULL.
-    func appendKey(of statement: OpaquePointer, to batch: RowBatch) throws -> Int {
+    func appendKey(of statement: OpaquePointer, to vectors: [ColumnVector]) throws -> Int {
         var bytes = 0
         for column in kinds.indices {
             if let position = schema.key.firstIndex(of: column) {
-                bytes += try append(statement, CInt(truncatingIfNeeded: position), column, batch)
+                bytes += try append(
+                    statement, CInt(truncatingIfNeeded: position), into: vectors[column], column)
             } else {
-                batch.columns[column].appendNull()
+                vectors[column].appendNull()
             }
         }
         return bytes
@@ -82,13 +85,6 @@ struct RowReader {
             let index = CInt(truncatingIfNeeded: position)
             return (try? append(statement, index, into: scratch[column], column)) != nil
         }
-    }
-
-    @inline(__always)
-    private func append(
-        _ statement: OpaquePointer, _ index: CInt, _ column: Int, _ batch: RowBatch
-    ) throws -> Int {
-        try append(statement, index, into: batch.columns[column], column)
     }
 
     /// Appends one value of the statement's row; returns about how many bytes it takes.
@@ -174,12 +170,13 @@ final class ScanCursor: RowCursor {
             var count = start
             var bytes = batch.byteCount
             let handle = try statement.open()
+            let vectors = batch.columns
             while count < maxRows, bytes <= maxBytes, !isAtEnd {
                 guard try statement.step() else {
                     isAtEnd = true
                     break
                 }
-                bytes += try reader.appendRow(of: handle, to: batch)
+                bytes += try reader.appendRow(of: handle, to: vectors)
                 count += 1
             }
             return count > start || !isAtEnd

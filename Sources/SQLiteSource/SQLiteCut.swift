@@ -3,13 +3,13 @@ import Tables
 
 /// One instant of a SQLite database. All cursors share one connection and take turns, so that they
 /// may be used by different threads.
-final class SQLiteCut: SourceCut {
+package final class SQLiteCut: SourceCut {
     private let snapshot: Snapshot
     private let catalog: Catalog
     private let reader: ChangeReader
     private var refusals: [[UInt8]: String?] = [:]
 
-    var instant: Int64 { snapshot.instant }
+    package var instant: Int64 { snapshot.instant }
 
     /// - Parameter nonce: nil if no markers were written for this cut.
     init(_ snapshot: Snapshot, collection: String, nonce: String?) throws {
@@ -20,14 +20,14 @@ final class SQLiteCut: SourceCut {
             nonce: nonce)
     }
 
-    func listTables() throws -> [SourceTable] {
+    package func listTables() throws -> [SourceTable] {
         try catalog.tables.map { SourceTable(path: $0.name, refusal: try refusal($0)) }
     }
 
     /// The statements of the database's views, each ended by `;` and a line feed.
-    var views: String { catalog.views }
+    package var views: String { catalog.views }
 
-    func describe(
+    package func describe(
         _ path: String, parent: TableSchema?, nextColumnID: UInt32, literals: Set<String>
     ) throws -> TableDescription {
         let table = try catalog.table(path)
@@ -37,18 +37,22 @@ final class SQLiteCut: SourceCut {
         return TableDescription(schema: schema, sql: table.sql)
     }
 
-    func countRows(_ path: String) throws -> UInt64 {
+    package func countRows(_ path: String) throws -> UInt64 {
         let table = try catalog.table(path)
         let count = try snapshot.connection.integer(
             "SELECT count(*) FROM main.\(quoted(table.name))")
         return UInt64(count ?? 0)
     }
 
-    func scan(_ path: String, schema: TableSchema) throws -> any RowCursor {
+    package func scan(_ path: String, schema: TableSchema) throws -> any RowCursor {
         let table = try catalog.table(path)
         let columns = RowReader.expressions(schema)
-        let order = RowReader.order(
-            schema, schema.key.map { columns[$0] }, encoding: snapshot.encoding)
+        let key = schema.key.map { columns[$0] }
+        var order = RowReader.order(schema, key, encoding: snapshot.encoding)
+        if try isScattered(table, order) {
+            // A plus hides the index from SQLite, so that it sorts.
+            order = RowReader.order(schema, key.map { "+\($0)" }, encoding: snapshot.encoding)
+        }
         return try ScanCursor(
             snapshot.connection,
             sql: """
@@ -58,13 +62,30 @@ final class SQLiteCut: SourceCut {
             reader: RowReader(schema: schema, table: path, encoding: snapshot.encoding))
     }
 
-    func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws -> Changes {
+    /// Whether rows in key order lie all over the file, so that reading them one after another and
+    /// sorting is faster than to look each up (2.6 times for 1 M small rows in memory, far more on a
+    /// disk). Judged by the first rows in key order: are they stored in that order?
+    private func isScattered(_ table: TableDefinition, _ order: String) throws -> Bool {
+        guard !table.isWithoutRowID, !table.keyIsRowID, let rowID = table.rowIDName else {
+            return false
+        }
+        let sample = 2000
+        let places = try snapshot.connection.rows(
+            "SELECT \(rowID) FROM main.\(quoted(table.name)) ORDER BY \(order) LIMIT \(sample)"
+        ) { $0.integer(0) }
+        let ascending = zip(places, places.dropFirst()).count { $0 < $1 }
+        return places.count == sample && ascending < sample * 9 / 10
+    }
+
+    package func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws
+        -> Changes
+    {
         try reader.changes(catalog.table(path), schema: schema, since: state)
     }
 
-    var state: CaptureState { get throws { try reader.state(catalog) } }
+    package var state: CaptureState { get throws { try reader.state(catalog) } }
 
-    func close() { snapshot.close() }
+    package func close() { snapshot.close() }
 
     private func refusal(_ table: TableDefinition) throws -> String? {
         if let known = refusals[folded(table.name)] { return known }

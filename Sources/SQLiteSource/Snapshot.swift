@@ -28,8 +28,8 @@ struct FileIdentity: Hashable, Codable {
 ///
 /// The database file is never written. SQLite's readers of a WAL database need its `-wal` and `-shm`
 /// files though, and create them, empty, if no other program has the database open; `close` lets
-/// SQLite remove them again. Where they can't be created (a read-only medium), the file is read
-/// without locks, since nobody can write there either.
+/// SQLite remove them again. Where they can't be created (a read-only medium), the file is copied
+/// without locks, and its size and time tell whether somebody wrote to it elsewhere meanwhile.
 final class Snapshot {
     let connection: Connection
     /// Microseconds since 1970, UTC.
@@ -68,9 +68,16 @@ final class Snapshot {
                     .busy, "\(source.path) was replaced while it was being opened; try again")
             }
             createdWAL = isWAL && !hadWAL
-            if copies && !isWAL && reader.access != .readImmutable {
+            if copies && (!isWAL || reader.access == .readImmutable) {
+                let stamp = source.stamp
                 let copy = try Self.copy(of: reader, busyTimeout: source.busyTimeout)
+                let isSafe = reader.access != .readImmutable || source.stamp == stamp
                 reader.close()
+                guard isSafe else {
+                    copy.close()
+                    throw Failure(
+                        .busy, "\(source.path) was written as it was being read; try again")
+                }
                 reader = copy
                 try reader.execute("BEGIN")
             }
@@ -123,6 +130,13 @@ struct SourceFile: Sendable {
     let busyTimeout: Double
 
     func hasFile(_ suffix: String) -> Bool { access(path + suffix, F_OK) == 0 }
+
+    /// Size and time of change: other ones mean that somebody wrote.
+    var stamp: [Int] {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return [] }
+        return [Int(status.st_size), status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
+    }
 
     func openReader() throws -> Connection {
         _ = try FileIdentity(path: path)

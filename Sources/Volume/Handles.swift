@@ -244,7 +244,6 @@ extension Volume {
     ) throws(Failure) {
         do {
             _ = try engine.submit(statements, owner: owner)
-            update()
         } catch {
             engine.errors.add(
                 statements.map(\.text).joined(separator: ";\n"), message: error.message,

@@ -13,9 +13,12 @@ extension Volume {
     func text(_ node: Node) throws(Errno) -> [UInt8] {
         guard let inode = node.inode else { throw .overflow }
         let now = Instant.now
-        if let kept = state.withLock({ $0.texts[inode] }), now < kept.expires { return kept.text }
+        if let kept = current({ $0.texts[inode] }), now < kept.expires { return kept.text }
+        let generation = engine.generation
         let text = try make(node)
-        state.withLock { state in
+        current { state in
+            // What changed while the text was made isn't in it.
+            guard state.generation == generation else { return }
             if state.texts.count >= Self.keptTexts {
                 state.texts = state.texts.filter { now < $0.value.expires }
                 if state.texts.count >= Self.keptTexts { state.texts = [:] }

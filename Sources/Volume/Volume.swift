@@ -38,6 +38,8 @@ package final class Volume: FileSystem {
         var nextHandle: UInt64 = 1
         /// Texts made at look-up, kept for `textSeconds` so that `open` shows what `stat` measured.
         var texts: [Inode: (text: [UInt8], expires: Instant)] = [:]
+        /// The engine's generation that `collections` and `texts` show.
+        var generation: UInt64 = .max
         var waits: [UInt64: Wait] = [:]
         var nextWait: UInt64 = 1
         var isClosed = false
@@ -59,7 +61,6 @@ package final class Volume: FileSystem {
         self.engine = engine
         self.source = source
         self.options = options
-        update()
         refresher.withLock { $0 = WorkerThread { [weak self] in Self.refreshLoop { self } } }
     }
 
@@ -81,33 +82,40 @@ package final class Volume: FileSystem {
             if isClosed == true { return }
             // What can't be read now is tried again; a damaged log shows in `status`.
             _ = try? volume.engine.refresh()
-            volume.update()
         }
     }
 
-    /// Takes the collections' newest states.
-    func update() {
-        let current = engine.collections
-        state.withLock { state in
-            var next: [UInt64: Shown] = [:]
-            var names: Set<String> = Set(
-                Node.RootFile.allCases.map(\.name) + ["operations", "metrics"])
-            for collection in current {
-                var number = UInt64(collection.id.prefix(5), radix: 16) ?? 0
-                while next[number] != nil { number = (number + 1) % Node.fieldLimit }
-                let fileName = FileName.component(collection.name) { names.contains($0) }
-                names.insert(fileName)
-                next[number] = Shown(
-                    name: collection.name, fileName: fileName, state: collection)
+    /// The state, with everything that is new taken over: called by every request, so that what an
+    /// operation did shows as soon as its end does.
+    func current<R>(_ body: (inout State) -> R) -> R {
+        let generation = engine.generation
+        return state.withLock { state in
+            if state.generation != generation {
+                state.generation = generation
+                state.texts = [:]
+                state.collections = Self.numbered(engine.collections)
             }
-            state.collections = next
+            return body(&state)
         }
+    }
+
+    private static func numbered(_ collections: [CollectionState]) -> [UInt64: Shown] {
+        var result: [UInt64: Shown] = [:]
+        var names: Set<String> = Set(Node.RootFile.allCases.map(\.name) + ["operations", "metrics"])
+        for collection in collections {
+            var number = UInt64(collection.id.prefix(5), radix: 16) ?? 0
+            while result[number] != nil { number = (number + 1) % Node.fieldLimit }
+            let fileName = FileName.component(collection.name) { names.contains($0) }
+            names.insert(fileName)
+            result[number] = Shown(name: collection.name, fileName: fileName, state: collection)
+        }
+        return result
     }
 
     // MARK: Finding
 
     func shown(_ number: UInt64) throws(Errno) -> Shown {
-        guard let shown = state.withLock({ $0.collections[number] }) else { throw .noEntry }
+        guard let shown = current({ $0.collections[number] }) else { throw .noEntry }
         return shown
     }
 
@@ -141,7 +149,7 @@ package final class Volume: FileSystem {
             if let file = Node.RootFile.allCases.first(where: { $0.name == name }) {
                 return .rootFile(file)
             }
-            let found = state.withLock { state in
+            let found = current { state in
                 state.collections.first { $0.value.fileName.utf8.elementsEqual(name.utf8) }?.key
             }
             guard let found else { throw .noEntry }
@@ -213,7 +221,7 @@ package final class Volume: FileSystem {
     private func children(_ node: Node) throws(Errno) -> [(String, Node)] {
         switch node {
         case .root:
-            let collections = state.withLock { $0.collections.map { ($1.fileName, $0) } }.sorted {
+            let collections = current { $0.collections.map { ($1.fileName, $0) } }.sorted {
                 $0.0.utf8.lexicographicallyPrecedes($1.0.utf8)
             }
             return Node.RootFile.allCases.map { ($0.name, .rootFile($0)) }
@@ -374,7 +382,7 @@ package final class Volume: FileSystem {
             guard let space else { return 0 }
             return space[keyPath: path] * max(space.blockBytes, 1) / block
         }
-        let files = state.withLock { state in
+        let files = current { state in
             state.collections.values.reduce(0) { $0 + $1.state.points.count }
         }
         return FileSystemStatistics(

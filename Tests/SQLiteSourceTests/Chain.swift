@@ -134,15 +134,16 @@ final class Writer {
         switch kind {
         case .python:
             process.arguments = [
-                "python3", "-uc",
+                pythonProgram, "-uc",
                 """
                 import sqlite3, sys, json
                 c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
                 for line in sys.stdin:
-                    for sql in json.loads(line):
+                    hold = line.startswith('hold ')
+                    for sql in json.loads(line.removeprefix('hold ')):
                         try: c.execute(sql).fetchall()
                         except (sqlite3.Error, sqlite3.Warning): pass
-                    if c.in_transaction: c.execute('rollback')
+                    if c.in_transaction and not hold: c.execute('rollback')
                     print('done')
                 """, path,
             ]
@@ -162,6 +163,15 @@ final class Writer {
             case .python: String(decoding: try JSONEncoder().encode(statements), as: UTF8.self)
             case .shell: statements.map { "\($0);\n" }.joined() + "ROLLBACK;\n.print done"
             }
+        try tell(text)
+    }
+
+    /// Executes a statement in Python and keeps its transaction open until the next `execute`.
+    func hold(_ statement: String) throws {
+        try tell("hold " + String(decoding: JSONEncoder().encode([statement]), as: UTF8.self))
+    }
+
+    private func tell(_ text: String) throws {
         try input.fileHandleForWriting.write(contentsOf: Data("\(text)\n".utf8))
         var tail = Data()
         while !tail.suffix(5).elementsEqual("done\n".utf8) {

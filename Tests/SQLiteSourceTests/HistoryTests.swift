@@ -133,14 +133,11 @@ import Testing
         let name = "\(seed).db"
         let encoding = shape.random.pick(["UTF-8", "UTF-8", "UTF-16le", "UTF-16be"])
         let journal = shape.random.pick(["WAL", "WAL", "DELETE"])
-        try bench.python(
-            """
-            c = sqlite3.connect(P, isolation_level=None)
-            c.execute("PRAGMA encoding = '\(encoding)'")
-            c.execute("PRAGMA journal_mode = \(journal)")
-            c.execute("CREATE TABLE \(shape.create)")
-            """, on: name)
         let writer = try Writer(shape.random.pick(Writer.Kind.allCases), path: bench.path(name))
+        try writer.execute([
+            "PRAGMA encoding = '\(encoding)'", "PRAGMA journal_mode = \(journal)",
+            "CREATE TABLE \(shape.create)",
+        ])
         try writer.execute((0..<8).map { _ in shape.statement() })
         let chain = try Chain(bench.path(name))
         let other = try Chain(bench.path(name), collection: "other")

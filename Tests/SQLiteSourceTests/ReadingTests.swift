@@ -1,5 +1,7 @@
 import Bytes
+import Foundation
 import SQLiteSource
+import Synchronization
 import Tables
 import Testing
 
@@ -72,5 +74,278 @@ import Testing
                     "SQL 'plain'", "NULL",
                 ],
             ])
+    }
+
+    @Test func `Names are exact, quoted or not ASCII`() throws {
+        try bench.shell(
+            #"""
+            CREATE TABLE "we""ird 'name'/é"("k ""1""" INTEGER PRIMARY KEY, "naïve" TEXT, [a]]b] INT);
+            INSERT INTO "we""ird 'name'/é" VALUES(1,'ü',2);
+            CREATE TABLE Orders(ID INTEGER PRIMARY KEY); CREATE VIEW v AS SELECT * FROM Orders;
+            CREATE VIEW broken AS SELECT * FROM nowhere;
+            CREATE VIRTUAL TABLE f USING fts5(x); CREATE TABLE nokey(a, b);
+            CREATE TABLE _ydbfs_x(a INTEGER PRIMARY KEY); CREATE TABLE auto(a INTEGER PRIMARY KEY AUTOINCREMENT);
+            """#.replacing("[a]]b]", with: "\"a]b\""))
+        let source = try SQLiteSource(path: bench.path())
+        let tables = try source.listTables()
+        #expect(tables.map(\.path) == ["Orders", "auto", "nokey", "we\"ird 'name'/é"])
+        #expect(tables.map { $0.refusal != nil } == [false, false, true, false])
+        #expect(tables[2].refusal?.contains("nokey has no PRIMARY KEY") == true)
+        try source.atCut { cut in
+            let found = try cut.read("we\"ird 'name'/é")
+            #expect(found.schema.columns.map(\.name) == ["k \"1\"", "naïve", "a]b"])
+            #expect(found.rows == [[.int(1), .text("ü"), .int(2)]])
+            #expect(#expect(throws: Failure.self) { try cut.read("orders") }?.code == .notFound)
+            #expect(#expect(throws: Failure.self) { try cut.read("nokey") }?.code == .unsupported)
+            #expect(
+                (cut as? SQLiteCut)?.views == """
+                    CREATE VIEW v AS SELECT * FROM Orders;
+                    CREATE VIEW broken AS SELECT * FROM nowhere;
+
+                    """)
+        }
+    }
+
+    @Test func `A key that holds NULL is refused by name, until it does not`() throws {
+        try bench.shell(
+            "CREATE TABLE t(a TEXT, b INT, PRIMARY KEY(a, b)); INSERT INTO t VALUES('x',NULL)")
+        let source = try SQLiteSource(path: bench.path())
+        let refusal = try #require(try source.listTables()[0].refusal)
+        #expect(refusal.contains("table t") && refusal.contains("column b"))
+        try bench.shell("UPDATE t SET b = 1")
+        #expect(try source.listTables()[0].refusal == nil)
+    }
+
+    @Test(arguments: ["UTF-8", "UTF-16le", "UTF-16be"])
+    func `Text keys come by their UTF-8 bytes`(_ encoding: String) throws {
+        let keys = ["", "A", "B", "a", "b", "é", "Ω", "\u{FFFD}", "𐍈", "b ", "aa", "\u{E000}"]
+        let values = keys.map { "('\($0)')" }.joined(separator: ",")
+        for column in [
+            "k TEXT PRIMARY KEY NOT NULL", "k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL",
+            "k TEXT PRIMARY KEY COLLATE RTRIM NOT NULL",
+        ] {
+            // What a collation takes for equal can't be there twice.
+            let found = try contents(
+                "PRAGMA encoding = '\(encoding)'; DROP TABLE IF EXISTS t; CREATE TABLE t(\(column)); INSERT OR IGNORE INTO t VALUES\(values)"
+            )
+            #expect(found.isOrdered && found.rows.count >= 9, "\(column) \(found.rows)")
+        }
+    }
+
+    @Test(arguments: ["UTF-16le", "UTF-16be"])
+    func `Broken UTF-16 is kept as a literal`(_ encoding: String) throws {
+        let big = encoding == "UTF-16be"
+        let lone = big ? "d8000061" : "00d86100"
+        let found = try contents(
+            "PRAGMA encoding = '\(encoding)'; CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES(1, CAST(x'\(lone)' AS TEXT)), (2, 'é'), (3, char(65,0,66))"
+        )
+        let nul = big ? "004100000042" : "410000004200"
+        #expect(
+            found.rows.map { "\($0[1])" } == [
+                "SQL CAST(X'\(lone.uppercased())' AS TEXT)", "SQL 'é'",
+                "SQL CAST(X'\(nul)' AS TEXT)",
+            ])
+    }
+
+    @Test func `Literals give back every value, bit for bit`() throws {
+        try bench.python(
+            """
+            import random, struct
+            r = random.Random(7)
+            c = sqlite3.connect(P)
+            c.execute('CREATE TABLE t(k INTEGER PRIMARY KEY, v)')
+            c.execute("INSERT INTO t(v) VALUES('first'), (x'00'), (-0.0), (9e999), (-9e999)")
+            for i in range(3000):
+                x = struct.unpack('<d', struct.pack('<Q', r.getrandbits(64)))[0]
+                v = [x, r.random(), r.getrandbits(62) - 2**61, bytes(r.getrandbits(8) for _ in range(r.randrange(9))),
+                    ''.join(chr(r.choice([39, 65, 233, 0x10348, 10])) for _ in range(r.randrange(6)))][i % 5]
+                c.execute('INSERT INTO t(v) VALUES(?)', (v,))
+            c.commit()
+            """)
+        let found = try SQLiteSource(path: bench.path()).atCut { try $0.read("t") }
+        #expect(types(found) == ["Int64", "literal"])
+        // Another program evaluates the literals and compares; digits are read by C's strtod.
+        let lines = found.rows.map { row in
+            guard case .int(let key) = row[0] else { return "" }
+            if case .literal(let bytes) = row[1] {
+                return "\(key) \(Data(bytes).base64EncodedString())"
+            }
+            return "\(key) -"
+        }
+        try lines.joined(separator: "\n").write(
+            toFile: bench.path("literals"), atomically: false, encoding: .utf8)
+        let verdict = try bench.python(
+            """
+            import base64, struct
+            c = sqlite3.connect(P); m = sqlite3.connect(':memory:'); wrong = 0; n = 0
+            for line in open('\(bench.path("literals"))'):
+                k, b = line.split()
+                v = c.execute('SELECT v FROM t WHERE k = ?', (int(k),)).fetchone()[0]
+                text = None if b == '-' else base64.b64decode(b).decode()
+                if isinstance(v, float):
+                    back = float('inf') if text == '9.0e+999' else float('-inf') if text == '-9.0e+999' else float(text)
+                    ok = struct.pack('d', back) == struct.pack('d', v)
+                elif text is None: ok = v is None
+                else:
+                    back = m.execute('SELECT ' + text).fetchone()[0]
+                    ok = type(back) == type(v) and back == v
+                wrong += not ok; n += 1
+            print(n, wrong)
+            """)
+        #expect(verdict == "3005 0")
+    }
+
+    @Test func `Every affinity, storage class and key order agrees with SQLite's own words`() throws
+    {
+        // The oracle is another program that sorts by Python's rules.
+        try bench.python(
+            """
+            import random
+            r = random.Random(3)
+            c = sqlite3.connect(P)
+            c.execute('CREATE TABLE t(a INT, b TEXT, c BLOB, d REAL, e NUMERIC, g INT AS (a * 2), h TEXT AS (b || 1) STORED, PRIMARY KEY(c DESC, b COLLATE NOCASE, a)) WITHOUT ROWID')
+            for i in range(2000):
+                c.execute('INSERT OR IGNORE INTO t VALUES(?,?,?,?,?)', (r.getrandbits(6) - 30, ''.join(r.choice('aAbéZ~') for _ in range(r.randrange(3))), bytes(r.randrange(256) for _ in range(r.randrange(3))), r.choice([None, r.random(), 5]), r.choice([None, r.randrange(9)])))
+            c.commit()
+            """)
+        let found = try SQLiteSource(path: bench.path()).atCut { try $0.read("t") }
+        #expect(found.isOrdered)
+        let mine = found.rows.map { row in
+            row.map { value in
+                switch value {
+                case .null: "-"
+                case .int(let number): "\(number)"
+                case .double(let bits): String(bits, radix: 16)
+                case .bytes(let bytes), .literal(let bytes):
+                    "=" + bytes.map { String($0, radix: 16) }.joined(separator: ".")
+                }
+            }.joined(separator: " ")
+        }.joined(separator: "\n")
+        let theirs = try bench.python(
+            """
+            import struct
+            def show(v):
+                if v is None: return '-'
+                if isinstance(v, int): return str(v)
+                if isinstance(v, float): return '%x' % struct.unpack('<Q', struct.pack('<d', v))
+                b = v.encode() if isinstance(v, str) else v
+                return '=' + '.'.join('%x' % x for x in b)
+            rows = sqlite3.connect(P).execute('SELECT a,b,c,d,e,g,h FROM t').fetchall()
+            rows.sort(key=lambda r: (r[2], r[1].encode(), r[0]))
+            print('\\n'.join(' '.join(map(show, r)) for r in rows))
+            """)
+        #expect(mine == theirs)
+    }
+
+    @Test func `Columns keep their ids, new and changed ones get new`() throws {
+        let first = try contents(
+            "CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT, c); INSERT INTO t VALUES(1,'x',NULL)")
+        #expect(types(first) == ["Int64", "Utf8", "Utf8"])
+        try bench.shell("ALTER TABLE t ADD COLUMN d REAL; UPDATE t SET c = 5")
+        let source = try SQLiteSource(path: bench.path())
+        let second = try source.atCut { try $0.read("t", parent: first.schema, nextColumnID: 4) }
+        #expect(second.schema.columns.map(\.id) == [1, 2, 4, 5])
+        #expect(types(second) == ["Int64", "Utf8", "Int64", "Double"])
+        try bench.shell("UPDATE t SET b = x'00'; INSERT INTO t VALUES(2, 'y', 'text', 1)")
+        let third = try source.atCut { try $0.read("t", parent: second.schema, nextColumnID: 6) }
+        #expect(types(third) == ["Int64", "literal", "literal", "Double"])
+        #expect(third.schema.columns.map(\.id) == [1, 6, 7, 5])
+        try bench.shell("UPDATE t SET b = 'text'")
+        let fourth = try source.atCut { try $0.read("t", parent: third.schema, nextColumnID: 8) }
+        #expect(fourth.schema == third.schema, "a literal column stays one")
+    }
+
+    @Test func `The statements of a table are its own, ours left out`() throws {
+        try bench.shell(
+            """
+            CREATE TABLE T(a INTEGER PRIMARY KEY, b UNIQUE); CREATE TABLE other(a INTEGER PRIMARY KEY);
+            CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END; CREATE INDEX i ON t(b);
+            INSERT INTO t VALUES(1,1),(2,2);
+            """)
+        let chain = try Chain(bench.path())
+        try chain.takePoint(of: ["T"])
+        let sql = try chain.source.atCut {
+            try $0.describe("T", parent: nil, nextColumnID: 1, literals: []).sql
+        }
+        #expect(
+            sql == """
+                CREATE TABLE T(a INTEGER PRIMARY KEY, b UNIQUE);
+                CREATE INDEX i ON t(b);
+                CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END;
+
+                """)
+    }
+
+    @Test func `Empty tables, single rows, and rows of several megabytes`() throws {
+        let found = try contents(
+            """
+            CREATE TABLE t(k INTEGER PRIMARY KEY, b BLOB, s TEXT); CREATE TABLE empty(k TEXT PRIMARY KEY, v);
+            INSERT INTO t VALUES(1, zeroblob(5000000), NULL), (2, x'', hex(zeroblob(2000000))), (3, NULL, '');
+            """)
+        #expect(found.rows.map { $0[0] } == [.int(1), .int(2), .int(3)])
+        #expect(found.rows[0][1] == .bytes(Array(repeating: 0, count: 5_000_000)))
+        #expect(found.rows[1][2] == .bytes(Array(repeating: UInt8(ascii: "0"), count: 4_000_000)))
+        let source = try SQLiteSource(path: bench.path())
+        try source.atCut { cut in
+            #expect(try cut.read("empty").rows == [])
+            #expect(try cut.countRows("empty") == 0)
+            let schema = try cut.describe("t", parent: nil, nextColumnID: 1, literals: []).schema
+            let batch = RowBatch(schema)
+            let cursor = try cut.scan("t", schema: schema)
+            #expect(try cursor.next(into: batch, maxRows: 100, maxBytes: 1000))
+            #expect(batch.count == 1, "a batch ends at the row that fills it")
+        }
+    }
+
+    @Test func `A thousand tables in one cut`() throws {
+        let sql = (0..<1000).map {
+            "CREATE TABLE t\($0)(k INTEGER PRIMARY KEY, v); INSERT INTO t\($0) VALUES(\($0), 'x');"
+        }
+        try bench.shell("BEGIN; \(sql.joined(separator: "\n")) COMMIT")
+        let source = try SQLiteSource(path: bench.path())
+        let clock = ContinuousClock()
+        let took = try clock.measure {
+            try source.atCut { cut in
+                let tables = try cut.listTables()
+                #expect(tables.count == 1000 && tables.allSatisfy { $0.refusal == nil })
+                for number in 0..<1000 {
+                    #expect(try cut.read("t\(number)").rows == [[.int(Int64(number)), .text("x")]])
+                }
+            }
+        }
+        print("1,000 tables: \(took)")
+    }
+
+    @Test func `Cursors of one cut run side by side on threads`() throws {
+        try bench.shell(
+            """
+            PRAGMA journal_mode = WAL; CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT);
+            WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 20000)
+            INSERT INTO t SELECT i, 'v' || i FROM s;
+            """)
+        let source = try SQLiteSource(path: bench.path())
+        try source.atCut { cut in
+            let schema = try cut.describe("t", parent: nil, nextColumnID: 1, literals: []).schema
+            nonisolated(unsafe) let shared = cut
+            let counts = Mutex<[Int]>([])
+            DispatchQueue.concurrentPerform(iterations: 4) { _ in
+                let rows = (try? shared.scanned("t", schema))?.count ?? -1
+                counts.withLock { $0.append(rows) }
+            }
+            #expect(counts.withLock { $0 } == [20000, 20000, 20000, 20000])
+        }
+    }
+
+    @Test func `A cursor that outlives its cut fails in words`() throws {
+        try bench.shell("CREATE TABLE t(k INTEGER PRIMARY KEY); INSERT INTO t VALUES(1)")
+        let source = try SQLiteSource(path: bench.path())
+        let cut = try source.openCut(collection: "c", nonce: "n")
+        let schema = try cut.describe("t", parent: nil, nextColumnID: 1, literals: []).schema
+        let cursor = try cut.scan("t", schema: schema)
+        cut.close()
+        let failure = #expect(throws: Failure.self) {
+            _ = try cursor.next(into: RowBatch(schema), maxRows: 1, maxBytes: 1)
+        }
+        #expect(failure?.code == .cancelled)
     }
 }

@@ -27,7 +27,7 @@ final class Workbench {
     /// Runs Python with the database's path as `P`.
     @discardableResult
     func python(_ code: String, on name: String = "database.db") throws -> String {
-        try run("python3", ["-"], input: "import sqlite3, sys\nP = '\(path(name))'\n" + code)
+        try run(pythonProgram, ["-"], input: "import sqlite3, sys\nP = '\(path(name))'\n" + code)
     }
 
     @discardableResult
@@ -61,6 +61,11 @@ final class Workbench {
             .filter { !$0.hasPrefix(".input") }
     }
 }
+
+/// The system's Python first: others may be wrapped in scripts that take long to start.
+let pythonProgram =
+    FileManager.default.isExecutableFile(atPath: "/usr/bin/python3")
+    ? "/usr/bin/python3" : "python3"
 
 /// A value as a test sees it.
 enum Value: Hashable, CustomStringConvertible {
