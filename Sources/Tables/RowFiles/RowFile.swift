@@ -58,7 +58,7 @@ package final class RowFile: Sendable {
         let size = min(UInt64(tailBytes), file.sizeBytes)
         let tail = ByteBuffer(capacity: Int(size))
         try file.read(at: file.sizeBytes - size, count: Int(size), into: tail)
-        guard tail.array.suffix(4).elementsEqual("PAR1".utf8) else {
+        guard tail.load(at: tail.count - 4, as: UInt32.self) == 0x3152_4150 else {
             throw Failure(.corrupt, "it doesn't end as a Parquet file does")
         }
         let length = UInt64(tail.load(at: tail.count - 8, as: UInt32.self))
@@ -121,6 +121,9 @@ package final class RowFile: Sendable {
     private func decode(
         offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
     ) throws -> ColumnVector {
+        guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
+            throw Failure(.corrupt, "a page lies behind the file's end")
+        }
         let stored = ByteBuffer(capacity: max(size, 1))
         try file.read(at: UInt64(offset), count: size, into: stored)
         var header = PageHeader()
@@ -128,13 +131,12 @@ package final class RowFile: Sendable {
         guard header.values == rows, stored.count - bodyStart == header.compressedBytes,
             header.encoding == 0, codec == 6
         else { throw Failure(.corrupt, "a page's header contradicts the index") }
-        let body = ByteBuffer(capacity: max(header.uncompressedBytes, 1))
-        try stored.withBytes { bytes in
+        let body = try stored.withBytes { bytes in
             let compressed = UnsafeRawBufferPointer(rebasing: bytes[bodyStart...])
             guard header.crc == Checksum.crc32(compressed) else {
                 throw Failure(.corrupt, "a page's checksum is wrong")
             }
-            try Zstd.decompress(compressed, size: header.uncompressedBytes, into: body)
+            return try Zstd.decompress(compressed, size: header.uncompressedBytes)
         }
         return try PageCodec.decode(body, rows: rows, layout: layout, optional: optional)
     }

@@ -125,17 +125,15 @@ package final class IncrementalWriter {
                 position: UInt32(position), hitsBase: hit,
                 row: change.isPresent ? address.row : nil)
             let page = slice.page(ofPosition: position)
-            edited.pages[page].csvBytes += size.new
-            edited.pages[page].csvBytes -= size.old
-            if change.isPresent && old == nil { edited.pages[page].rows += 1 }
-            if !change.isPresent { edited.pages[page].rows -= 1 }
-            if found == nil { edited.pages[page].edits += 1 }
-            if let outcome {
-                walker.put(outcome)
-            } else {
-                walker.remove()
-                edited.pages[page].edits -= 1
+            let gain = PageSums(
+                rows: change.isPresent ? 1 : 0, csvBytes: size.new, edits: outcome == nil ? 0 : 1)
+            let loss = PageSums(
+                rows: old == nil ? 0 : 1, csvBytes: size.old, edits: found == nil ? 0 : 1)
+            edited.pages[page] += gain
+            guard edited.pages[page].subtract(loss) else {
+                throw Failure(.corrupt, "the sums of a snapshot contradict its rows")
             }
+            if let outcome { walker.put(outcome) } else { walker.remove() }
             if edited.pages[page].edits > slice.pages[page].baseRows + UInt64(maxPageEdits) {
                 throw ResetAdvised(reason: "many rows were inserted at one place")
             }
@@ -239,8 +237,10 @@ struct ChangeStream {
             batch = RowBatch(schema)
             present = []
             index = 0
-            isDone = try !cursor.next(
-                into: batch, present: &present, maxRows: 2048, maxBytes: 1 << 20)
+            while batch.count == 0, !isDone {
+                isDone = try !cursor.next(
+                    into: batch, present: &present, maxRows: 2048, maxBytes: 1 << 20)
+            }
             guard present.count == batch.count else {
                 preconditionFailure("a source's change cursor forgot to say what is present")
             }
