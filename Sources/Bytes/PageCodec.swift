@@ -13,7 +13,7 @@ package enum PageCodec {
         if optional { encodeLevels(vector, into: output) }
         switch vector.layout {
         case .variable:
-            output.append(vector.values, from: 0, count: vector.values.count)
+            vector.withPacked { output.append($0) }
         case .fixed(1):
             var bits: UInt8 = 0
             var used: UInt8 = 0
@@ -157,7 +157,7 @@ package enum PageCodec {
         }
         guard marks.count == rows * 4, position == end, end < UInt32.max else { return nil }
         return ColumnVector(
-            .variable, count: rows, nullCount: nulls, values: body, origin: 0, marks: marks)
+            .variable, count: rows, nullCount: nulls, values: body, origin: start, marks: marks)
     }
 
     private static func decodeFixed(

@@ -14,7 +14,8 @@ import Testing
     }
 
     /// The CSV of one column without NULLs, behind a column of its bytes as hexadecimal digits.
-    private static func check(_ column: ColumnVector, _ type: ColumnType, _ expected: String) throws {
+    private static func check(_ column: ColumnVector, _ type: ColumnType, _ expected: String) throws
+    {
         let schema = try TableSchema(types: [.utf8, type])
         let batch = RowBatch(schema)
         for row in 0..<column.count {
@@ -88,14 +89,17 @@ import Testing
     }
 
     @Test func `doubles look as Python's repr`() throws {
-        let column = column(.double, 100_000, seed: 1)
+        let column = Self.column(.double, 100_000, seed: 1)
         var random = SeededGenerator(seed: 2)
         // Numbers as people write them, whole ones, and the edges of the notation.
         for _ in 0..<40_000 {
             let digits = Double(Int64.random(in: -99_999_999...99_999_999, using: &random))
             column.append(digits / [1, 10, 100, 1000, 1e6, 1e8].randomElement(using: &random)!)
             column.append(Double.random(in: -1000...1000, using: &random))
-            column.append(Double(sign: .plus, exponent: Int.random(in: -1074...1023, using: &random), significand: 1))
+            column.append(
+                Double(
+                    sign: .plus, exponent: Int.random(in: -1074...1023, using: &random),
+                    significand: 1))
         }
         for exponent in -25...25 {
             let power = (0..<abs(exponent)).reduce(1.0) { product, _ in product * 10 }
@@ -106,7 +110,7 @@ import Testing
         }
         for value in [
             Double.leastNonzeroMagnitude, .leastNormalMagnitude, .greatestFiniteMagnitude,
-            9_007_199_254_740_993, 9_007_199_254_740_992, 123_456_789_012_345_680, 5e-324,
+            9_007_199_254_740_992, 123_456_789_012_345_680,
             9_999_999_999_999_998, 0.0001, 0.000_099_999, 1.0, 0.1, 0.3, 2.0 / 3.0,
         ] {
             column.append(value)
@@ -117,11 +121,14 @@ import Testing
     }
 
     @Test func `floats look as the shortest decimal that is no other float`() throws {
-        let column = column(.float, 30_000, seed: 3)
+        let column = Self.column(.float, 30_000, seed: 3)
         for exponent in -149...127 {
             column.append(Float(sign: .plus, exponent: exponent, significand: 1))
         }
-        for value in [Float.leastNonzeroMagnitude, .greatestFiniteMagnitude, 0.1, 16_777_216, 1e10, 1e16, 1e15, 0.0001, 0.000_01] {
+        for value in [
+            Float.leastNonzeroMagnitude, .greatestFiniteMagnitude, 0.1, 16_777_216, 1e10, 1e16,
+            1e15, 0.0001, 0.000_01,
+        ] {
             column.append(value)
             column.append(value.nextUp)
             column.append(value.nextDown)
@@ -143,7 +150,7 @@ import Testing
             (.uuid, "str(uuid.UUID(bytes=b))"),
         ]
         for (type, expected) in cases {
-            let column = column(type, 4000, seed: 4)
+            let column = Self.column(type, 4000, seed: 4)
             if type.layout == .fixed(8) {
                 // Every number of digits, from both sides.
                 for digits in 0..<19 {
@@ -174,9 +181,11 @@ import Testing
     @Test(arguments: [(22, 9), (35, 0), (35, 35), (1, 0), (18, 4)])
     func `decimals are plain, without zeros at the end`(precision: Int, scale: Int) throws {
         let type = ColumnType.decimal(precision: precision, scale: scale)
-        let column = column(type, 3000, seed: 5)
+        let column = Self.column(type, 3000, seed: 5)
         let infinite = (0..<35).reduce(Int128(1)) { product, _ in product * 10 }
-        for value in [0, 1, -1, 10, 100, infinite - 1, 1 - infinite, infinite, -infinite, infinite + 1] {
+        for value in [
+            0, 1, -1, 10, 100, infinite - 1, 1 - infinite, infinite, -infinite, infinite + 1,
+        ] {
             withUnsafeBytes(of: value.bigEndian) { column.append(bytes: $0) }
         }
         try Self.check(
@@ -190,13 +199,14 @@ import Testing
     }
 
     @Test func `bytes are themselves if UTF-8, else hexadecimal`() throws {
-        let column = column(.string, 5000, seed: 6)
+        let column = Self.column(.string, 5000, seed: 6)
         for text in ["", "\\x", "\\x41", "\\", "\\y", "ok", "ä", " \\x", "a,b", "\n"] {
             column.append(text: text)
         }
         // Overlong forms, surrogates, beyond U+10FFFF, cut sequences; at all places of a word.
         let wrong: [[UInt8]] = [
-            [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82], [0xFF], [0x80],
+            [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82], [0xFF],
+            [0x80],
             [0xF0, 0x80, 0x80, 0x80], [0xE0, 0x80, 0x80],
         ]
         for bytes in wrong {
@@ -217,7 +227,11 @@ import Testing
         ]
         for (text, expected) in cases {
             let batch = RowBatch(schema)
-            if let text { batch.columns[0].append(text: text) } else { batch.columns[0].appendNull() }
+            if let text {
+                batch.columns[0].append(text: text)
+            } else {
+                batch.columns[0].appendNull()
+            }
             #expect(Self.render(batch, schema) == [UInt8]("c0\n\(expected)\n".utf8))
         }
         // A special character at every place of texts of every length around a word's.
@@ -227,9 +241,11 @@ import Testing
                     var characters = Array(repeating: "a", count: length)
                     characters[place] = special
                     let text = characters.joined()
-                    let quoted = "\"" + text.split(
-                        separator: "\"", omittingEmptySubsequences: false
-                    ).joined(separator: "\"\"") + "\""
+                    let quoted =
+                        "\""
+                        + text.split(
+                            separator: "\"", omittingEmptySubsequences: false
+                        ).joined(separator: "\"\"") + "\""
                     let batch = RowBatch(schema)
                     batch.columns[0].append(text: text)
                     let isSpecial = [",", "\"", "\n", "\r"].contains(special)

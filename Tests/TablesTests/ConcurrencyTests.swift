@@ -81,7 +81,8 @@ import Testing
         #expect(try cache.value(Self.key(1)) { (Value(6), bytes: 1) }.number == 5)
     }
 
-    @Test func `the least recently used value goes first, the newest stays even if too big`() throws {
+    @Test func `the least recently used value goes first, the newest stays even if too big`() throws
+    {
         let cache = SharedCache(maxBytes: 300)
         func use(_ number: UInt64, bytes: Int = 100) throws {
             _ = try cache.value(Self.key(number)) { (Value(number), bytes: bytes) }

@@ -127,7 +127,7 @@ import Testing
         ]
         for content in contents {
             for length in 0..<min(content.count, 400) { Self.readAny(Array(content[..<length])) }
-            for _ in 0..<1500 {
+            for _ in 0..<500 {
                 var damaged = content
                 for _ in 0..<Int.random(in: 1...4, using: &random) {
                     let index = Int.random(in: 0..<damaged.count, using: &random)

@@ -89,10 +89,13 @@ import Testing
         }
     }
 
-    @Test func `texts with NUL and prefixes order by bytes, also in front of another column`() throws
+    @Test func `texts with NUL and prefixes order by bytes, also in front of another column`()
+        throws
     {
         let schema = try TableSchema(types: [.utf8, .utf8], keys: 2)
-        let texts = ["", "\0", "\0\0", "\0a", "a", "a\0", "a\0\0", "a\0\u{1}", "a\u{1}", "aa", "b", "ÿ"]
+        let texts = [
+            "", "\0", "\0\0", "\0a", "a", "a\0", "a\0\0", "a\0\u{1}", "a\u{1}", "aa", "b", "ÿ",
+        ]
         let batch = RowBatch(schema)
         for first in texts {
             for second in texts {

@@ -155,7 +155,9 @@ import Testing
     @Test func `random bytes read as Thrift end in time, without a trap`() {
         var random = SeededGenerator(seed: 21)
         for round in 0..<100_000 {
-            let likely: [UInt8] = [0x1C, 0x19, 0x18, 0x16, 0x15, 0x2C, 0x00, 0xFF, 0x0C, 0x1B, 0x80]
+            let likely: [UInt8] = [
+                0x1C, 0x19, 0x18, 0x16, 0x15, 0x2C, 0x00, 0xFF, 0x0C, 0x1B, 0x80,
+            ]
             let buffer = ByteBuffer()
             for _ in 0..<Int.random(in: 0...60, using: &random) {
                 buffer.append(

@@ -36,7 +36,8 @@ extension ColumnVector {
             append(
                 extreme
                     ? [0, -0.0, .infinity, -.infinity, .nan, 1e16, 0.1].randomElement(
-                        using: &random)! : Float(bitPattern: UInt32(truncatingIfNeeded: random.next())))
+                        using: &random)!
+                    : Float(bitPattern: UInt32(truncatingIfNeeded: random.next())))
         case .double:
             append(
                 extreme
@@ -54,7 +55,9 @@ extension ColumnVector {
                     UInt8.random(in: extreme ? 32...126 : 0...255, using: &random)
                 })
         default:
-            let parts = ["", " ", "a", ",", "\"", "\n", "\r", "ä", "€", "\u{0}", "plain words", "😀"]
+            let parts = [
+                "", " ", "a", ",", "\"", "\n", "\r", "ä", "€", "\u{0}", "plain words", "😀",
+            ]
             let text = (0..<Int.random(in: 0...6, using: &random)).map { _ in
                 parts.randomElement(using: &random)!
             }

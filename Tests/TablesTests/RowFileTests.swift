@@ -111,6 +111,10 @@ import Testing
                 let index = bytes.count - 8 - Int.random(in: 1...length, using: &random)
                 damaged[index] = UInt8.random(in: 0...255, using: &random)
             }
+            // With a checksum that fits: what a wrong writer would leave.
+            let start = bytes.count - 8 - length
+            let check = damaged[start..<start + length].withUnsafeBytes { Checksum.xxh3($0) }
+            withUnsafeBytes(of: check) { damaged.replaceSubrange(start - 8..<start, with: $0) }
             do {
                 _ = try Self.readAll(damaged)
             } catch let failure as Failure {

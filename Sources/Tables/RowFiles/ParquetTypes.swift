@@ -25,36 +25,36 @@ struct ParquetType {
 
     init(_ type: ColumnType) {
         switch type {
-        case .bool: self.init(.boolean)
-        case .int8: self.init(.int32, 15, Self.integer(8, signed: true))
-        case .int16: self.init(.int32, 16, Self.integer(16, signed: true))
-        case .int32: self.init(.int32, 17, Self.integer(32, signed: true))
+        case .bool: self.init(physical: .boolean)
+        case .int8: self.init(physical: .int32, 15, Self.integer(8, signed: true))
+        case .int16: self.init(physical: .int32, 16, Self.integer(16, signed: true))
+        case .int32: self.init(physical: .int32, 17, Self.integer(32, signed: true))
         case .int64, .interval, .interval64, .datetime64:
-            self.init(.int64, 18, Self.integer(64, signed: true))
-        case .uint8: self.init(.int32, 11, Self.integer(8, signed: false))
-        case .uint16: self.init(.int32, 12, Self.integer(16, signed: false))
-        case .uint32, .datetime: self.init(.int32, 13, Self.integer(32, signed: false))
-        case .uint64: self.init(.int64, 14, Self.integer(64, signed: false))
-        case .float: self.init(.float)
-        case .double: self.init(.double)
+            self.init(physical: .int64, 18, Self.integer(64, signed: true))
+        case .uint8: self.init(physical: .int32, 11, Self.integer(8, signed: false))
+        case .uint16: self.init(physical: .int32, 12, Self.integer(16, signed: false))
+        case .uint32, .datetime: self.init(physical: .int32, 13, Self.integer(32, signed: false))
+        case .uint64: self.init(physical: .int64, 14, Self.integer(64, signed: false))
+        case .float: self.init(physical: .float)
+        case .double: self.init(physical: .double)
         case .decimal(let precision, let scale):
-            self.init(.fixedByteArray, 5, Self.decimal(precision, scale))
+            self.init(physical: .fixedByteArray, 5, Self.decimal(precision, scale))
             length = 16
             self.scale = scale
             self.precision = precision
-        case .date, .date32: self.init(.int32, 6, { $0.structure(6) { _ in } })
-        case .timestamp, .timestamp64: self.init(.int64, 10, Self.timestampMicroseconds)
+        case .date, .date32: self.init(physical: .int32, 6, { $0.structure(6) { _ in } })
+        case .timestamp, .timestamp64: self.init(physical: .int64, 10, Self.timestampMicroseconds)
         case .uuid:
-            self.init(.fixedByteArray, nil, { $0.structure(14) { _ in } })
+            self.init(physical: .fixedByteArray, nil, { $0.structure(14) { _ in } })
             length = 16
-        case .string, .yson: self.init(.byteArray)
+        case .string, .yson: self.init(physical: .byteArray)
         case .utf8, .json, .jsonDocument, .dyNumber, .tzDate, .tzDatetime, .tzTimestamp, .pg:
-            self.init(.byteArray, 0, { $0.structure(1) { _ in } })
+            self.init(physical: .byteArray, 0, { $0.structure(1) { _ in } })
         }
     }
 
     private init(
-        _ physical: Physical, _ converted: Int? = nil,
+        physical: Physical, _ converted: Int? = nil,
         _ logical: ((inout ThriftWriter) -> Void)? = nil
     ) {
         self.physical = physical

@@ -62,9 +62,15 @@ package final class RowFile: Sendable {
             throw Failure(.corrupt, "it doesn't end as a Parquet file does")
         }
         let length = UInt64(tail.load(at: tail.count - 8, as: UInt32.self))
-        guard length <= file.sizeBytes - 12 else { throw Failure(.corrupt, "its footer is cut") }
+        guard length + 20 <= file.sizeBytes else { throw Failure(.corrupt, "its footer is cut") }
+        let start = file.sizeBytes - 8 - length
+        let check = ByteBuffer()
+        try file.read(at: start - 8, count: 8, into: check)
         let footer = ByteBuffer(capacity: max(Int(length), 1))
-        try file.read(at: file.sizeBytes - 8 - length, count: Int(length), into: footer)
+        try file.read(at: start, count: Int(length), into: footer)
+        guard Checksum.xxh3(footer) == check.load(at: 0, as: UInt64.self) else {
+            throw Failure(.corrupt, "its footer's checksum is wrong")
+        }
         return footer
     }
 
@@ -154,7 +160,9 @@ package final class RowFile: Sendable {
         try file.read(at: UInt64(start), count: end - start, into: buffer)
         var result = PageIndex(firstRows: [], offsets: [], sizes: [])
         for (number, chunk) in chunks.enumerated() {
-            let pages = try Self.parseOffsetIndex(buffer, from: chunk.indexOffset - start)
+            guard
+                let pages = try? Self.parseOffsetIndex(buffer, from: chunk.indexOffset - start)
+            else { throw damaged("its page index") }
             let firstRows = pages.map(\.firstRow)
             if number == 0 { result.firstRows = firstRows }
             guard firstRows == result.firstRows, firstRows.first == 0,
@@ -170,7 +178,7 @@ package final class RowFile: Sendable {
 
     private static func parseOffsetIndex(
         _ buffer: ByteBuffer, from position: Int
-    ) throws -> [(offset: Int, size: Int, firstRow: Int)] {
+    ) throws(Failure) -> [(offset: Int, size: Int, firstRow: Int)] {
         var pages: [(offset: Int, size: Int, firstRow: Int)] = []
         var reader = ThriftReader(buffer, from: position)
         try reader.structure { (reader, id, _) throws(Failure) in

@@ -22,6 +22,7 @@ package final class IncrementalWriter {
     private let scratch = ByteBuffer(capacity: 4096)
     private var changes: ChangeStream
     private var result: TableResult
+    private var changed: UInt64 { result.inserted + result.updated + result.deleted }
     /// Inserts at one page above which the table is carried whole.
     private var maxPageEdits: Int { max(8 * limits.pageRows, 64) }
 
@@ -56,25 +57,32 @@ package final class IncrementalWriter {
 
     private func write() throws -> TableResult? {
         let blocks = try parent.root().blocks
+        // Taken over once something follows that did change: nothing is written for nothing.
+        var unchanged: [BlockDescriptor] = []
         for (index, block) in blocks.enumerated() {
             let upper = index + 1 < blocks.count ? blocks[index + 1].lowerBound : nil
             guard try changes.hasKey(before: upper) else {
-                try builder.append(block)
+                unchanged.append(block)
                 continue
             }
-            try builder.endBlock()
+            let before = changed
+            var edited: [Slice] = []
             let slices = try parent.slices(ofBlock: block)
             for (number, slice) in slices.enumerated() {
                 let end = number + 1 < slices.count ? slices[number + 1].lowerBound : upper
-                if try changes.hasKey(before: end) {
-                    for edited in try edit(slice, upper: end) { try builder.append(edited) }
-                } else {
-                    try builder.append(slice)
-                }
+                edited += try changes.hasKey(before: end) ? edit(slice, upper: end) : [slice]
             }
+            if changed == before {
+                unchanged.append(block)
+                continue
+            }
+            for block in unchanged { try builder.append(block) }
+            unchanged = []
+            for slice in edited { try builder.append(slice) }
             try builder.endBlock()
         }
-        if result.inserted + result.updated + result.deleted == 0 { return nil }
+        if changed == 0 { return nil }
+        for block in unchanged { try builder.append(block) }
         try run.finish()
         let (snapshot, sums) = try builder.finish()
         if sums.edits > UInt64(limits.pageRows),

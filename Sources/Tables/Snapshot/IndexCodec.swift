@@ -49,7 +49,9 @@ package enum IndexCodec {
     }
 
     /// Reads and checks an object, answers its content.
-    package static func open(_ reference: BlockReference, in file: any RandomAccess) throws -> ByteBuffer {
+    package static func open(_ reference: BlockReference, in file: any RandomAccess) throws
+        -> ByteBuffer
+    {
         let (end, overflow) = reference.offset.addingReportingOverflow(reference.length)
         guard reference.length >= 4, reference.length <= UInt64(maxContentBytes), !overflow,
             end <= file.sizeBytes
