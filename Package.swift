@@ -75,6 +75,9 @@ let package = Package(
             ],
             swiftSettings: house),
         // Tests
+        .testTarget(
+            name: "CommandLineTests", dependencies: ["Bytes", "Engine", "ydbfs"],
+            swiftSettings: house),
         .executableTarget(
             name: "FuseFixture", dependencies: ["Bytes", "Fuse", "Volume"],
             path: "Tests/FuseFixture", swiftSettings: house),

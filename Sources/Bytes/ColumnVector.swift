@@ -20,7 +20,7 @@ package final class ColumnVector: @unchecked Sendable {
     package private(set) var count = 0
     package private(set) var nullCount = 0
     @usableFromInline package let values: ByteBuffer
-    /// Where fixed values begin in `values`; 0 unless a page's body was taken over.
+    /// Where the values begin in `values`; 0 unless a page's body was taken over.
     private let origin: Int
     @usableFromInline package let marks: ByteBuffer
 
@@ -147,10 +147,9 @@ package final class ColumnVector: @unchecked Sendable {
     /// Where values begin: fixed ones at row 0, variable ones at start 0.
     var valueBase: UnsafeRawPointer { UnsafeRawPointer(values.base + origin) }
 
-    /// All fixed values, one after another.
+    /// All values, one after another, as they lie in memory.
     func withPacked<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
-        guard case .fixed(let width) = layout else { preconditionFailure("variable values") }
-        return body(UnsafeRawBufferPointer(start: values.base + origin, count: count * width))
+        body(UnsafeRawBufferPointer(start: values.base + origin, count: values.count - origin))
     }
 
     package func bytes(_ row: Int) -> [UInt8] { withBytes(row) { [UInt8]($0) } }

@@ -13,7 +13,7 @@ package enum PageCodec {
         if optional { encodeLevels(vector, into: output) }
         switch vector.layout {
         case .variable:
-            output.append(vector.values, from: 0, count: vector.values.count)
+            vector.withPacked { output.append($0) }
         case .fixed(1):
             var bits: UInt8 = 0
             var used: UInt8 = 0
@@ -60,12 +60,15 @@ package enum PageCodec {
         output.replace(at: start, with: UInt32(output.count - start - 4))
     }
 
+    /// More than any page has: a column of so many rows would be all NULL in a few bytes.
+    private static let maxRows = 1 << 24
+
     /// The column of a page body of `rows` rows. Takes over `body`.
     package static func decode(
         _ body: ByteBuffer, rows: Int, layout: ColumnVector.Layout, optional: Bool
     ) throws(Failure) -> ColumnVector {
         let damaged = Failure(.corrupt, "a page doesn't hold the rows that its header promises")
-        guard rows >= 0, rows <= 1 << 28 else { throw damaged }
+        guard rows >= 0, rows <= maxRows else { throw damaged }
         var position = 0
         var nulls = 0
         let present = ByteBuffer(capacity: max(rows, 1))
@@ -131,8 +134,9 @@ package enum PageCodec {
     private static func decodeVariable(
         _ body: ByteBuffer, from start: Int, rows: Int, nulls: Int, present: ByteBuffer?
     ) -> ColumnVector? {
-        let marks = ByteBuffer(capacity: max(rows * 4, 4))
         let end = body.count
+        guard (end - start) / 4 >= rows - nulls else { return nil }
+        let marks = ByteBuffer(capacity: max(rows * 4, 4))
         let base = UnsafeRawPointer(body.base)
         var position = start
         marks.append(room: rows * 4) { room in
@@ -153,7 +157,7 @@ package enum PageCodec {
         }
         guard marks.count == rows * 4, position == end, end < UInt32.max else { return nil }
         return ColumnVector(
-            .variable, count: rows, nullCount: nulls, values: body, origin: 0, marks: marks)
+            .variable, count: rows, nullCount: nulls, values: body, origin: start, marks: marks)
     }
 
     private static func decodeFixed(

@@ -81,7 +81,9 @@ package struct EncodedPage: Sendable {
 }
 
 /// Writes one row file: an ordinary Parquet file, zstd pages with right CRCs, all columns cut into
-/// pages at the same rows, an OffsetIndex for each column so that any page can be read alone.
+/// pages at the same rows, an OffsetIndex for each column so that any page can be read alone, and
+/// in front of the footer 8 bytes that no other reader looks at: the footer's XXH3. (Parquet has no
+/// checksum for it, and a flipped bit in a field id would swap columns.)
 package final class RowFileWriter {
     private struct Chunk {
         var offset = 0
@@ -184,6 +186,9 @@ package final class RowFileWriter {
             }
             writer.text(6, "ydbfs version 1.0.0 (build 1)")
         }
+        let check = ByteBuffer()
+        check.append(fixed: Checksum.xxh3(footer))
+        try sink.append(check)
         footer.append(fixed: UInt32(footer.count))
         footer.append("PAR1")
         try sink.append(footer)

@@ -63,7 +63,9 @@ package final class Diff: ChangeCursor {
         if batch.count > 0 { lastKey = keys[batch.count - 1] }
         batch = RowBatch(schema)
         index = 0
-        isDone = try !live.next(into: batch, maxRows: 2048, maxBytes: 1 << 20)
+        while batch.count == 0, !isDone {
+            isDone = try !live.next(into: batch, maxRows: 2048, maxBytes: 1 << 20)
+        }
         keys = KeyList(batch, schema: schema)
         guard keys.isIncreasing(after: lastKey) else {
             throw Failure(.corrupt, "\(table): the source gave rows out of key order")
