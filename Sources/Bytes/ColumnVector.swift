@@ -144,8 +144,10 @@ package final class ColumnVector: @unchecked Sendable {
         }
     }
 
-    /// Where values begin: fixed ones at row 0, variable ones at start 0.
-    var valueBase: UnsafeRawPointer { UnsafeRawPointer(values.base + origin) }
+    /// What fixed values are counted from by row, and variable ones by their start.
+    var valueBase: UnsafeRawPointer {
+        UnsafeRawPointer(layout == .variable ? values.base : values.base + origin)
+    }
 
     /// All values, one after another, as they lie in memory.
     func withPacked<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
