@@ -119,20 +119,19 @@ private final class MountedOperation: SubmittedOperation {
     }
 
     private func outcome() -> OperationReport {
-        do {
+        do throws(Failure) {
             let line = try TextFile.read(directory + "/wait")
             var report = OperationReport(id: id, statement: statement, summary: line)
-            // `wait` has room for 128 bytes only.
-            if report.error != nil {
-                report.error = try TextFile.read(directory + "/error").trimmed
+            // `wait` has room for 128 bytes only. If the mount ends now, that must do.
+            if report.error != nil, let whole = try? TextFile.read(directory + "/error").trimmed {
+                report.error = whole
             }
-            report.notes = try notes()
+            report.notes = (try? notes()) ?? []
             return report
         } catch {
             var report = OperationReport(id: id, statement: statement, state: "failed")
             report.error =
-                "lost sight of it: \((error as? Failure)?.message ?? "\(error)"); ydbfs status "
-                + "tells what became of it"
+                "lost sight of it: \(error.message); ydbfs status tells what became of it"
             return report
         }
     }
