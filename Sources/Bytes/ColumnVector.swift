@@ -17,7 +17,9 @@ package final class ColumnVector: @unchecked Sendable {
     }
 
     package let layout: Layout
+    @exclusivity(unchecked)
     package private(set) var count = 0
+    @exclusivity(unchecked)
     package private(set) var nullCount = 0
     @usableFromInline package let values: ByteBuffer
     /// Where the values begin in `values`; 0 unless a page's body was taken over.
@@ -142,6 +144,11 @@ package final class ColumnVector: @unchecked Sendable {
             let length = (address - 4).loadUnaligned(as: UInt32.self)
             return try body(UnsafeRawBufferPointer(start: address, count: Int(length)))
         }
+    }
+
+    /// Where the first fixed value lies; what `marks` of variable ones count from.
+    var address: UnsafeRawPointer {
+        UnsafeRawPointer(values.base) + (layout == .variable ? 0 : origin)
     }
 
     /// All values, one after another, as they lie in memory.
