@@ -12,4 +12,31 @@ package enum ByteOrder {
         }
         return a.count - b.count
     }
+
+    package static func compare(
+        _ a: Slice<UnsafeRawBufferPointer>, _ b: UnsafeRawBufferPointer
+    ) -> Int {
+        compare(UnsafeRawBufferPointer(rebasing: a), b)
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// The bytes from `index` to the end.
+    package func from(_ index: Int) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: self[index...])
+    }
+}
+
+extension ByteBuffer {
+    /// Compares a part with a part of another buffer, as `ByteOrder` does.
+    package func compare(_ range: Range<Int>, _ other: ByteBuffer, _ otherRange: Range<Int>) -> Int
+    {
+        precondition(range.upperBound <= count && otherRange.upperBound <= other.count)
+        precondition(range.lowerBound >= 0 && otherRange.lowerBound >= 0)
+        return ByteOrder.compare(
+            UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count),
+            UnsafeRawBufferPointer(
+                start: other.base + otherRange.lowerBound, count: otherRange.count)
+        )
+    }
 }

@@ -54,7 +54,7 @@ package enum NormalizedKey {
         case .decimal:
             column.withBytes(row) { bytes in
                 output.append(byte: bytes[0] ^ 0x80)
-                output.append(UnsafeRawBufferPointer(rebasing: bytes[1...]))
+                output.append(bytes.from(1))
             }
         case .uuid: column.withBytes(row) { output.append($0) }
         case .tzDate, .tzDatetime, .tzTimestamp, .string, .utf8, .json, .jsonDocument, .yson,
@@ -108,12 +108,17 @@ package struct KeyList: Sendable {
         return buffer.withBytes { [UInt8]($0[range]) }
     }
 
+    /// Negative, zero or positive, as the key at `index` is before, equal to or after another list's.
+    package func compare(_ index: Int, _ other: KeyList, _ otherIndex: Int) -> Int {
+        buffer.compare(range(index), other.buffer, other.range(otherIndex))
+    }
+
     /// Negative, zero or positive, as the key at `index` is before, equal to or after `key`.
     package func compare(_ index: Int, _ key: [UInt8]) -> Int {
         let range = range(index)
         return buffer.withBytes { bytes in
             key.withUnsafeBytes {
-                ByteOrder.compare(UnsafeRawBufferPointer(rebasing: bytes[range]), $0)
+                ByteOrder.compare(bytes[range], $0)
             }
         }
     }
@@ -122,14 +127,8 @@ package struct KeyList: Sendable {
     package func isIncreasing(after previous: [UInt8]?) -> Bool {
         if count == 0 { return true }
         if let previous, compare(0, previous) <= 0 { return false }
-        return buffer.withBytes { bytes in
-            for index in 1..<max(count, 1) {
-                let order = ByteOrder.compare(
-                    UnsafeRawBufferPointer(rebasing: bytes[range(index - 1)]),
-                    UnsafeRawBufferPointer(rebasing: bytes[range(index)]))
-                if order >= 0 { return false }
-            }
-            return true
+        return (1..<max(count, 1)).allSatisfy {
+            buffer.compare(range($0 - 1), buffer, range($0)) < 0
         }
     }
 

@@ -50,7 +50,7 @@ import Testing
                         near = decimal.Decimal('%.*e' % (digits - 1, value))
                         step = decimal.Decimal(1).scaleb(near.adjusted() - digits + 1)
                         fits = []
-                        for candidate in (near - step, near, near + step):
+                        for candidate in (near, near - step, near + step):
                             try:
                                 if struct.pack('<f', float(candidate)) == b:
                                     fits.append(candidate)

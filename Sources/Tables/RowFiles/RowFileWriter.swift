@@ -43,22 +43,28 @@ package struct EncodedPage: Sendable {
     package init(_ columns: [ColumnVector], stored: [StoredColumn], level: Int) throws {
         rows = columns[0].count
         precondition(columns.count == stored.count && rows > 0)
-        let body = ByteBuffer(capacity: 1 << 16)
-        var pages: [ByteBuffer] = []
-        var sizes: [Int] = []
-        for (column, stored) in zip(columns, stored) {
-            body.removeAll()
-            PageCodec.encode(column, optional: stored.optional, into: body)
-            let compressed = ByteBuffer(capacity: max(body.count / 2, 64))
-            try body.withBytes { try Zstd.compress($0, level: level, into: compressed) }
-            let page = ByteBuffer(capacity: compressed.count + 48)
-            Self.writeHeader(rows: rows, size: body.count, compressed: compressed, into: page)
-            sizes.append(page.count + body.count)
-            page.append(compressed, from: 0, count: compressed.count)
-            pages.append(page)
+        let pages = try zip(columns, stored).map { column, stored in
+            try Self.page(column, optional: stored.optional, level: level)
         }
-        self.columns = pages
-        uncompressedBytes = sizes
+        self.columns = pages.map(\.page)
+        uncompressedBytes = pages.map(\.uncompressedBytes)
+    }
+
+    private static func page(
+        _ column: ColumnVector, optional: Bool, level: Int
+    ) throws -> (page: ByteBuffer, uncompressedBytes: Int) {
+        try Scratch.with { body in
+            PageCodec.encode(column, optional: optional, into: body)
+            return try Scratch.with { compressed in
+                try body.withBytes { try Zstd.compress($0, level: level, into: compressed) }
+                let page = ByteBuffer(capacity: compressed.count + 48)
+                writeHeader(
+                    rows: column.count, size: body.count, compressed: compressed, into: page)
+                let uncompressedBytes = page.count + body.count
+                page.append(compressed, from: 0, count: compressed.count)
+                return (page, uncompressedBytes)
+            }
+        }
     }
 
     private static func writeHeader(

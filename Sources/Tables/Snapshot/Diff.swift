@@ -54,7 +54,7 @@ package final class Diff: ChangeCursor {
     }
 
     /// Which of the two rows comes first: negative if the live one does.
-    private func compareHeads() -> Int { keys.compare(index, parent.key) }
+    private func compareHeads() -> Int { keys.compare(index, parent.keys, parent.index) }
 
     /// Makes sure that there is a live row at `index`; false at the end.
     private func refill() throws -> Bool {
@@ -85,7 +85,8 @@ struct MergedRows {
     private var reader: SliceReader?
     /// Rows of the present page, merged.
     private(set) var batch: RowBatch
-    private var keys: KeyList
+    /// Their normalized keys.
+    private(set) var keys: KeyList
     /// The present row in `batch`.
     var index = 0
 
@@ -94,9 +95,6 @@ struct MergedRows {
         batch = RowBatch(snapshot.schema)
         keys = KeyList(batch, schema: snapshot.schema)
     }
-
-    /// Normalized key of the present row.
-    var key: [UInt8] { keys[index] }
 
     /// Makes sure that there is a row at `index`; false at the end.
     mutating func load() throws -> Bool {
@@ -112,7 +110,7 @@ struct MergedRows {
         }
         let merged = RowBatch(snapshot.schema)
         try reader!.forEachRun(ofPage: page) { source, rows in
-            for row in rows { merged.append(source, row: row) }
+            merged.append(source, rows: rows)
         }
         page += 1
         batch = merged

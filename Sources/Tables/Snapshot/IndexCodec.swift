@@ -70,7 +70,7 @@ package enum IndexCodec {
         }
         do {
             return try object.withBytes {
-                try Zstd.decompress(UnsafeRawBufferPointer(rebasing: $0[4...]), size: size)
+                try Zstd.decompress($0.from(4), size: size)
             }
         } catch let failure as Failure {
             throw Failure(failure.code, "index \(file.name) is damaged: \(failure.message)")

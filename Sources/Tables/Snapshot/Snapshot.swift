@@ -71,7 +71,8 @@ package final class Snapshot: Sendable {
     /// The CSV of one page: rendered now, or by somebody else just before.
     package func csvPage(_ address: PageAddress) throws -> ByteBuffer {
         try pool.cache.value(csvKey(address)) {
-            let output = ByteBuffer(capacity: Int(address.bytes) + 64)
+            // Some more than the bytes: the renderer wants room for a field before it writes one.
+            let output = ByteBuffer(capacity: Int(address.bytes) + 1024)
             let reference = try root().blocks[address.block].reference
             let slice = try pool.slice(reference, address.slice).slice
             try renderCSV(slice, page: address.page, into: output)
