@@ -40,3 +40,9 @@ extension ByteBuffer {
         )
     }
 }
+
+extension String {
+    /// Whether both are the same name. Swift's `==` also takes names for equal that only look alike,
+    /// such as an é of one and of two characters; databases and file systems don't.
+    package func hasSameBytes(as other: String) -> Bool { utf8.elementsEqual(other.utf8) }
+}

@@ -68,8 +68,11 @@ struct BackupJob {
         let known = parent.map { state.tables(at: $0.sequence) } ?? []
         var records: [TableRecord] = []
         var nextID = state.nextTableID
+        // By bytes: names that only look alike are different tables.
+        var gone = Dictionary(
+            known.map { (Array($0.path.utf8), $0) }, uniquingKeysWith: { first, _ in first })
         for path in present {
-            let before = known.first { $0.path == path }
+            let before = gone.removeValue(forKey: Array(path.utf8))
             let id = before?.id ?? nextID
             if before == nil { nextID += 1 }
             if isIncremental, let before {
@@ -82,7 +85,7 @@ struct BackupJob {
             }
             try operation.checkpoint()
         }
-        let removed = known.filter { !present.contains($0.path) }.map(\.id)
+        let removed = gone.values.map(\.id).sorted()
         let point = PointRecord(
             sequence: state.nextSequence, name: pointName(cut, state),
             kind: isIncremental ? .incremental : .full,
@@ -120,7 +123,7 @@ struct BackupJob {
             return (all.filter { $0.refusal == nil }.map(\.path), refused)
         }
         for path in definition.tables {
-            guard let table = all.first(where: { $0.path == path }) else {
+            guard let table = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
                 throw Failure(
                     .notFound,
                     "\(source.name) has no table \(path), which collection \(collection) names")

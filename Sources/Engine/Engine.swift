@@ -50,8 +50,8 @@ package final class Engine: Sendable {
     struct QueuedOperation: Sendable {
         var operation: Operation
         var isIncremental: Bool
-        /// The statement before it in the same write, which must have succeeded.
-        var predecessor: (number: Int, operation: Operation)?
+        /// The statements before it in the same write, all of which must have succeeded.
+        var predecessors: [Operation] = []
     }
 
     private let state = Monitor(State())
@@ -193,11 +193,10 @@ package final class Engine: Sendable {
                 switch step {
                 case .define, .drop: carryOut(step, operation)
                 case .backup(_, let isIncremental):
-                    let predecessor = operations.last.map { (index, $0) }
                     enqueue(
                         QueuedOperation(
                             operation: operation, isIncremental: isIncremental,
-                            predecessor: predecessor))
+                            predecessors: operations))
                 }
                 operations.append(operation)
                 if case .failed = operation.status.state {
@@ -339,8 +338,11 @@ package final class Engine: Sendable {
 
     private func run(_ queued: QueuedOperation) {
         let operation = queued.operation
-        if let (number, predecessor) = queued.predecessor, predecessor.wait().state != .done {
-            end(operation, .cancelled, error: "statement \(number) failed")
+        for (index, predecessor) in queued.predecessors.enumerated() {
+            let state = predecessor.wait().state
+            if state == .done { continue }
+            let words = state == .failed ? "failed" : "was cancelled"
+            end(operation, .cancelled, error: "statement \(index + 1) \(words)")
             return
         }
         guard operation.start() else {

@@ -141,11 +141,11 @@ struct Plan {
         case .tables(let tables):
             for table in tables {
                 let path = try resolve(table, statement)
-                if paths.contains(path) {
+                if paths.contains(where: { $0.hasSameBytes(as: path) }) {
                     throw statement.refusal(
                         .invalid, "table \(path) is named twice", at: table.position)
                 }
-                guard let found = all.first(where: { $0.path == path }) else {
+                guard let found = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
                     throw statement.refusal(
                         .notFound, Self.missing(path, among: all), at: table.position)
                 }

@@ -1,0 +1,67 @@
+import Bytes
+import Engine
+import Foundation
+import Tables
+import Testing
+
+/// What looking costs, counted rather than timed.
+@Suite struct CounterTests {
+    @Test func `looking at everything opens no row file, through ls and stat too`() throws {
+        let shop = try Shop(rows: 5000)
+        let first = try Product(shop.database)
+        try withTree(.direct, first) { tree in
+            try tree.write("control", Shop.create)
+            _ = try tree.backup("full", of: "shop")
+            for salt in 1...5 {
+                try shop.change(oneIn: 100, salt: salt)
+                _ = try tree.backup("incremental", of: "shop")
+            }
+        }
+        // Another mount, which has nothing in memory.
+        let product = try Product(shop.database)
+        defer { product.close() }
+        try withMount(product) { mount in
+            let listing = try check("ls -lR \"$1\"; find \"$1\" -exec stat {} +", mount)
+            #expect(listing.components(separatedBy: "orders.csv").count > 12)
+            #expect(product.engine.figures.rowFilesOpened == 0)
+            #expect(product.engine.figures.pagesDecoded == 0)
+            try check("cat \"$1\"/shop/latest/backup.json \"$1\"/shop/chain > /dev/null", mount)
+            #expect(product.engine.figures.rowFilesOpened == 0)
+            try check("cat \"$1\"/shop/latest/orders.csv > /dev/null", mount)
+            #expect(product.engine.figures.rowFilesOpened > 0)
+        }
+    }
+
+    @Test func `a cold read of 4 KiB decodes few pages at the full and at the newest point`() throws
+    {
+        let shop = try Shop(rows: 60_000)
+        let runs = 6
+        try withTree(.direct, Product(shop.database)) { tree in
+            try tree.write("control", Shop.create)
+            _ = try tree.backup("full", of: "shop")
+            for salt in 1...runs {
+                try shop.change(oneIn: 200, salt: salt)
+                _ = try tree.backup("incremental", of: "shop")
+            }
+        }
+        var random = SeededGenerator(seed: 9)
+        for isNewest in [false, true] {
+            for _ in 0..<6 {
+                let product = try Product(shop.database)
+                try withTree(.direct, product) { tree in
+                    let points = try tree.list("shop").filter { $0.hasPrefix("20") }
+                    #expect(points.count == runs + 1)
+                    let path = "shop/\(isNewest ? points.last! : points[0])/orders.csv"
+                    let bytes = try tree.status(path).bytes
+                    let offset = UInt64.random(in: 0..<bytes - 4096, using: &random)
+                    #expect(try tree.read(path, at: offset, count: 4096).count == 4096)
+                    let figures = product.engine.figures
+                    // 4 KiB meet at most two rendered pages; a page's edits lie in at most the
+                    // pages of each run that hold the keys of one rendered page.
+                    #expect(figures.pagesRendered <= 2)
+                    #expect(figures.pagesDecoded <= (isNewest ? 2 + 2 * 2 * UInt64(runs) : 2))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+import Bytes
+import Foundation
+import Synchronization
+import Tables
+import Testing
+
+/// Random histories, written by another program while points are cut, against what that program
+/// says was there.
+///
+/// A failure names its seed: `YDBFS_SEED=17 swift test … --filter HistoryTests` runs that history
+/// alone (where the cuts fall between the other program's transactions is up to the machine).
+/// `YDBFS_HISTORIES=100000 YDBFS_FIRST_SEED=5000` looks for longer.
+@Suite(.serialized) struct HistoryTests {
+    private static let environment = ProcessInfo.processInfo.environment
+    private static let threads = 4
+    private static let failuresMax = 5
+    private static let points = 8
+
+    @Test(arguments: Way.allCases)
+    func `every point of random histories shows what was there at its cut`(way: Way) throws {
+        let count = Self.environment["YDBFS_HISTORIES"].flatMap(UInt64.init) ?? 2000
+        let first = Self.environment["YDBFS_FIRST_SEED"].flatMap(UInt64.init) ?? 1
+        var seeds = Array(first..<first + (way == .direct ? count : count / 10))
+        if let seed = Self.environment["YDBFS_SEED"].flatMap(UInt64.init) { seeds = [seed] }
+        let state = Mutex((rest: seeds.reversed() as [UInt64], failures: [String](), ended: 0))
+        let scratch = try Scratch()
+        let workers = (0..<Self.threads).map { _ in
+            WorkerThread {
+                var writer: Writer?
+                while let seed = state.withLock({ state in
+                    state.failures.count >= Self.failuresMax ? nil : state.rest.popLast()
+                }) {
+                    do {
+                        writer = try writer ?? Writer()
+                        try History(seed: seed, way: way, scratch: scratch).run(writer!)
+                        state.withLock { $0.ended += 1 }
+                    } catch {
+                        // Who knows in which state it is.
+                        writer = nil
+                        state.withLock {
+                            $0.failures.append("YDBFS_SEED=\(seed) (\(way)): \(error)")
+                        }
+                    }
+                }
+            }
+        }
+        for worker in workers { worker.join() }
+        for failure in state.withLock(\.failures) { Issue.record("\(failure)") }
+        #expect(state.withLock(\.ended) == seeds.count)
+    }
+
+    /// One database, one collection, several points.
+    private final class History {
+        private let way: Way
+        private let database: String
+        private let settings: Settings
+        private var random: SeededGenerator
+        private let seed: UInt64
+        private var expected: [(point: String, files: [String: [UInt8]])] = []
+
+        init(seed: UInt64, way: Way, scratch: Scratch) {
+            self.way = way
+            self.seed = seed
+            database = scratch / "\(way)-\(seed).db"
+            var random = SeededGenerator(seed: seed)
+            var settings = Settings()
+            if seed % 3 != 0 { settings.limits = Settings.tiny }
+            settings.cacheBytes = [4 << 10, 64 << 10, 16 << 20].randomElement(using: &random)!
+            settings.captureAbove = [0, 0, 10, nil].randomElement(using: &random)!
+            self.settings = settings
+            self.random = random
+        }
+
+        func run(_ writer: Writer) throws {
+            defer { removeFiles() }
+            let opened = try writer.open(seed: seed, path: database)
+            try withTree(way, Product(database, settings)) { tree in
+                let members =
+                    opened.isDatabase == true
+                    ? "DATABASE"
+                    : "( "
+                        + (["_version"] + (opened.tables ?? [])).map { "TABLE `\($0)`" }
+                        .joined(separator: ", ") + " )"
+                try tree.write(
+                    "control",
+                    """
+                    CREATE BACKUP COLLECTION c \(members)
+                    WITH ( STORAGE = 'cluster', INCREMENTAL_BACKUP_ENABLED = 'true' )
+
+                    """)
+                for number in 0..<HistoryTests.points {
+                    try cut(number, tree, writer)
+                }
+                try compareAll(tree)
+            }
+            if seed % 4 == 0 { try reopen() }
+        }
+
+        private func removeFiles() {
+            for suffix in ["", "-wal", "-shm", "-journal", ".backups"] {
+                try? FileManager.default.removeItem(atPath: database + suffix)
+            }
+        }
+
+        /// Takes a point while the other program is at work, and compares it.
+        private func cut(_ number: Int, _ tree: any Tree, _ writer: Writer) throws {
+            try writer.go(Int.random(in: 1...4, using: &random))
+            if Bool.random(using: &random) {
+                usleep(UInt32.random(in: 0..<5000, using: &random))
+            }
+            let isFull = number == 0 || Int.random(in: 0..<8, using: &random) == 0
+            let line = try tree.run(isFull ? "full" : "incremental", in: "c")
+            try writer.finish()
+            guard line.hasPrefix("done point=") else { throw Failure(.system, line) }
+            let point = try "c/" + tree.readLink("c/latest")
+            guard line.hasPrefix("done point=\(point.dropFirst(2)) ") else {
+                throw Failure(.system, "latest is \(point), but: \(line)")
+            }
+            let manifest = try Manifest(tree, point)
+            let versions = try tree.text(point + "/_version.csv").split(separator: "\n")
+            guard versions.count == 2, versions[0] == "id,v",
+                let version = Int(versions[1].dropFirst(2))
+            else { throw Failure(.corrupt, "\(point)/_version.csv: \(versions)") }
+            let tables = try writer.expect(version: version, manifest.tables)
+            var files: [String: [UInt8]] = [:]
+            for table in manifest.tables {
+                guard let content = tables[table.path] else {
+                    throw Failure(.corrupt, "\(point) has \(table.path)")
+                }
+                files[table.csv] = content
+                let bytes = try tree.read(point + "/" + table.csv)
+                guard bytes == content, table.csvBytes == content.count else {
+                    throw Failure(
+                        .corrupt,
+                        "\(point)/\(table.csv), \(table.csvBytes) bytes: "
+                            + Self.difference(bytes, content))
+                }
+            }
+            guard files.count == tables.count else {
+                throw Failure(.corrupt, "\(point) lacks one of \(tables.keys)")
+            }
+            expected.append((point, files))
+            try compare(expected.last!, tree)
+        }
+
+        private func compareAll(_ tree: any Tree) throws {
+            for point in expected { try compare(point, tree) }
+        }
+
+        private func compare(
+            _ point: (point: String, files: [String: [UInt8]]), _ tree: any Tree
+        ) throws {
+            let pieces = [1 << 17, 1 << 20, 4096, 37]
+            for (file, content) in point.files {
+                let path = point.point + "/" + file
+                let status = try tree.status(path)
+                // Small pieces only of small files, or it takes all day.
+                let piece = pieces.randomElement(using: &random)!
+                let bytes = try tree.read(
+                    path, pieceBytes: content.count > 4096 && piece == 37 ? 1009 : piece)
+                guard bytes == content else {
+                    throw Failure(.corrupt, "\(path): \(Self.difference(bytes, content))")
+                }
+                guard status.bytes == UInt64(content.count) else {
+                    throw Failure(.corrupt, "\(path): st_size is \(status.bytes)")
+                }
+            }
+        }
+
+        /// After a restart, without the database.
+        private func reopen() throws {
+            removeDatabase()
+            var settings = settings
+            settings.hasDatabase = false
+            try withTree(way, Product(database, settings)) { tree in
+                guard
+                    try tree.list("c").filter({ $0.hasPrefix("20") })
+                        == expected.map({ String($0.point.dropFirst(2)) })
+                else { throw Failure(.corrupt, "other points after a restart") }
+                try compareAll(tree)
+            }
+        }
+
+        private func removeDatabase() {
+            for suffix in ["", "-wal", "-shm", "-journal"] {
+                try? FileManager.default.removeItem(atPath: database + suffix)
+            }
+        }
+
+        private static func difference(_ bytes: [UInt8], _ expected: [UInt8]) -> String {
+            let same = zip(bytes, expected).prefix { $0 == $1 }.count
+            func part(_ bytes: [UInt8]) -> String {
+                let start = max(0, min(same, bytes.count) - 40)
+                return String(decoding: bytes[start...].prefix(90), as: UTF8.self)
+            }
+            return "from byte \(same) on (\(bytes.count) bytes, not \(expected.count)): "
+                + "…\(part(bytes))…\nis not …\(part(expected))…"
+        }
+    }
+}

@@ -1,0 +1,176 @@
+import Bytes
+import Engine
+import Foundation
+import Synchronization
+import Tables
+import Testing
+import Volume
+
+/// Operations that take long: what waits for them, what queues behind them, what stops them.
+@Suite struct OperationTests {
+    private func withGate(
+        _ way: Way, _ body: (any Tree, Gate, Shop) throws -> Void
+    ) throws {
+        let shop = try Shop(rows: 10)
+        let gate = Gate()
+        var settings = Settings()
+        settings.gate = gate
+        let product = try Product(shop.database, settings)
+        try withTree(way, product) { tree in
+            defer { gate.open() }
+            try tree.write("control", Shop.create)
+            try body(tree, gate, shop)
+        }
+    }
+
+    @Test(arguments: Way.allCases)
+    func `wait blocks until the end and is one line of 128 bytes`(way: Way) throws {
+        try withGate(way) { tree, gate, _ in
+            try tree.write("shop/control", "full\n")
+            let answers = Mutex<[[UInt8]]>([])
+            let waiter = WorkerThread {
+                for path in ["shop/operation/wait", "operations/latest/wait"] {
+                    let line = (try? tree.read(path)) ?? []
+                    answers.withLock { $0.append(line) }
+                }
+            }
+            #expect(eventually { gate.waiting == 1 })
+            usleep(50_000)
+            let early = answers.withLock(\.self)
+            #expect(early == [])
+            #expect(try ["running\n", "queued\n"].contains(tree.text("shop/operation/state")))
+            #expect(try tree.status("shop/operation/wait").bytes == 128)
+            gate.open()
+            waiter.join()
+            let lines = answers.withLock(\.self)
+            for line in lines {
+                #expect(line.count == 128 && line.firstIndex(of: 10) == 127)
+                #expect(String(decoding: line, as: UTF8.self).hasPrefix("done point=20"))
+            }
+            #expect(lines.count == 2)
+        }
+    }
+
+    @Test(arguments: Way.allCases)
+    func `a queued and a running operation can be cancelled, an ended one can't`(way: Way) throws {
+        try withGate(way) { tree, gate, _ in
+            try tree.write("shop/control", "full\n")
+            try tree.write("shop/control", "full\n")
+            try tree.write("shop/control", "full\n")
+            #expect(eventually { gate.waiting == 1 })
+            try tree.write("operations/3/cancel", "1\n")
+            try tree.write("operations/2/cancel", "1\n")
+            gate.open()
+            #expect(try tree.text("operations/2/wait").hasPrefix("cancelled: on request "))
+            #expect(try tree.text("operations/3/wait").hasPrefix("cancelled: on request"))
+            #expect(try tree.text("operations/4/wait").hasPrefix("done point="))
+            #expect(try tree.text("operations/3/state") == "cancelled\n")
+            #expect(errno(of: { try tree.write("operations/4/cancel", "1\n") }) == EINVAL)
+            #expect(try tree.text("errors").contains("operation 4 has ended already"))
+            #expect(try tree.list("shop").filter { $0.hasPrefix("20") }.count == 1)
+        }
+    }
+
+    @Test(arguments: Way.allCases)
+    func `statements of one write are refused together and fail in order`(way: Way) throws {
+        try withGate(way) { tree, gate, shop in
+            #expect(errno(of: { try tree.write("shop/control", "full; nonsense;") }) == EINVAL)
+            #expect(try tree.readLink("operations/latest") == "1")
+            gate.open()
+            try tree.write("shop/control", "full; incremental; incremental;")
+            #expect(try tree.text("operations/4/wait").hasPrefix("done point="))
+            let kinds = try tree.list("shop").filter { $0.hasPrefix("20") }.map { $0.dropFirst(16) }
+            #expect(kinds == ["full", "incremental", "incremental"])
+            gate.shut()
+            try tree.write(
+                "shop/control", "full; incremental;\nfull; BACKUP shop WITH (uid = 'u');")
+            #expect(eventually { gate.waiting == 1 })
+            try shop.run("DROP TABLE orders")
+            gate.open()
+            #expect(try tree.text("operations/5/wait").hasPrefix("failed: "))
+            for id in 6...8 {
+                #expect(
+                    try tree.text("operations/\(id)/wait").hasPrefix(
+                        "cancelled: statement 1 failed "))
+            }
+            #expect(try tree.text("shop/control").contains("has no table orders"))
+            #expect(try tree.text("errors").contains("has no table orders"))
+            // The uid of a backup that never was is free.
+            try shop.run(
+                "CREATE TABLE orders(id INTEGER PRIMARY KEY, customer TEXT, amount REAL, note BLOB)"
+            )
+            _ = try tree.backup("BACKUP shop WITH (uid = 'u')", of: "shop")
+        }
+    }
+
+    @Test(arguments: Way.allCases)
+    func `what is refused looks at the state that the queue will leave`(way: Way) throws {
+        try withGate(way) { tree, gate, _ in
+            #expect(errno(of: { try tree.write("shop/control", "incremental\n") }) == ENODATA)
+            try tree.write("shop/control", "BACKUP WITH (uid = 'a')\n")
+            try tree.write("shop/control", "incremental\n")
+            let again = "BACKUP shop WITH (uid = 'a')\n"
+            #expect(errno(of: { try tree.write("shop/control", again) }) == EEXIST)
+            #expect(
+                errno(of: { try tree.write("control", "DROP BACKUP COLLECTION shop\n") }) == EBUSY)
+            for _ in 2..<Engine.queueLimit { try tree.write("shop/control", "incremental\n") }
+            #expect(errno(of: { try tree.write("shop/control", "incremental\n") }) == EAGAIN)
+            #expect(try tree.text("errors").contains("16 operations queued"))
+            gate.open()
+            #expect(try tree.text("shop/operation/wait").hasPrefix("done point="))
+            #expect(
+                try tree.list("shop").filter { $0.hasPrefix("20") }.count == Engine.queueLimit)
+        }
+    }
+
+    @Test func `another process that holds the collection is EBUSY, and reading goes on`() throws {
+        try withGate(.direct) { tree, gate, shop in
+            gate.open()
+            let point = try tree.backup("full", of: "shop")
+            gate.shut()
+            try withTree(.direct, Product(shop.database)) { other in
+                try tree.write("shop/control", "incremental\n")
+                #expect(eventually { gate.waiting == 1 })
+                #expect(errno(of: { try other.write("shop/control", "full\n") }) == EBUSY)
+                #expect(try other.read(point + "/sub/products.csv") == shop.products)
+                gate.open()
+                #expect(try tree.text("shop/operation/wait").hasPrefix("done"))
+                // What the one has done the other shows, within a second.
+                #expect(
+                    eventually {
+                        (try? other.list("shop").filter { $0.hasPrefix("20") }.count) == 2
+                    })
+                #expect(try other.backup("incremental", of: "shop").hasSuffix("_incremental"))
+            }
+        }
+    }
+
+    @Test func `twelve blocked waits slow nobody down, and can be interrupted`() throws {
+        let shop = try Shop(rows: 10)
+        let gate = Gate()
+        var settings = Settings()
+        settings.gate = gate
+        let product = try Product(shop.database, settings)
+        defer { product.close() }
+        try withMount(product) { mount in
+            defer { gate.open() }
+            let tree = MountedTree(root: mount)
+            try tree.write("control", Shop.create)
+            try tree.write("shop/control", "full\n")
+            #expect(eventually { gate.waiting == 1 })
+            let outcome = try shell(
+                """
+                for i in $(seq 12); do cat "$1/shop/operation/wait" & pids="$pids $!"; done
+                sleep 0.3
+                for i in $(seq 100); do stat "$1/shop/status" > /dev/null || exit 7; done
+                for pid in $pids; do kill -0 $pid || exit 8; done
+                kill $pids; wait; exit 0
+                """, mount)
+            #expect(outcome.status == 0 && outcome.output == "", "\(outcome)")
+            let taken = try seconds { for _ in 0..<200 { _ = try tree.status("shop/status") } }
+            #expect(taken < 2)
+            gate.open()
+            #expect(try tree.text("shop/operation/wait").hasPrefix("done point="))
+        }
+    }
+}

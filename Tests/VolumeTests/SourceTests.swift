@@ -1,0 +1,106 @@
+import Bytes
+import Engine
+import Foundation
+import Tables
+import Testing
+
+/// The database disappears, breaks, or is another one of a sudden.
+@Suite struct SourceTests {
+    private static let captures: [UInt64?] = [nil, 0]
+
+    private func settings(_ captureAbove: UInt64?) -> Settings {
+        var settings = Settings()
+        settings.limits = Settings.tiny
+        settings.captureAbove = captureAbove
+        return settings
+    }
+
+    private func replace(_ database: String, by copy: String, inPlace: Bool) throws {
+        try check("rm -f \"$1\"-wal \"$1\"-shm", database)
+        try check(
+            inPlace ? "cat \"$2\" > \"$1\"" : "cp \"$2\" \"$1\".new; mv \"$1\".new \"$1\"",
+            database, copy)
+    }
+
+    private func copy(_ shop: Shop, to name: String) throws -> String {
+        let path = shop.scratch / name
+        try shop.run("VACUUM INTO '\(path)'")
+        return path
+    }
+
+    @Test(arguments: Way.allCases)
+    func `reading needs no database; statements say why they fail; then it goes on`(
+        way: Way
+    ) throws {
+        let shop = try Shop(rows: 40)
+        try withTree(way, Product(shop.database, settings(0))) { tree in
+            try tree.write("control", Shop.create)
+            let full = try tree.backup("full", of: "shop")
+            let orders = try tree.read(full + "/orders.csv")
+            try check("mv \"$1\" \"$1\".away; rm -f \"$1\"-wal \"$1\"-shm", shop.database)
+            #expect(errno(of: { try tree.write("shop/control", "incremental\n") }) == EHOSTUNREACH)
+            #expect(try tree.text("shop/control").contains("No such file"))
+            #expect(try tree.text("errors").contains("No such file"))
+            #expect(try tree.read(full + "/orders.csv") == orders)
+            #expect(access(shop.database, F_OK) != 0)
+
+            try check("head -c 5000 /dev/urandom > \"$1\"", shop.database)
+            #expect(errno(of: { try tree.write("shop/control", "incremental\n") }) == EHOSTUNREACH)
+            #expect(try tree.text("shop/control").contains("not a database"))
+            #expect(try tree.read(full + "/orders.csv") == orders)
+
+            try check("mv \"$1\".away \"$1\"", shop.database)
+            try shop.run("DELETE FROM \"sub/products\" WHERE sku = 'fig'")
+            let next = try tree.backup("incremental", of: "shop")
+            #expect(try tree.read(next + "/sub/products.csv") == shop.products)
+            #expect(try tree.read(next + "/orders.csv") == orders)
+        }
+    }
+
+    @Test(arguments: captures, [true, false])
+    func `after an older copy, and after the newest again, the next point shows what is there`(
+        captureAbove: UInt64?, inPlace: Bool
+    ) throws {
+        let shop = try Shop(rows: 40)
+        try withTree(.direct, Product(shop.database, settings(captureAbove))) { tree in
+            try tree.write("control", Shop.create)
+            _ = try tree.backup("full", of: "shop")
+            let old = try copy(shop, to: "old.db")
+            try shop.run("UPDATE \"sub/products\" SET price = price + 10")
+            let changed = try tree.backup("incremental", of: "shop")
+            let changedProducts = try shop.products
+            #expect(try tree.read(changed + "/sub/products.csv") == changedProducts)
+            let new = try copy(shop, to: "new.db")
+
+            try replace(shop.database, by: old, inPlace: inPlace)
+            try shop.run("INSERT INTO \"sub/products\" VALUES ('kiwi', 9)")
+            let older = try tree.backup("incremental", of: "shop")
+            #expect(try tree.read(older + "/sub/products.csv") == shop.products)
+
+            try replace(shop.database, by: new, inPlace: inPlace)
+            let newer = try tree.backup("incremental", of: "shop")
+            #expect(try tree.read(newer + "/sub/products.csv") == changedProducts)
+            try shop.run("INSERT INTO \"sub/products\" VALUES ('lime', 1)")
+            let last = try tree.backup("incremental", of: "shop")
+            #expect(try tree.read(last + "/sub/products.csv") == shop.products)
+        }
+    }
+
+    @Test func `a copy that another mount backs up to another place disturbs nobody`() throws {
+        let shop = try Shop(rows: 20)
+        let one = try Product(shop.database, settings(0))
+        let two = try Product(shop.database, location: shop.scratch / "other", settings(0))
+        try withTree(.direct, one) { left in
+            try withTree(.direct, two) { right in
+                try left.write("control", Shop.create)
+                try right.write("control", Shop.create)
+                for price in 1...6 {
+                    let tree: any Tree = price % 2 == 0 ? left : right
+                    try shop.run("UPDATE \"sub/products\" SET price = \(price) WHERE sku = 'fig'")
+                    let point = try tree.backup(price < 3 ? "full" : "incremental", of: "shop")
+                    #expect(try tree.read(point + "/sub/products.csv") == shop.products)
+                }
+            }
+        }
+    }
+}
