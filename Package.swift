@@ -96,5 +96,11 @@ let package = Package(
         .testTarget(
             name: "StatementTests", dependencies: ["Bytes", "Engine"], swiftSettings: house),
         .testTarget(name: "TablesTests", dependencies: ["Bytes", "Tables"], swiftSettings: house),
+        .testTarget(
+            name: "VolumeTests",
+            dependencies: [
+                "Bytes", "Engine", "Fuse", "Repository", "SQLiteSource", "Tables", "Volume",
+            ],
+            exclude: ["writer.py"], swiftSettings: house),
     ]
 )
