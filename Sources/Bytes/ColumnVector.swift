@@ -201,6 +201,15 @@ package final class ColumnVector: @unchecked Sendable {
         return row
     }
 
+    /// `identical` for every column of two rows.
+    package static func identical(
+        _ a: [ColumnVector], _ i: Int, _ b: [ColumnVector], _ j: Int
+    ) -> Bool {
+        precondition(a.count == b.count)
+        for column in a.indices where !identical(a[column], i, b[column], j) { return false }
+        return true
+    }
+
     /// Same storage, NULLs and bytes: equality of values bit for bit, so that -0.0 differs from 0.0.
     package static func identical(_ a: ColumnVector, _ i: Int, _ b: ColumnVector, _ j: Int) -> Bool
     {

@@ -16,6 +16,13 @@ extension ByteBuffer {
         write(room: bytes.count * 2) { $0.hex(bytes) }
     }
 
+    package func append(hex bytes: [UInt8]) { bytes.withUnsafeBytes { append(hex: $0) } }
+
+    package func append(csvField text: String) {
+        var text = text
+        text.withUTF8 { append(csvField: UnsafeRawBufferPointer($0)) }
+    }
+
     /// A CSV field as RFC 4180 has it, quoted only where it must be, or where it is empty, or
     /// where it begins or ends with a space.
     package func append(csvField bytes: UnsafeRawBufferPointer) {

@@ -74,6 +74,6 @@ package final class RowBatch: Sendable {
 
     /// Every value of two rows is the same, storage and bytes.
     package static func identical(_ a: RowBatch, _ i: Int, _ b: RowBatch, _ j: Int) -> Bool {
-        a.columns.indices.allSatisfy { ColumnVector.identical(a.columns[$0], i, b.columns[$0], j) }
+        ColumnVector.identical(a.columns, i, b.columns, j)
     }
 }

@@ -116,6 +116,27 @@ import Testing
         try chain.checkAll()
     }
 
+    @Test func `rows appended a few at a time don't pile up in the last page`() throws {
+        var limits = ChainTests.tiny
+        limits.resetPercent = 1000
+        let chain = try Chain(Self.keys(1...10), limits: limits)
+        for point in 0..<40 {
+            let first = 11 + point * 3
+            try chain.point(put: Self.keys(first...first + 2), mayReset: false)
+        }
+        let snapshot = chain.snapshot()
+        var offset = UInt64(snapshot.csvHeader.count)
+        var pages = 0
+        while let page = try snapshot.page(atCSVOffset: offset) {
+            // At most 3 base rows, or 6 inserts more, of 24 bytes or less.
+            #expect(page.bytes <= 9 * 24)
+            offset += page.bytes
+            pages += 1
+        }
+        #expect(pages >= 130 / 9)
+        try chain.checkAll()
+    }
+
     @Test func `a table grows from nothing, shrinks to nothing, and grows again`() throws {
         let chain = try Chain([], limits: ChainTests.tiny)
         #expect(chain.result.sums == PageSums() && chain.files.all.count == 1)

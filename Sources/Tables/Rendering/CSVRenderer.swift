@@ -16,8 +16,7 @@ package struct CSVRenderer: Sendable {
         let line = ByteBuffer()
         for (index, column) in schema.columns.enumerated() {
             if index > 0 { line.append(byte: UInt8(ascii: ",")) }
-            var name = column.name
-            name.withUTF8 { line.append(csvField: UnsafeRawBufferPointer($0)) }
+            line.append(csvField: column.name)
         }
         line.append(byte: UInt8(ascii: "\n"))
         header = line.array

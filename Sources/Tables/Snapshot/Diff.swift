@@ -32,25 +32,29 @@ package final class Diff: ChangeCursor {
     package func next(
         into output: RowBatch, present: inout [Bool], maxRows: Int, maxBytes: Int
     ) throws -> Bool {
-        while output.count < maxRows, output.byteCount < maxBytes {
+        while true {
+            let isEqual: Bool
             let hasLive = try refill()
             let hasOld = try parent.load()
             if !hasLive && !hasOld { return false }
             let order = !hasLive ? 1 : !hasOld ? -1 : compareHeads()
-            if order < 0 {
-                output.append(batch, row: index)
-                present.append(true)
-            } else if order > 0 {
+            if order > 0 {
                 output.append(parent.batch, row: parent.index)
                 present.append(false)
-            } else if !RowBatch.identical(batch, index, parent.batch, parent.index) {
-                output.append(batch, row: index)
-                present.append(true)
+                isEqual = false
+            } else {
+                isEqual =
+                    order == 0
+                    && RowBatch.identical(batch, index, parent.batch, parent.index)
+                if !isEqual {
+                    output.append(batch, row: index)
+                    present.append(true)
+                }
             }
             if order <= 0 { index += 1 }
             if order >= 0 { parent.index += 1 }
+            if !isEqual, output.count >= maxRows || output.byteCount >= maxBytes { return true }
         }
-        return true
     }
 
     /// Which of the two rows comes first: negative if the live one does.

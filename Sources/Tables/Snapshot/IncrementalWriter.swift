@@ -360,7 +360,11 @@ private struct AppendedRows {
 
     /// Puts few rows into `slice` as inserts behind its last row; answers slices for many.
     func finish(into slice: inout Slice) -> [Slice] {
-        if sums.rows >= limits.appendedSliceRows { return slices }
+        if sums.rows == 0 { return [] }
+        // Also when few rows were appended at each of many points: edits don't pile up in a page.
+        let last = slice.pages[slice.pages.count - 1]
+        let limit = UInt64(limits.appendedSliceRows)
+        if sums.rows >= limit || last.edits + sums.rows > limit { return slices }
         slice.edits += edits.map { Edit(.insert, at: UInt32(slice.count), row: $0) }
         slice.pages[slice.pages.count - 1] += sums
         return []
