@@ -1,6 +1,24 @@
 import Bytes
+import Glibc
 import Repository
 import Tables
+
+extension Repository {
+    /// The writer's lock, asked for again for a while: others hold it for an instant when they only
+    /// look whether they could have it, or while one of their children starts.
+    func patientLock(collection: String, seconds: Double) throws -> WriterLock {
+        let pauseSeconds = 0.01
+        var rest = seconds
+        while true {
+            do {
+                return try lock(collection: collection)
+            } catch let failure as Failure where failure.code == .busy && rest > 0 {
+                usleep(UInt32(pauseSeconds * 1_000_000))
+                rest -= pauseSeconds
+            }
+        }
+    }
+}
 
 /// Takes one backup point of a collection, from the writer's lock to the commit.
 struct BackupJob {
@@ -14,7 +32,7 @@ struct BackupJob {
 
     /// Answers the name of the point.
     func run() throws -> String {
-        let lock = try repository.lock(collection: collection)
+        let lock = try repository.patientLock(collection: collection, seconds: 5)
         guard let state = lock.current, let definition = state.definition else {
             throw Failure(.notFound, "there is no collection \(collection)")
         }

@@ -291,7 +291,7 @@ package final class Engine: Sendable {
         _ = operation.start()
         do {
             let repository = try makeRepository()
-            let lock = try repository.lock(collection: operation.collection)
+            let lock = try repository.patientLock(collection: operation.collection, seconds: 1)
             switch step {
             case .define(let definition, let notes):
                 try lock.append(.define(definition))

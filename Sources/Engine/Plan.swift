@@ -254,7 +254,7 @@ struct Plan {
     private func checkLock(_ name: String) throws(Failure) {
         guard let repository = engine.repository, engine.collection(name) != nil else { return }
         do {
-            _ = try repository.lock(collection: name)
+            _ = try repository.patientLock(collection: name, seconds: 0.3)
         } catch let failure as Failure {
             throw failure
         } catch {
