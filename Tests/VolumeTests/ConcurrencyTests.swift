@@ -38,6 +38,8 @@ import Testing
                                (sign * amount, random.randint(1, 50)))
             db.execute("COMMIT")
             count += 1
+            if count == 1:
+                print("started", flush=True)
         print(count)
         """
 
@@ -50,6 +52,7 @@ import Testing
                 REPLACE INTO "right" SELECT id, balance + 3 FROM "right" ORDER BY random() LIMIT 1;
                 COMMIT' || exit 1
             count=$((count + 1))
+            test $count = 1 && echo started
         done < /dev/stdin
         echo $count
         """
@@ -65,6 +68,14 @@ import Testing
             process.standardInput = input
             process.standardOutput = output
             try withoutBlockedSignals { try process.run() }
+            // From its first transaction on it is a rival.
+            var said = Data()
+            while said.last != 10 {
+                let more = output.fileHandleForReading.availableData
+                try #require(!more.isEmpty)
+                said += more
+            }
+            #expect(said == Data("started\n".utf8))
         }
 
         /// Ends it; answers how many transactions it has made.

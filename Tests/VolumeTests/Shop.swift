@@ -38,7 +38,7 @@ struct Shop {
             """
             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < \(rows))
             INSERT INTO orders(customer, amount, note)
-            SELECT 'customer ' || i % 97, i / 8.0, substr(hex(i * 7919), 1, i % 11) FROM n
+            SELECT 'customer ' || i % 97, i / 8.0, CAST(substr(hex(i * 7919), 1, i % 11) AS BLOB) FROM n
             WHERE \(rows) > 0;
             """)
     }
@@ -47,7 +47,7 @@ struct Shop {
     func change(oneIn part: Int, salt: Int) throws {
         try run(
             """
-            UPDATE orders SET amount = amount + \(salt), note = 'changed "\(salt)", again'
+            UPDATE orders SET amount = amount + \(salt), note = CAST('changed "\(salt)", again' AS BLOB)
             WHERE (id * 2654435761 + \(salt) * 40503) % \(part) = 0;
             DELETE FROM orders WHERE (id * 2654435761 + \(salt) * 40503) % \(part * 3) = 1;
             """)

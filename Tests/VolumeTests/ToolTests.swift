@@ -83,13 +83,15 @@ import Testing
         try withShop { mount, _, _ in
             let before = try check("find \"$1\" -type f ! -name wait | sort | xargs wc -c", mount)
             let scripts = [
-                "find \"$1\" -delete", "rm -rf \"$1\"/shop", "rmdir \"$1\"/shop/latest/sub",
+                "find \"$1\" -mindepth 1 -delete", "rm -rf \"$1\"/shop",
+                "rmdir \"$1\"/shop/latest/sub",
                 "mv \"$1\"/README \"$1\"/x", "mkdir \"$1\"/new", "ln -s a \"$1\"/b",
                 "touch \"$1\"/README", "touch \"$1\"/new", "chmod 777 \"$1\"/README",
                 "truncate -s 0 \"$1\"/shop/latest/orders.csv", "cp /dev/null \"$1\"/errors",
                 "ln \"$1\"/README \"$1\"/c", "sed -i s/a/b/ \"$1\"/README",
                 "echo >> \"$1\"/shop/latest/orders.csv", "mknod \"$1\"/p p",
-                "setfattr -n user.x -v y \"$1\"/README 2>&1 | sed 's/^.*: //' >&2; false",
+                "python3 -c 'import os, sys; os.setxattr(sys.argv[1], \"user.x\", b\"y\")' "
+                    + "\"$1\"/README 2>&1 | tail -1 >&2; false",
             ]
             for script in scripts {
                 let outcome = try shell(script, mount)

@@ -25,7 +25,7 @@ import Testing
             SELECT id || ',' || coalesce(customer, '') || ',' || amount || ',' ||
                 CASE WHEN note IS NULL THEN '' WHEN note = '' OR instr(note, '"')
                 THEN '"' || replace(note, '"', '""') || '"' ELSE note END
-            FROM orders ORDER BY id;
+            FROM (SELECT id, customer, amount, CAST(note AS TEXT) note FROM orders) ORDER BY id;
             """, on: shop.database)
         return Array("id,customer,amount,note\n\(rows)".utf8)
     }
