@@ -3,8 +3,13 @@
 /// A reference, so that pools and caches hand it on without copies. Not thread-safe while written;
 /// once nobody writes any more, every thread may read it.
 package final class ByteBuffer: @unchecked Sendable {
+    // Nobody holds one of these while another changes it: they are plain values, looked at for
+    // every appended byte, so that checks of exclusive access would cost more than the work.
+    @exclusivity(unchecked)
     @usableFromInline package private(set) var base: UnsafeMutableRawPointer
+    @exclusivity(unchecked)
     package internal(set) var count = 0
+    @exclusivity(unchecked)
     package private(set) var capacity: Int
 
     package init(capacity: Int = 256) {

@@ -15,14 +15,6 @@ package enum Checksum {
         return text.withUTF8 { xxh3(UnsafeRawBufferPointer($0)) }
     }
 
-    /// XXH3, 128 bits: of single rows, for the content hash.
-    package static func xxh3Wide(_ buffer: ByteBuffer) -> UInt128 {
-        buffer.withBytes { bytes in
-            let hash = XXH3_128bits(bytes.baseAddress, bytes.count)
-            return UInt128(hash.high64) << 64 | UInt128(hash.low64)
-        }
-    }
-
     /// The CRC-32 of gzip, which Parquet's pages carry.
     package static func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
         UInt32(

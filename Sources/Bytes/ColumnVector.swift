@@ -17,10 +17,12 @@ package final class ColumnVector: @unchecked Sendable {
     }
 
     package let layout: Layout
+    @exclusivity(unchecked)
     package private(set) var count = 0
+    @exclusivity(unchecked)
     package private(set) var nullCount = 0
     @usableFromInline package let values: ByteBuffer
-    /// Where fixed values begin in `values`; 0 unless a page's body was taken over.
+    /// Where the values begin in `values`; 0 unless a page's body was taken over.
     private let origin: Int
     @usableFromInline package let marks: ByteBuffer
 
@@ -107,6 +109,43 @@ package final class ColumnVector: @unchecked Sendable {
         }
     }
 
+    /// Copies consecutive rows of a vector of the same layout.
+    package func append(_ other: ColumnVector, rows: Range<Int>) {
+        precondition(layout == other.layout && rows.lowerBound >= 0)
+        precondition(rows.upperBound <= other.count)
+        if rows.isEmpty { return }
+        guard other.nullCount == 0 else {
+            for row in rows { append(other, row: row) }
+            return
+        }
+        switch layout {
+        case .fixed(let width):
+            if nullCount > 0 { marks.append(byte: 1, repeated: rows.count) }
+            values.append(
+                other.values, from: other.origin + rows.lowerBound * width,
+                count: rows.count * width)
+        case .variable:
+            // Values lie one after another, so that only their places are moved.
+            let starts = UnsafeRawPointer(other.marks.base).assumingMemoryBound(to: UInt32.self)
+            let first = starts[rows.lowerBound] - 4
+            let end =
+                rows.upperBound < other.count
+                ? Int(starts[rows.upperBound]) - 4 : other.values.count
+            let target = UInt32(values.count)
+            values.append(other.values, from: Int(first), count: end - Int(first))
+            precondition(values.count < Self.null)
+            marks.append(room: rows.count * 4) { room in
+                for (number, row) in rows.enumerated() {
+                    room.storeBytes(
+                        of: starts[row] - first + target, toByteOffset: number * 4,
+                        as: UInt32.self)
+                }
+                return rows.count * 4
+            }
+        }
+        count += rows.count
+    }
+
     // MARK: Reading
 
     @inline(__always)
@@ -144,10 +183,14 @@ package final class ColumnVector: @unchecked Sendable {
         }
     }
 
-    /// All fixed values, one after another.
+    /// Where the first fixed value lies; what `marks` of variable ones count from.
+    var address: UnsafeRawPointer {
+        UnsafeRawPointer(values.base) + (layout == .variable ? 0 : origin)
+    }
+
+    /// All values, one after another, as they lie in memory.
     func withPacked<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
-        guard case .fixed(let width) = layout else { preconditionFailure("variable values") }
-        return body(UnsafeRawBufferPointer(start: values.base + origin, count: count * width))
+        body(UnsafeRawBufferPointer(start: values.base + origin, count: values.count - origin))
     }
 
     package func bytes(_ row: Int) -> [UInt8] { withBytes(row) { [UInt8]($0) } }
@@ -158,13 +201,22 @@ package final class ColumnVector: @unchecked Sendable {
         return row
     }
 
+    /// `identical` for every column of two rows.
+    package static func identical(
+        _ a: [ColumnVector], _ i: Int, _ b: [ColumnVector], _ j: Int
+    ) -> Bool {
+        precondition(a.count == b.count)
+        for column in a.indices where !identical(a[column], i, b[column], j) { return false }
+        return true
+    }
+
     /// Same storage, NULLs and bytes: equality of values bit for bit, so that -0.0 differs from 0.0.
     package static func identical(_ a: ColumnVector, _ i: Int, _ b: ColumnVector, _ j: Int) -> Bool
     {
         if a.isNull(i) || b.isNull(j) { return a.isNull(i) && b.isNull(j) }
         return a.withBytes(i) { left in
             b.withBytes(j) { right in
-                left.count == right.count && left.elementsEqual(right)
+                left.count == right.count && ByteOrder.compare(left, right) == 0
             }
         }
     }

@@ -13,7 +13,7 @@ package enum PageCodec {
         if optional { encodeLevels(vector, into: output) }
         switch vector.layout {
         case .variable:
-            output.append(vector.values, from: 0, count: vector.values.count)
+            vector.withPacked { output.append($0) }
         case .fixed(1):
             var bits: UInt8 = 0
             var used: UInt8 = 0
@@ -60,23 +60,30 @@ package enum PageCodec {
         output.replace(at: start, with: UInt32(output.count - start - 4))
     }
 
+    /// More than any page has: a column of so many rows would be all NULL in a few bytes.
+    private static let maxRows = 1 << 24
+
     /// The column of a page body of `rows` rows. Takes over `body`.
     package static func decode(
         _ body: ByteBuffer, rows: Int, layout: ColumnVector.Layout, optional: Bool
     ) throws(Failure) -> ColumnVector {
         let damaged = Failure(.corrupt, "a page doesn't hold the rows that its header promises")
-        guard rows >= 0, rows <= 1 << 28 else { throw damaged }
+        guard rows >= 0, rows <= maxRows else { throw damaged }
         var position = 0
         var nulls = 0
-        let present = ByteBuffer(capacity: max(rows, 1))
+        var present: ByteBuffer?
         if optional {
             guard body.count >= 4 else { throw damaged }
             let length = Int(body.load(at: 0, as: UInt32.self))
             position = 4 + length
-            guard position <= body.count,
-                let valid = decodeLevels(body, 4..<position, rows: rows, into: present)
-            else { throw damaged }
-            nulls = rows - valid
+            guard position <= body.count else { throw damaged }
+            if !hasAll(body, 4..<position, rows: rows) {
+                let levels = ByteBuffer(capacity: rows + 8)
+                guard let valid = decodeLevels(body, 4..<position, rows: rows, into: levels)
+                else { throw damaged }
+                nulls = rows - valid
+                present = levels
+            }
         }
         let marks = nulls > 0 ? present : nil
         let column: ColumnVector? =
@@ -91,6 +98,16 @@ package enum PageCodec {
             }
         guard let column else { throw damaged }
         return column
+    }
+
+    /// True if the levels are one run that says that every row has a value, as most pages have it.
+    private static func hasAll(_ body: ByteBuffer, _ range: Range<Int>, rows: Int) -> Bool {
+        var position = range.lowerBound
+        guard let header = Varint.read(body, at: &position, end: range.upperBound) else {
+            return false
+        }
+        return header & 1 == 0 && header >> 1 >= UInt64(rows) && position < range.upperBound
+            && body.load(at: position, as: UInt8.self) == 1
     }
 
     /// Fills one byte a row, 1 = has a value; answers how many have one, nil if the levels are damaged.
@@ -115,12 +132,15 @@ package enum PageCodec {
                 let groups = header >> 1
                 guard groups > 0, groups <= UInt64(range.upperBound - position) else { return nil }
                 for index in position..<position + Int(groups) {
-                    let bits = body.load(at: index, as: UInt8.self)
-                    for bit in 0..<min(8, rows - present.count) {
-                        let level = bits >> UInt8(bit) & 1
-                        present.append(byte: level)
-                        valid += Int(level)
-                    }
+                    // Each bit into a byte of its own: spread, masked, and made 1.
+                    let bits = UInt64(body.load(at: index, as: UInt8.self))
+                    let spread = bits &* 0x0101_0101_0101_0101 & 0x8040_2010_0804_0201
+                    let levels = (spread &+ 0x7F7F_7F7F_7F7F_7F7F) >> 7 & 0x0101_0101_0101_0101
+                    let used = min(8, rows - present.count)
+                    let counted = used == 8 ? levels : levels & (1 << UInt64(used * 8) - 1)
+                    present.append(fixed: counted)
+                    present.count -= 8 - used
+                    valid += counted.nonzeroBitCount
                 }
                 position += Int(groups)
             }
@@ -131,8 +151,9 @@ package enum PageCodec {
     private static func decodeVariable(
         _ body: ByteBuffer, from start: Int, rows: Int, nulls: Int, present: ByteBuffer?
     ) -> ColumnVector? {
-        let marks = ByteBuffer(capacity: max(rows * 4, 4))
         let end = body.count
+        guard (end - start) / 4 >= rows - nulls else { return nil }
+        let marks = ByteBuffer(capacity: max(rows * 4, 4))
         let base = UnsafeRawPointer(body.base)
         var position = start
         marks.append(room: rows * 4) { room in
@@ -153,7 +174,7 @@ package enum PageCodec {
         }
         guard marks.count == rows * 4, position == end, end < UInt32.max else { return nil }
         return ColumnVector(
-            .variable, count: rows, nullCount: nulls, values: body, origin: 0, marks: marks)
+            .variable, count: rows, nullCount: nulls, values: body, origin: start, marks: marks)
     }
 
     private static func decodeFixed(
@@ -167,17 +188,35 @@ package enum PageCodec {
                 marks: ByteBuffer(capacity: 1))
         }
         let values = ByteBuffer(capacity: max(rows * width, 1))
-        var position = start
-        for row in 0..<rows {
-            if present.base.load(fromByteOffset: row, as: UInt8.self) == 0 {
-                values.append(byte: 0, repeated: width)
-            } else {
-                values.append(body, from: position, count: width)
-                position += width
+        let source = UnsafeRawPointer(body.base) + start
+        values.append(room: rows * width) { room in
+            switch width {
+            case 4: spread(UInt32.self, source, present, rows, room)
+            case 8: spread(UInt64.self, source, present, rows, room)
+            default: spread(UInt128.self, source, present, rows, room)
             }
+            return rows * width
         }
         return ColumnVector(
             .fixed(width), count: rows, nullCount: nulls, values: values, origin: 0, marks: present)
+    }
+
+    /// Puts values to the rows that have one, zero to the others.
+    @inline(__always)
+    private static func spread<T: FixedWidthInteger & BitwiseCopyable>(
+        _ type: T.Type, _ source: UnsafeRawPointer, _ present: ByteBuffer, _ rows: Int,
+        _ room: UnsafeMutableRawBufferPointer
+    ) {
+        let marks = present.base
+        var next = source
+        for row in 0..<rows {
+            var value: T = 0
+            if marks.load(fromByteOffset: row, as: UInt8.self) != 0 {
+                value = next.loadUnaligned(as: T.self)
+                next += MemoryLayout<T>.size
+            }
+            room.storeBytes(of: value, toByteOffset: row * MemoryLayout<T>.size, as: T.self)
+        }
     }
 
     private static func decodeBits(

@@ -27,21 +27,24 @@ package enum Zstd {
         }
     }
 
-    /// Appends the content of one frame, which must have exactly `size` bytes.
+    /// The content of one frame, which must have exactly `size` bytes. No memory is taken for a
+    /// size that the frame doesn't confirm.
     package static func decompress(
-        _ input: UnsafeRawBufferPointer, size: Int, into output: ByteBuffer
-    ) throws {
+        _ input: UnsafeRawBufferPointer, size: Int
+    ) throws -> ByteBuffer {
         guard ZSTD_getFrameContentSize(input.baseAddress, input.count) == UInt64(size) else {
             throw Failure(.corrupt, "a zstd frame isn't of the size that is recorded for it")
         }
         let context =
             decompressors.withLock { $0.popLast() } ?? Context(pointer: ZSTD_createDCtx()!)
         defer { decompressors.withLock { $0.append(context) } }
+        let output = ByteBuffer(capacity: max(size, 1))
         try output.append(room: size) { room in
             let written = ZSTD_decompressDCtx(
                 context.pointer, room.baseAddress, room.count, input.baseAddress, input.count)
             guard written == size else { throw Failure(.corrupt, "a zstd frame is damaged") }
             return written
         }
+        return output
     }
 }

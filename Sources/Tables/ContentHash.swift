@@ -34,8 +34,7 @@ package struct ContentHash: Sendable, Hashable, CustomStringConvertible {
 
     package static func += (a: inout ContentHash, b: ContentHash) { a = a + b }
 
-    /// The hash of a single row.
-    fileprivate init(row: UInt128) { sum = row }
+    fileprivate init(sum: UInt128) { self.sum = sum }
 }
 
 /// Hashes rows of one schema.
@@ -43,36 +42,28 @@ package struct ContentHash: Sendable, Hashable, CustomStringConvertible {
 /// A row is hashed as, for each column that isn't NULL, `u32 column id | u8 length of the type's
 /// name | type's name | u8 literal | u64 length | value`, all little-endian, values as `ColumnType`
 /// describes them. Columns count in the order of their ids, so that moving one changes nothing.
-package final class RowHasher {
-    private let order: [(index: Int, head: [UInt8])]
-    private let buffer = ByteBuffer(capacity: 1024)
+package struct RowHasher: Sendable {
+    private let sum: RowSum
 
     package init(_ schema: TableSchema) {
-        order = schema.columns.enumerated().sorted { $0.element.id < $1.element.id }.map {
-            index, column in
-            let head = ByteBuffer()
-            head.append(fixed: column.id)
-            let name = [UInt8](column.type.name.utf8)
-            head.append(byte: UInt8(truncatingIfNeeded: name.count))
-            head.append(name)
-            head.append(byte: column.isLiteral ? 1 : 0)
-            return (index, head.array)
-        }
+        sum = RowSum(
+            columns: schema.columns.enumerated().sorted { $0.element.id < $1.element.id }.map {
+                index, column in
+                let head = ByteBuffer()
+                head.append(fixed: column.id)
+                let name = [UInt8](column.type.name.utf8)
+                head.append(byte: UInt8(truncatingIfNeeded: name.count))
+                head.append(name)
+                head.append(byte: column.isLiteral ? 1 : 0)
+                return (index, head.array)
+            })
     }
 
     package func hash(_ batch: RowBatch, row: Int) -> ContentHash {
-        buffer.removeAll()
-        for (index, head) in order where !batch.columns[index].isNull(row) {
-            buffer.append(head)
-            batch.columns[index].withBytes(row) {
-                buffer.append(fixed: UInt64($0.count))
-                buffer.append($0)
-            }
-        }
-        return ContentHash(row: Checksum.xxh3Wide(buffer))
+        ContentHash(sum: sum(batch.columns, row..<row + 1))
     }
 
     package func hash(_ batch: RowBatch) -> ContentHash {
-        (0..<batch.count).reduce(into: ContentHash()) { $0 += hash(batch, row: $1) }
+        ContentHash(sum: sum(batch.columns, 0..<batch.count))
     }
 }

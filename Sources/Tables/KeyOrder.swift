@@ -52,14 +52,13 @@ package enum NormalizedKey {
         case .double:
             output.append(fixed: order(column.value(row, as: Double.self)).bigEndian)
         case .decimal:
-            column.withBytes(row) { bytes in
-                output.append(byte: bytes[0] ^ 0x80)
-                output.append(UnsafeRawBufferPointer(rebasing: bytes[1...]))
-            }
-        case .uuid: column.withBytes(row) { output.append($0) }
+            let start = output.count
+            output.append(bytesOf: column, row: row)
+            output.replace(at: start, with: output.load(at: start, as: UInt8.self) ^ 0x80)
+        case .uuid: output.append(bytesOf: column, row: row)
         case .tzDate, .tzDatetime, .tzTimestamp, .string, .utf8, .json, .jsonDocument, .yson,
             .dyNumber, .pg:
-            column.withBytes(row) { append(escaped: $0, to: output) }
+            output.append(escapedBytesOf: column, row: row)
         }
     }
 
@@ -67,17 +66,6 @@ package enum NormalizedKey {
         if value.isNaN { return .max }
         let bits = (value == 0 ? 0 : value).bitPattern
         return bits >> 63 == 1 ? ~bits : bits | 1 << 63
-    }
-
-    private static func append(escaped bytes: UnsafeRawBufferPointer, to output: ByteBuffer) {
-        var start = 0
-        while let zero = bytes[start...].firstIndex(of: 0) {
-            output.append(UnsafeRawBufferPointer(rebasing: bytes[start...zero]))
-            output.append(byte: 0xFF)
-            start = zero + 1
-        }
-        output.append(UnsafeRawBufferPointer(rebasing: bytes[start...]))
-        output.append(fixed: UInt16(0))
     }
 }
 
@@ -108,28 +96,22 @@ package struct KeyList: Sendable {
         return buffer.withBytes { [UInt8]($0[range]) }
     }
 
+    /// Negative, zero or positive, as the key at `index` is before, equal to or after another list's.
+    package func compare(_ index: Int, _ other: KeyList, _ otherIndex: Int) -> Int {
+        buffer.compare(range(index), other.buffer, other.range(otherIndex))
+    }
+
     /// Negative, zero or positive, as the key at `index` is before, equal to or after `key`.
     package func compare(_ index: Int, _ key: [UInt8]) -> Int {
-        let range = range(index)
-        return buffer.withBytes { bytes in
-            key.withUnsafeBytes {
-                ByteOrder.compare(UnsafeRawBufferPointer(rebasing: bytes[range]), $0)
-            }
-        }
+        buffer.compare(range(index), key)
     }
 
     /// True if each key is after the one before it, the first after `previous`.
     package func isIncreasing(after previous: [UInt8]?) -> Bool {
         if count == 0 { return true }
         if let previous, compare(0, previous) <= 0 { return false }
-        return buffer.withBytes { bytes in
-            for index in 1..<max(count, 1) {
-                let order = ByteOrder.compare(
-                    UnsafeRawBufferPointer(rebasing: bytes[range(index - 1)]),
-                    UnsafeRawBufferPointer(rebasing: bytes[range(index)]))
-                if order >= 0 { return false }
-            }
-            return true
+        return (1..<max(count, 1)).allSatisfy {
+            buffer.compare(range($0 - 1), buffer, range($0)) < 0
         }
     }
 
@@ -145,6 +127,4 @@ package struct KeyList: Sendable {
     }
 }
 
-package func isBefore(_ a: [UInt8], _ b: [UInt8]) -> Bool {
-    a.withUnsafeBytes { left in b.withUnsafeBytes { ByteOrder.compare(left, $0) < 0 } }
-}
+package func isBefore(_ a: [UInt8], _ b: [UInt8]) -> Bool { ByteOrder.compare(a, b) < 0 }

@@ -65,15 +65,15 @@ package final class RowBatch: Sendable {
     package func removeAll() { for column in columns { column.removeAll() } }
 
     package func append(_ other: RowBatch, row: Int) {
-        for (column, source) in zip(columns, other.columns) { column.append(source, row: row) }
+        for index in columns.indices { columns[index].append(other.columns[index], row: row) }
+    }
+
+    package func append(_ other: RowBatch, rows: Range<Int>) {
+        for index in columns.indices { columns[index].append(other.columns[index], rows: rows) }
     }
 
     /// Every value of two rows is the same, storage and bytes.
     package static func identical(_ a: RowBatch, _ i: Int, _ b: RowBatch, _ j: Int) -> Bool {
-        for (left, right) in zip(a.columns, b.columns)
-        where !ColumnVector.identical(left, i, right, j) {
-            return false
-        }
-        return true
+        ColumnVector.identical(a.columns, i, b.columns, j)
     }
 }

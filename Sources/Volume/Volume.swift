@@ -101,7 +101,8 @@ package final class Volume: FileSystem {
 
     private static func numbered(_ collections: [CollectionState]) -> [UInt64: Shown] {
         var result: [UInt64: Shown] = [:]
-        var names: Set<String> = Set(Node.RootFile.allCases.map(\.name) + ["operations", "metrics"])
+        var names: Set<String> = Set(
+            Node.RootFile.allCases.map(\.name) + ["operations", "metrics"])
         for collection in collections {
             var number = UInt64(collection.id.prefix(5), radix: 16) ?? 0
             while result[number] != nil { number = (number + 1) % Node.fieldLimit }

@@ -9,11 +9,11 @@ package enum MountHelper {
     package static func translate(_ arguments: [String]) throws(Failure) -> [String] {
         let words = Array(arguments.dropFirst())
         guard let program = arguments.first, Paths.lastComponent(program) == name else {
-            return words
+            return words.flatMap(splitJoined)
         }
         if words == ["--help"] || words == ["--version"] { return words }
         var translated = ["mount"]
-        var rest = words[...]
+        var rest = words.flatMap(splitJoined)[...]
         while let word = rest.popFirst() {
             switch word {
             case "-o", "-N", "-t":
@@ -35,5 +35,11 @@ package enum MountHelper {
             }
         }
         return translated
+    }
+
+    /// `-oro,uid=5` in two words: the parser would take `uid` for an option's name.
+    private static func splitJoined(_ word: String) -> [String] {
+        guard word.hasPrefix("-o"), word.count > 2 else { return [word] }
+        return ["-o", String(word.dropFirst(2))]
     }
 }

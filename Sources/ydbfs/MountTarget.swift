@@ -29,6 +29,8 @@ struct MountTarget: StatementTarget {
         do throws(Failure) {
             try TextFile.write(text.text, to: control)
         } catch {
+            // A read-only mount refuses before anybody looks at the text.
+            if error.code == .readOnly { throw error }
             throw try reason(since: time) ?? error
         }
         // Others may submit at the same time: ours are the first new ones that say the same.
@@ -56,13 +58,13 @@ struct MountTarget: StatementTarget {
 
     /// The newest refusal in `errors`, which may take a second to show there.
     private func reason(since time: Instant) throws -> Failure? {
-        let earliest = "\(time.floorToSecond)".prefix(19)
+        let earliest = Self.digits("\(time)")
         let (attempts, pauseMicroseconds): (Int, UInt32) = (15, 100_000)
         for _ in 0..<attempts {
             let lines = try TextFile.read(root + "/errors")
                 .split(separator: "\n", omittingEmptySubsequences: false)
             if let start = lines.lastIndex(where: { !$0.hasPrefix("    ") && !$0.isEmpty }),
-                lines[start].prefix(19) >= earliest
+                Self.digits(lines[start].prefix { $0 != " " }) >= earliest
             {
                 let message = lines[start].drop { $0 != " " }.dropFirst()
                 let snippet = lines[(start + 1)...].map { $0.dropFirst(4) }
@@ -72,6 +74,13 @@ struct MountTarget: StatementTarget {
             usleep(pauseMicroseconds)
         }
         return nil
+    }
+
+    /// Times as they are shown, comparable: fractions have as many digits as they need.
+    private static func digits(_ time: some StringProtocol) -> String {
+        let digits = time.filter(\.isNumber)
+        let microsecondDigits = 20
+        return digits + String(repeating: "0", count: max(0, microsecondDigits - digits.count))
     }
 }
 
@@ -110,20 +119,19 @@ private final class MountedOperation: SubmittedOperation {
     }
 
     private func outcome() -> OperationReport {
-        do {
+        do throws(Failure) {
             let line = try TextFile.read(directory + "/wait")
             var report = OperationReport(id: id, statement: statement, summary: line)
-            // `wait` has room for 128 bytes only.
-            if report.error != nil {
-                report.error = try TextFile.read(directory + "/error").trimmed
+            // `wait` has room for 128 bytes only. If the mount ends now, that must do.
+            if report.error != nil, let whole = try? TextFile.read(directory + "/error").trimmed {
+                report.error = whole
             }
-            report.notes = try notes()
+            report.notes = (try? notes()) ?? []
             return report
         } catch {
             var report = OperationReport(id: id, statement: statement, state: "failed")
             report.error =
-                "lost sight of it: \((error as? Failure)?.message ?? "\(error)"); ydbfs status "
-                + "tells what became of it"
+                "lost sight of it: \(error.message); ydbfs status tells what became of it"
             return report
         }
     }

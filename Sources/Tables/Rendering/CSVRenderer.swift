@@ -8,109 +8,45 @@ package struct CSVRenderer: Sendable {
     /// Changes whenever the same rows would give other bytes; stored with every sum.
     package static let version = 1
 
-    private let types: [ColumnType]
+    private let forms: [CSVForm]
     package let header: [UInt8]
 
     package init(_ schema: TableSchema) {
-        types = schema.columns.map(\.type)
+        forms = schema.columns.map(\.type.csvForm)
         let line = ByteBuffer()
         for (index, column) in schema.columns.enumerated() {
             if index > 0 { line.append(byte: UInt8(ascii: ",")) }
-            var name = column.name
-            name.withUTF8 { line.append(csvField: UnsafeRawBufferPointer($0)) }
+            line.append(csvField: column.name)
         }
         line.append(byte: UInt8(ascii: "\n"))
         header = line.array
     }
 
     package func render(_ batch: RowBatch, _ rows: Range<Int>, into output: ByteBuffer) {
-        for row in rows {
-            for index in types.indices {
-                if index > 0 { output.append(byte: UInt8(ascii: ",")) }
-                Self.render(batch.columns[index], row, types[index], into: output)
-            }
-            output.append(byte: UInt8(ascii: "\n"))
-        }
-    }
-
-    @inline(__always)
-    private static func render(
-        _ column: ColumnVector, _ row: Int, _ type: ColumnType, into output: ByteBuffer
-    ) {
-        if column.isNull(row) { return }
-        switch type {
-        case .int64, .interval, .interval64:
-            output.append(decimal: column.value(row, as: Int64.self))
-        case .utf8, .json, .jsonDocument, .dyNumber, .tzDate, .tzDatetime, .tzTimestamp, .pg:
-            column.withBytes(row) { output.append(csvField: $0) }
-        case .double: output.append(python: column.value(row, as: Double.self))
-        case .string, .yson: column.withBytes(row) { output.append(csvBinary: $0) }
-        default: renderOther(column, row, type, into: output)
-        }
-    }
-
-    private static func renderOther(
-        _ column: ColumnVector, _ row: Int, _ type: ColumnType, into output: ByteBuffer
-    ) {
-        switch type {
-        case .bool: output.append(column.value(row, as: UInt8.self) != 0 ? "true" : "false")
-        case .int8, .int16, .int32:
-            output.append(decimal: Int64(column.value(row, as: Int32.self)))
-        case .uint8, .uint16, .uint32:
-            output.append(decimal: UInt64(column.value(row, as: UInt32.self)))
-        case .uint64: output.append(decimal: column.value(row, as: UInt64.self))
-        case .float: output.append(python: column.value(row, as: Float.self))
-        case .decimal(_, let scale):
-            column.withBytes(row) { bytes in
-                let value = bytes.reduce(UInt128(0)) { $0 << 8 | UInt128($1) }
-                output.append(decimal: Int128(bitPattern: value), scale: scale)
-            }
-        case .date: output.append(days: Int64(column.value(row, as: UInt32.self)))
-        case .date32: output.append(days: Int64(column.value(row, as: Int32.self)))
-        case .datetime:
-            output.append(seconds: Int64(column.value(row, as: UInt32.self)))
-            output.append(byte: UInt8(ascii: "Z"))
-        case .datetime64:
-            output.append(seconds: column.value(row, as: Int64.self))
-            output.append(byte: UInt8(ascii: "Z"))
-        case .timestamp, .timestamp64:
-            output.append(microseconds: column.value(row, as: Int64.self))
-            output.append(byte: UInt8(ascii: "Z"))
-        case .uuid: column.withBytes(row) { output.append(uuid: $0) }
-        default: preconditionFailure("\(type) is rendered above")
-        }
+        output.append(csvRows: rows, of: batch.columns, forms: forms)
     }
 }
 
-extension ByteBuffer {
-    /// `5b99a330-04ef-4f1a-9b64-ba6d5f44eafe`
-    fileprivate func append(uuid bytes: UnsafeRawBufferPointer) {
-        var start = 0
-        for length in [4, 2, 2, 2, 6] {
-            if start > 0 { append(byte: UInt8(ascii: "-")) }
-            append(hex: UnsafeRawBufferPointer(rebasing: bytes[start..<start + length]))
-            start += length
-        }
-    }
-
-    /// `value` / 10^`scale` without zeros at the end; YDB's ±10³⁵ and 10³⁵+1 as `inf` and `nan`.
-    fileprivate func append(decimal value: Int128, scale: Int) {
-        let infinite = (0..<35).reduce(Int128(1)) { power, _ in power * 10 }
-        if value.magnitude >= infinite.magnitude {
-            append(value == infinite ? "inf" : value == -infinite ? "-inf" : "nan")
-            return
-        }
-        if value < 0 { append(byte: UInt8(ascii: "-")) }
-        var digits = [UInt8](String(value.magnitude).utf8)
-        if digits.count <= scale {
-            digits = [UInt8](repeating: 48, count: scale + 1 - digits.count) + digits
-        }
-        var fraction = digits.suffix(scale)
-        append(Array(digits.dropLast(scale)))
-        while fraction.last == 48 { fraction.removeLast() }
-        if !fraction.isEmpty {
-            append(byte: UInt8(ascii: "."))
-            append(Array(fraction))
+extension ColumnType {
+    /// How values look as CSV.
+    fileprivate var csvForm: CSVForm {
+        switch self {
+        case .bool: .bool
+        case .int8, .int16, .int32: .int32
+        case .uint8, .uint16, .uint32: .uint32
+        case .int64, .interval, .interval64: .int64
+        case .uint64: .uint64
+        case .float: .float
+        case .double: .double
+        case .decimal(_, let scale): .decimal(scale: scale)
+        case .date: .unsignedDate
+        case .date32: .date
+        case .datetime: .unsignedSeconds
+        case .datetime64: .seconds
+        case .timestamp, .timestamp64: .microseconds
+        case .uuid: .uuid
+        case .string, .yson: .bytes
+        case .utf8, .json, .jsonDocument, .dyNumber, .tzDate, .tzDatetime, .tzTimestamp, .pg: .text
         }
     }
 }

@@ -58,13 +58,19 @@ package final class RowFile: Sendable {
         let size = min(UInt64(tailBytes), file.sizeBytes)
         let tail = ByteBuffer(capacity: Int(size))
         try file.read(at: file.sizeBytes - size, count: Int(size), into: tail)
-        guard tail.array.suffix(4).elementsEqual("PAR1".utf8) else {
+        guard tail.load(at: tail.count - 4, as: UInt32.self) == 0x3152_4150 else {
             throw Failure(.corrupt, "it doesn't end as a Parquet file does")
         }
         let length = UInt64(tail.load(at: tail.count - 8, as: UInt32.self))
-        guard length <= file.sizeBytes - 12 else { throw Failure(.corrupt, "its footer is cut") }
+        guard length + 20 <= file.sizeBytes else { throw Failure(.corrupt, "its footer is cut") }
+        let start = file.sizeBytes - 8 - length
+        let check = ByteBuffer()
+        try file.read(at: start - 8, count: 8, into: check)
         let footer = ByteBuffer(capacity: max(Int(length), 1))
-        try file.read(at: file.sizeBytes - 8 - length, count: Int(length), into: footer)
+        try file.read(at: start, count: Int(length), into: footer)
+        guard Checksum.xxh3(footer) == check.load(at: 0, as: UInt64.self) else {
+            throw Failure(.corrupt, "its footer's checksum is wrong")
+        }
         return footer
     }
 
@@ -121,20 +127,23 @@ package final class RowFile: Sendable {
     private func decode(
         offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
     ) throws -> ColumnVector {
-        let stored = ByteBuffer(capacity: max(size, 1))
-        try file.read(at: UInt64(offset), count: size, into: stored)
-        var header = PageHeader()
-        let bodyStart = try header.parse(stored)
-        guard header.values == rows, stored.count - bodyStart == header.compressedBytes,
-            header.encoding == 0, codec == 6
-        else { throw Failure(.corrupt, "a page's header contradicts the index") }
-        let body = ByteBuffer(capacity: max(header.uncompressedBytes, 1))
-        try stored.withBytes { bytes in
-            let compressed = UnsafeRawBufferPointer(rebasing: bytes[bodyStart...])
-            guard header.crc == Checksum.crc32(compressed) else {
-                throw Failure(.corrupt, "a page's checksum is wrong")
+        guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
+            throw Failure(.corrupt, "a page lies behind the file's end")
+        }
+        let body = try Scratch.with { stored in
+            try file.read(at: UInt64(offset), count: size, into: stored)
+            var header = PageHeader()
+            let bodyStart = try header.parse(stored)
+            guard header.values == rows, stored.count - bodyStart == header.compressedBytes,
+                header.encoding == 0, codec == 6
+            else { throw Failure(.corrupt, "a page's header contradicts the index") }
+            return try stored.withBytes { bytes in
+                let compressed = bytes.from(bodyStart)
+                guard header.crc == Checksum.crc32(compressed) else {
+                    throw Failure(.corrupt, "a page's checksum is wrong")
+                }
+                return try Zstd.decompress(compressed, size: header.uncompressedBytes)
             }
-            try Zstd.decompress(compressed, size: header.uncompressedBytes, into: body)
         }
         return try PageCodec.decode(body, rows: rows, layout: layout, optional: optional)
     }
@@ -152,7 +161,9 @@ package final class RowFile: Sendable {
         try file.read(at: UInt64(start), count: end - start, into: buffer)
         var result = PageIndex(firstRows: [], offsets: [], sizes: [])
         for (number, chunk) in chunks.enumerated() {
-            let pages = try Self.parseOffsetIndex(buffer, from: chunk.indexOffset - start)
+            guard
+                let pages = try? Self.parseOffsetIndex(buffer, from: chunk.indexOffset - start)
+            else { throw damaged("its page index") }
             let firstRows = pages.map(\.firstRow)
             if number == 0 { result.firstRows = firstRows }
             guard firstRows == result.firstRows, firstRows.first == 0,
@@ -168,7 +179,7 @@ package final class RowFile: Sendable {
 
     private static func parseOffsetIndex(
         _ buffer: ByteBuffer, from position: Int
-    ) throws -> [(offset: Int, size: Int, firstRow: Int)] {
+    ) throws(Failure) -> [(offset: Int, size: Int, firstRow: Int)] {
         var pages: [(offset: Int, size: Int, firstRow: Int)] = []
         var reader = ThriftReader(buffer, from: position)
         try reader.structure { (reader, id, _) throws(Failure) in

@@ -43,22 +43,28 @@ package struct EncodedPage: Sendable {
     package init(_ columns: [ColumnVector], stored: [StoredColumn], level: Int) throws {
         rows = columns[0].count
         precondition(columns.count == stored.count && rows > 0)
-        let body = ByteBuffer(capacity: 1 << 16)
-        var pages: [ByteBuffer] = []
-        var sizes: [Int] = []
-        for (column, stored) in zip(columns, stored) {
-            body.removeAll()
-            PageCodec.encode(column, optional: stored.optional, into: body)
-            let compressed = ByteBuffer(capacity: max(body.count / 2, 64))
-            try body.withBytes { try Zstd.compress($0, level: level, into: compressed) }
-            let page = ByteBuffer(capacity: compressed.count + 48)
-            Self.writeHeader(rows: rows, size: body.count, compressed: compressed, into: page)
-            sizes.append(page.count + body.count)
-            page.append(compressed, from: 0, count: compressed.count)
-            pages.append(page)
+        let pages = try zip(columns, stored).map { column, stored in
+            try Self.page(column, optional: stored.optional, level: level)
         }
-        self.columns = pages
-        uncompressedBytes = sizes
+        self.columns = pages.map(\.page)
+        uncompressedBytes = pages.map(\.uncompressedBytes)
+    }
+
+    private static func page(
+        _ column: ColumnVector, optional: Bool, level: Int
+    ) throws -> (page: ByteBuffer, uncompressedBytes: Int) {
+        try Scratch.with { body in
+            PageCodec.encode(column, optional: optional, into: body)
+            return try Scratch.with { compressed in
+                try body.withBytes { try Zstd.compress($0, level: level, into: compressed) }
+                let page = ByteBuffer(capacity: compressed.count + 48)
+                writeHeader(
+                    rows: column.count, size: body.count, compressed: compressed, into: page)
+                let uncompressedBytes = page.count + body.count
+                page.append(compressed, from: 0, count: compressed.count)
+                return (page, uncompressedBytes)
+            }
+        }
     }
 
     private static func writeHeader(
@@ -81,7 +87,9 @@ package struct EncodedPage: Sendable {
 }
 
 /// Writes one row file: an ordinary Parquet file, zstd pages with right CRCs, all columns cut into
-/// pages at the same rows, an OffsetIndex for each column so that any page can be read alone.
+/// pages at the same rows, an OffsetIndex for each column so that any page can be read alone, and
+/// in front of the footer 8 bytes that no other reader looks at: the footer's XXH3. (Parquet has no
+/// checksum for it, and a flipped bit in a field id would swap columns.)
 package final class RowFileWriter {
     private struct Chunk {
         var offset = 0
@@ -184,6 +192,9 @@ package final class RowFileWriter {
             }
             writer.text(6, "ydbfs version 1.0.0 (build 1)")
         }
+        let check = ByteBuffer()
+        check.append(fixed: Checksum.xxh3(footer))
+        try sink.append(check)
         footer.append(fixed: UInt32(footer.count))
         footer.append("PAR1")
         try sink.append(footer)

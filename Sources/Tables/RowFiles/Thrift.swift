@@ -83,12 +83,12 @@ struct ThriftWriter {
 }
 
 /// Reads Thrift's compact protocol from bytes that may be damaged: every step is checked.
-struct ThriftReader {
+package struct ThriftReader {
     private let input: ByteBuffer
-    private(set) var position: Int
+    package private(set) var position: Int
     private let end: Int
 
-    init(_ input: ByteBuffer, from position: Int = 0) {
+    package init(_ input: ByteBuffer, from position: Int = 0) {
         self.input = input
         self.position = position
         end = input.count
@@ -96,43 +96,43 @@ struct ThriftReader {
 
     private static let damaged = Failure(.corrupt, "a Parquet header is damaged")
 
-    mutating func unsigned() throws(Failure) -> UInt64 {
+    package mutating func unsigned() throws(Failure) -> UInt64 {
         guard let value = Varint.read(input, at: &position, end: end) else { throw Self.damaged }
         return value
     }
 
-    mutating func integer() throws(Failure) -> Int {
+    package mutating func integer() throws(Failure) -> Int {
         let raw = try unsigned()
         return Int(Int64(bitPattern: raw >> 1) ^ -Int64(bitPattern: raw & 1))
     }
 
     /// An integer that counts or locates something: never negative.
-    mutating func size() throws(Failure) -> Int {
+    package mutating func size() throws(Failure) -> Int {
         let value = try integer()
         guard value >= 0, value < 1 << 56 else { throw Self.damaged }
         return value
     }
 
-    mutating func octet() throws(Failure) -> UInt8 {
+    package mutating func octet() throws(Failure) -> UInt8 {
         guard position < end else { throw Self.damaged }
         position += 1
         return input.load(at: position - 1, as: UInt8.self)
     }
 
-    mutating func bytes() throws(Failure) -> [UInt8] {
+    package mutating func bytes() throws(Failure) -> [UInt8] {
         let count = try unsigned()
         guard count <= UInt64(end - position) else { throw Self.damaged }
         defer { position += Int(count) }
         return (position..<position + Int(count)).map { input.load(at: $0, as: UInt8.self) }
     }
 
-    mutating func text() throws(Failure) -> String {
+    package mutating func text() throws(Failure) -> String {
         String(decoding: try bytes(), as: UTF8.self)
     }
 
     /// Calls `body` with each field's id; it reads the value and answers true, or leaves it to be
     /// skipped. Boolean values are given by `kind`.
-    mutating func structure(
+    package mutating func structure(
         _ body: (inout ThriftReader, Int, UInt8) throws(Failure) -> Bool
     ) throws(Failure) {
         var id = 0
@@ -146,7 +146,7 @@ struct ThriftReader {
         }
     }
 
-    mutating func list(
+    package mutating func list(
         _ body: (inout ThriftReader) throws(Failure) -> Void
     ) throws(Failure) {
         let header = try octet()

@@ -32,29 +32,33 @@ package final class Diff: ChangeCursor {
     package func next(
         into output: RowBatch, present: inout [Bool], maxRows: Int, maxBytes: Int
     ) throws -> Bool {
-        while output.count < maxRows, output.byteCount < maxBytes {
+        while true {
+            let isEqual: Bool
             let hasLive = try refill()
             let hasOld = try parent.load()
             if !hasLive && !hasOld { return false }
             let order = !hasLive ? 1 : !hasOld ? -1 : compareHeads()
-            if order < 0 {
-                output.append(batch, row: index)
-                present.append(true)
-            } else if order > 0 {
+            if order > 0 {
                 output.append(parent.batch, row: parent.index)
                 present.append(false)
-            } else if !RowBatch.identical(batch, index, parent.batch, parent.index) {
-                output.append(batch, row: index)
-                present.append(true)
+                isEqual = false
+            } else {
+                isEqual =
+                    order == 0
+                    && RowBatch.identical(batch, index, parent.batch, parent.index)
+                if !isEqual {
+                    output.append(batch, row: index)
+                    present.append(true)
+                }
             }
             if order <= 0 { index += 1 }
             if order >= 0 { parent.index += 1 }
+            if !isEqual, output.count >= maxRows || output.byteCount >= maxBytes { return true }
         }
-        return true
     }
 
     /// Which of the two rows comes first: negative if the live one does.
-    private func compareHeads() -> Int { keys.compare(index, parent.key) }
+    private func compareHeads() -> Int { keys.compare(index, parent.keys, parent.index) }
 
     /// Makes sure that there is a live row at `index`; false at the end.
     private func refill() throws -> Bool {
@@ -63,7 +67,9 @@ package final class Diff: ChangeCursor {
         if batch.count > 0 { lastKey = keys[batch.count - 1] }
         batch = RowBatch(schema)
         index = 0
-        isDone = try !live.next(into: batch, maxRows: 2048, maxBytes: 1 << 20)
+        while batch.count == 0, !isDone {
+            isDone = try !live.next(into: batch, maxRows: 2048, maxBytes: 1 << 20)
+        }
         keys = KeyList(batch, schema: schema)
         guard keys.isIncreasing(after: lastKey) else {
             throw Failure(.corrupt, "\(table): the source gave rows out of key order")
@@ -83,7 +89,8 @@ struct MergedRows {
     private var reader: SliceReader?
     /// Rows of the present page, merged.
     private(set) var batch: RowBatch
-    private var keys: KeyList
+    /// Their normalized keys.
+    private(set) var keys: KeyList
     /// The present row in `batch`.
     var index = 0
 
@@ -92,9 +99,6 @@ struct MergedRows {
         batch = RowBatch(snapshot.schema)
         keys = KeyList(batch, schema: snapshot.schema)
     }
-
-    /// Normalized key of the present row.
-    var key: [UInt8] { keys[index] }
 
     /// Makes sure that there is a row at `index`; false at the end.
     mutating func load() throws -> Bool {
@@ -110,7 +114,7 @@ struct MergedRows {
         }
         let merged = RowBatch(snapshot.schema)
         try reader!.forEachRun(ofPage: page) { source, rows in
-            for row in rows { merged.append(source, row: row) }
+            merged.append(source, rows: rows)
         }
         page += 1
         batch = merged

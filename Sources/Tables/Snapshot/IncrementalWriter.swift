@@ -22,6 +22,7 @@ package final class IncrementalWriter {
     private let scratch = ByteBuffer(capacity: 4096)
     private var changes: ChangeStream
     private var result: TableResult
+    private var changed: UInt64 { result.inserted + result.updated + result.deleted }
     /// Inserts at one page above which the table is carried whole.
     private var maxPageEdits: Int { max(8 * limits.pageRows, 64) }
 
@@ -56,25 +57,32 @@ package final class IncrementalWriter {
 
     private func write() throws -> TableResult? {
         let blocks = try parent.root().blocks
+        // Taken over once something follows that did change: nothing is written for nothing.
+        var unchanged: [BlockDescriptor] = []
         for (index, block) in blocks.enumerated() {
             let upper = index + 1 < blocks.count ? blocks[index + 1].lowerBound : nil
             guard try changes.hasKey(before: upper) else {
-                try builder.append(block)
+                unchanged.append(block)
                 continue
             }
-            try builder.endBlock()
+            let before = changed
+            var edited: [Slice] = []
             let slices = try parent.slices(ofBlock: block)
             for (number, slice) in slices.enumerated() {
                 let end = number + 1 < slices.count ? slices[number + 1].lowerBound : upper
-                if try changes.hasKey(before: end) {
-                    for edited in try edit(slice, upper: end) { try builder.append(edited) }
-                } else {
-                    try builder.append(slice)
-                }
+                edited += try changes.hasKey(before: end) ? edit(slice, upper: end) : [slice]
             }
+            if changed == before {
+                unchanged.append(block)
+                continue
+            }
+            for block in unchanged { try builder.append(block) }
+            unchanged = []
+            for slice in edited { try builder.append(slice) }
             try builder.endBlock()
         }
-        if result.inserted + result.updated + result.deleted == 0 { return nil }
+        if changed == 0 { return nil }
+        for block in unchanged { try builder.append(block) }
         try run.finish()
         let (snapshot, sums) = try builder.finish()
         if sums.edits > UInt64(limits.pageRows),
@@ -125,17 +133,15 @@ package final class IncrementalWriter {
                 position: UInt32(position), hitsBase: hit,
                 row: change.isPresent ? address.row : nil)
             let page = slice.page(ofPosition: position)
-            edited.pages[page].csvBytes += size.new
-            edited.pages[page].csvBytes -= size.old
-            if change.isPresent && old == nil { edited.pages[page].rows += 1 }
-            if !change.isPresent { edited.pages[page].rows -= 1 }
-            if found == nil { edited.pages[page].edits += 1 }
-            if let outcome {
-                walker.put(outcome)
-            } else {
-                walker.remove()
-                edited.pages[page].edits -= 1
+            let gain = PageSums(
+                rows: change.isPresent ? 1 : 0, csvBytes: size.new, edits: outcome == nil ? 0 : 1)
+            let loss = PageSums(
+                rows: old == nil ? 0 : 1, csvBytes: size.old, edits: found == nil ? 0 : 1)
+            edited.pages[page] += gain
+            guard edited.pages[page].subtract(loss) else {
+                throw Failure(.corrupt, "the sums of a snapshot contradict its rows")
             }
+            if let outcome { walker.put(outcome) } else { walker.remove() }
             if edited.pages[page].edits > slice.pages[page].baseRows + UInt64(maxPageEdits) {
                 throw ResetAdvised(reason: "many rows were inserted at one place")
             }
@@ -239,8 +245,10 @@ struct ChangeStream {
             batch = RowBatch(schema)
             present = []
             index = 0
-            isDone = try !cursor.next(
-                into: batch, present: &present, maxRows: 2048, maxBytes: 1 << 20)
+            while batch.count == 0, !isDone {
+                isDone = try !cursor.next(
+                    into: batch, present: &present, maxRows: 2048, maxBytes: 1 << 20)
+            }
             guard present.count == batch.count else {
                 preconditionFailure("a source's change cursor forgot to say what is present")
             }
@@ -352,7 +360,11 @@ private struct AppendedRows {
 
     /// Puts few rows into `slice` as inserts behind its last row; answers slices for many.
     func finish(into slice: inout Slice) -> [Slice] {
-        if sums.rows >= limits.appendedSliceRows { return slices }
+        if sums.rows == 0 { return [] }
+        // Also when few rows were appended at each of many points: edits don't pile up in a page.
+        let last = slice.pages[slice.pages.count - 1]
+        let limit = UInt64(limits.appendedSliceRows)
+        if sums.rows >= limit || last.edits + sums.rows > limit { return slices }
         slice.edits += edits.map { Edit(.insert, at: UInt32(slice.count), row: $0) }
         slice.pages[slice.pages.count - 1] += sums
         return []

@@ -33,14 +33,14 @@ import Bytes
 /// series       1 base rows · 2 rows · 3 CSV bytes · 4 edits · others: skipped
 /// ```
 /// Writers of format 1 make one tier; a reader that meets more refuses.
-enum IndexCodec {
+package enum IndexCodec {
     static let magic = "YDBFSIX1"
     /// More than any real block has; beyond it the content is damaged.
     private static let maxContentBytes = 1 << 30
 
     // MARK: Objects
 
-    static func seal(_ content: ByteBuffer, level: Int) throws -> ByteBuffer {
+    package static func seal(_ content: ByteBuffer, level: Int) throws -> ByteBuffer {
         precondition(content.count <= maxContentBytes)
         let object = ByteBuffer(capacity: content.count / 2 + 64)
         object.append(fixed: UInt32(content.count))
@@ -49,8 +49,13 @@ enum IndexCodec {
     }
 
     /// Reads and checks an object, answers its content.
-    static func open(_ reference: BlockReference, in file: any RandomAccess) throws -> ByteBuffer {
-        guard reference.length >= 4, reference.length <= UInt64(maxContentBytes) else {
+    package static func open(_ reference: BlockReference, in file: any RandomAccess) throws
+        -> ByteBuffer
+    {
+        let (end, overflow) = reference.offset.addingReportingOverflow(reference.length)
+        guard reference.length >= 4, reference.length <= UInt64(maxContentBytes), !overflow,
+            end <= file.sizeBytes
+        else {
             throw Failure(.corrupt, "index \(file.name): an object of impossible size")
         }
         let object = ByteBuffer(capacity: Int(reference.length))
@@ -63,17 +68,18 @@ enum IndexCodec {
         guard size <= maxContentBytes else {
             throw Failure(.corrupt, "index \(file.name): an object of impossible size")
         }
-        let content = ByteBuffer(capacity: max(size, 1))
-        try object.withBytes {
-            try Zstd.decompress(
-                UnsafeRawBufferPointer(rebasing: $0[4...]), size: size, into: content)
+        do {
+            return try object.withBytes {
+                try Zstd.decompress($0.from(4), size: size)
+            }
+        } catch let failure as Failure {
+            throw Failure(failure.code, "index \(file.name) is damaged: \(failure.message)")
         }
-        return content
     }
 
     // MARK: Writing
 
-    static func encodeRoot(_ blocks: [BlockDescriptor]) -> ByteBuffer {
+    package static func encodeRoot(_ blocks: [BlockDescriptor]) -> ByteBuffer {
         let output = ByteBuffer()
         writeHead("R", to: output)
         output.append(fixed: UInt32(blocks.count))
@@ -89,7 +95,7 @@ enum IndexCodec {
         return output
     }
 
-    static func encodeBlock(_ slices: [Slice]) -> ByteBuffer {
+    package static func encodeBlock(_ slices: [Slice]) -> ByteBuffer {
         let output = ByteBuffer(capacity: 1 << 16)
         writeHead("B", to: output)
         let runs = Set(
@@ -162,13 +168,13 @@ enum IndexCodec {
 }
 
 /// Reads a root or a block that may be damaged in ways that its checksum doesn't show.
-struct IndexReader {
+package struct IndexReader {
     private let content: ByteBuffer
     private var position = 0
     private let name: String
     private var series: [UInt32] = []
 
-    init(_ content: ByteBuffer, tag: Character, name: String) throws(Failure) {
+    package init(_ content: ByteBuffer, tag: Character, name: String) throws(Failure) {
         self.content = content
         self.name = name
         guard content.count >= 4, content.load(at: 0, as: UInt8.self) == 1 else {
@@ -222,7 +228,6 @@ struct IndexReader {
         var sums = PageSums()
         for id in series {
             let value = try next(&self)
-            guard value < 1 << 60 else { throw damaged }
             if let known = PageSums.series.first(where: { $0.id == id }) {
                 sums[keyPath: known.path] = value
             }
@@ -230,7 +235,7 @@ struct IndexReader {
         return sums
     }
 
-    mutating func root() throws(Failure) -> [BlockDescriptor] {
+    package mutating func root() throws(Failure) -> [BlockDescriptor] {
         var blocks: [BlockDescriptor] = []
         for _ in 0..<(try count(max: 1 << 28)) {
             let reference = BlockReference(
@@ -241,11 +246,24 @@ struct IndexReader {
             blocks.append(BlockDescriptor(reference: reference, lowerBound: bound, sums: sums))
         }
         guard !blocks.isEmpty else { throw damaged }
+        try checkTotal(blocks.lazy.map(\.sums))
         return blocks
     }
 
+    /// Checks that numbers from a file can be added up. Those who add them later rely on it.
+    private func checkTotal(_ sums: some Sequence<PageSums>) throws(Failure) {
+        for series in PageSums.series {
+            var total: UInt64 = 0
+            for sum in sums {
+                let value = sum[keyPath: series.path]
+                guard value < 1 << 60, total + value < 1 << 60 else { throw damaged }
+                total += value
+            }
+        }
+    }
+
     /// The directory of a block: for each slice where its body begins, and its sums.
-    mutating func blockDirectory() throws(Failure) -> (
+    package mutating func blockDirectory() throws(Failure) -> (
         runs: [UInt64], slices: [(offset: Int, sums: PageSums)]
     ) {
         var runs: [UInt64] = []
@@ -257,17 +275,20 @@ struct IndexReader {
                 (offset, try sums { (reader) throws(Failure) in try reader.fixed(UInt64.self) }))
         }
         guard !slices.isEmpty else { throw damaged }
+        try checkTotal(slices.lazy.map(\.sums))
         return (runs, slices)
     }
 
-    mutating func body(at offset: Int, runs: [UInt64]) throws(Failure) -> Slice {
+    package mutating func body(at offset: Int, runs: [UInt64]) throws(Failure) -> Slice {
         position = offset
         var slice = Slice(
             file: try varint(), rowGroup: try size(), firstRow: try size(), count: try size(),
             lowerBound: [], pages: [])
         slice.lowerBound = try bytes(size())
         let pages = try size()
-        guard pages > 0, pages <= content.count else { throw damaged }
+        guard pages > 0, pages <= (content.count - position) / max(series.count, 1) else {
+            throw damaged
+        }
         slice.pages = [PageSums](repeating: PageSums(), count: pages)
         for id in series {
             let path = PageSums.series.first { $0.id == id }?.path
@@ -276,6 +297,7 @@ struct IndexReader {
                 if let path { slice.pages[page][keyPath: path] = value }
             }
         }
+        try checkTotal(slice.pages)
         let tiers = try varint()
         guard tiers <= 1 else {
             throw Failure(.unsupported, "index \(name) has edit tiers: a newer ydbfs is needed")
@@ -289,7 +311,7 @@ struct IndexReader {
 
     private mutating func tier(runs: [UInt64]) throws(Failure) -> [Edit] {
         let count = try size()
-        guard count <= content.count else { throw damaged }
+        guard count <= content.count - position else { throw damaged }
         var edits: [Edit] = []
         edits.reserveCapacity(count)
         var position: UInt64 = 0

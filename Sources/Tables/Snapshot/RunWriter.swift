@@ -112,7 +112,7 @@ final class RunWriter {
         pagesInGroup = 0
         func hex(_ bytes: [UInt8]) -> String {
             let text = ByteBuffer()
-            bytes.withUnsafeBytes { text.append(hex: $0) }
+            text.append(hex: bytes)
             return String(decoding: text.array, as: UTF8.self)
         }
         try writer.finish(metadata: [

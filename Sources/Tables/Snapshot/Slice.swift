@@ -29,6 +29,17 @@ package struct PageSums: Sendable, Hashable {
         a.edits += b.edits
     }
 
+    /// False, and nothing is changed, if there isn't so much.
+    mutating func subtract(_ b: PageSums) -> Bool {
+        let isEnough = Self.series.allSatisfy { b[keyPath: $0.path] <= self[keyPath: $0.path] }
+        guard isEnough else { return false }
+        baseRows -= b.baseRows
+        rows -= b.rows
+        csvBytes -= b.csvBytes
+        edits -= b.edits
+        return true
+    }
+
     /// The stored numbers of the series. Further formats add series; a reader skips what it doesn't
     /// know.
     static let series: [(id: UInt32, path: any WritableKeyPath<PageSums, UInt64> & Sendable)] = [
@@ -115,4 +126,10 @@ package struct BlockDescriptor: Sendable {
     package var reference: BlockReference
     package var lowerBound: [UInt8]
     package var sums: PageSums
+
+    package init(reference: BlockReference, lowerBound: [UInt8], sums: PageSums) {
+        self.reference = reference
+        self.lowerBound = lowerBound
+        self.sums = sums
+    }
 }

@@ -71,14 +71,17 @@ package final class Snapshot: Sendable {
     /// The CSV of one page: rendered now, or by somebody else just before.
     package func csvPage(_ address: PageAddress) throws -> ByteBuffer {
         try pool.cache.value(csvKey(address)) {
-            let output = ByteBuffer(capacity: Int(address.bytes) + 64)
+            // Some more than the bytes: the renderer wants room for a field before it writes one.
+            let output = ByteBuffer(capacity: Int(address.bytes) + 1024)
             let reference = try root().blocks[address.block].reference
-            try renderCSV(
-                pool.slice(reference, address.slice).slice, page: address.page, into: output)
+            let slice = try pool.slice(reference, address.slice).slice
+            try renderCSV(slice, page: address.page, into: output)
             guard UInt64(output.count) == address.bytes else {
+                let name = slice.file == 0 ? "a run" : try pool.rowFile(slice.file).name
                 throw Failure(
                     .corrupt,
-                    "a page has \(output.count) bytes of CSV where \(address.bytes) are recorded")
+                    "\(name): a page has \(output.count) bytes of CSV where \(address.bytes) are "
+                        + "recorded")
             }
             return (output, bytes: output.capacity + 256)
         }

@@ -87,6 +87,29 @@ package enum FullWriter {
         var csvBytes: UInt64
         var hash: ContentHash
         var keys: KeyList
+        /// What the page was made of, to be filled again.
+        var batch: RowBatch
+    }
+
+    /// Batches that were used and can be filled again, by the thread that reads the source.
+    private final class SpareBatches {
+        private var batches: [RowBatch] = []
+        private let schema: TableSchema
+        /// Larger ones are given back to the system.
+        private let maxBytes: Int
+
+        init(_ schema: TableSchema, maxBytes: Int) {
+            self.schema = schema
+            self.maxBytes = maxBytes
+        }
+
+        func take() -> RowBatch { batches.popLast() ?? RowBatch(schema) }
+
+        func give(_ batch: RowBatch) {
+            if batch.byteCount > maxBytes { return }
+            batch.removeAll()
+            batches.append(batch)
+        }
     }
 
     /// The columns of a full's row files.
@@ -105,23 +128,31 @@ package enum FullWriter {
         let assembler = Assembler(schema: schema, table: table, files: files, limits: limits)
         let level = limits.compressionLevel
         let stored = storedColumns(schema)
+        let csv = CSVRenderer(schema)
+        let hasher = RowHasher(schema)
+        let spare = SpareBatches(schema, maxBytes: 2 * limits.pageBytes)
         let pipeline = OrderedPipeline<RowBatch, Page>(
             threads: 2, capacity: 8,
             transform: { batch in
-                let output = ByteBuffer(capacity: batch.byteCount * 2 + 64)
-                CSVRenderer(schema).render(batch, 0..<batch.count, into: output)
+                let csvBytes = Scratch.with { output in
+                    csv.render(batch, 0..<batch.count, into: output)
+                    return UInt64(output.count)
+                }
                 return Page(
                     encoded: try EncodedPage(batch.columns, stored: stored, level: level),
-                    csvBytes: UInt64(output.count), hash: RowHasher(schema).hash(batch),
-                    keys: KeyList(batch, schema: schema))
+                    csvBytes: csvBytes, hash: hasher.hash(batch),
+                    keys: KeyList(batch, schema: schema), batch: batch)
             },
-            consume: { try assembler.append($0) })
+            consume: { page in
+                try assembler.append(page)
+                spare.give(page.batch)
+            })
         defer { pipeline.close() }
         while true {
-            let batch = RowBatch(schema)
+            let batch = spare.take()
             let more = try cursor.next(
                 into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
-            if batch.count > 0 { try pipeline.submit(batch) }
+            if batch.count > 0 { try pipeline.submit(batch) } else { spare.give(batch) }
             if !more { break }
         }
         try pipeline.finish()

@@ -1,0 +1,248 @@
+/// How the values of a column look as CSV.
+package enum CSVForm: Sendable, Hashable {
+    case bool
+    case int32, uint32, int64, uint64
+    case float, double
+    /// 16 bytes, big-endian, scaled.
+    case decimal(scale: Int)
+    /// Days, seconds and microseconds since 1970.
+    case date, unsignedDate, seconds, unsignedSeconds, microseconds
+    case uuid
+    /// As it is.
+    case text
+    /// As it is if it is UTF-8 and doesn't begin with `\x`, else `\x` and hexadecimal digits.
+    case bytes
+}
+
+extension ByteBuffer {
+    /// Where one column's values lie while rows are written.
+    private struct Cell {
+        let form: CSVForm
+        let values: UnsafeRawPointer
+        let marks: UnsafeRawPointer
+        let hasNulls: Bool
+        let separator: UInt8
+    }
+
+    /// Appends rows as CSV lines: fields by `forms`, `,` between them and LF behind.
+    ///
+    /// Lines are written row by row from cursors on the stack; memory is checked once a field.
+    package func append(csvRows rows: Range<Int>, of columns: [ColumnVector], forms: [CSVForm]) {
+        precondition(columns.count == forms.count && rows.lowerBound >= 0)
+        withUnsafeTemporaryAllocation(of: Cell.self, capacity: columns.count) { cells in
+            for index in columns.indices {
+                let column = columns[index]
+                precondition(rows.upperBound <= column.count)
+                cells[index] = Cell(
+                    form: forms[index], values: column.address, marks: column.marks.base,
+                    hasNulls: column.layout == .variable || column.nullCount > 0,
+                    separator: UInt8(ascii: index + 1 == columns.count ? "\n" : ","))
+            }
+            withExtendedLifetime(columns) { append(csvRows: rows, UnsafeBufferPointer(cells)) }
+        }
+    }
+
+    private func append(csvRows rows: Range<Int>, _ cells: UnsafeBufferPointer<Cell>) {
+        var writer = TextWriter(base + count)
+        var limit = base + capacity
+        for row in rows {
+            for cell in cells {
+                if limit - writer.next < TextWriter.room {
+                    makeRoom(TextWriter.room, &writer, &limit)
+                }
+                switch cell.form {
+                case .text, .bytes:
+                    let start = cell.marks.load(fromByteOffset: row * 4, as: UInt32.self)
+                    if start == ColumnVector.null { break }
+                    let address = cell.values + Int(start)
+                    let bytes = UnsafeRawBufferPointer(
+                        start: address, count: Int((address - 4).loadUnaligned(as: UInt32.self)))
+                    let room = TextWriter.fieldRoom(bytes.count) + 1
+                    if limit - writer.next < room { makeRoom(room, &writer, &limit) }
+                    if cell.form == .text { writer.field(bytes) } else { writer.binary(bytes) }
+                default:
+                    if !cell.hasNulls || cell.marks.load(fromByteOffset: row, as: UInt8.self) != 0 {
+                        Self.write(cell, row, &writer)
+                    }
+                }
+                writer.byte(cell.separator)
+            }
+        }
+        count = writer.next - base
+    }
+
+    @inline(never)
+    private func makeRoom(
+        _ room: Int, _ writer: inout TextWriter, _ limit: inout UnsafeMutableRawPointer
+    ) {
+        count = writer.next - base
+        reserve(room)
+        writer = TextWriter(base + count)
+        limit = base + capacity
+    }
+
+    /// Writes a value of a fixed size.
+    @inline(__always)
+    private static func write(_ cell: Cell, _ row: Int, _ writer: inout TextWriter) {
+        @inline(__always)
+        func value<T: BitwiseCopyable>(_ type: T.Type) -> T {
+            cell.values.loadUnaligned(fromByteOffset: row * MemoryLayout<T>.size, as: type)
+        }
+        switch cell.form {
+        case .int64: writer.decimal(value(Int64.self))
+        case .double: writer.python(value(Double.self))
+        case .uint64: writer.decimal(value(UInt64.self))
+        case .int32: writer.decimal(Int64(value(Int32.self)))
+        case .uint32: writer.decimal(UInt64(value(UInt32.self)))
+        case .float: writer.python(value(Float.self))
+        case .bool: writer.text(value(UInt8.self) != 0 ? "true" : "false")
+        case .date: writer.days(Int64(value(Int32.self)))
+        case .unsignedDate: writer.days(Int64(value(UInt32.self)))
+        case .seconds:
+            writer.seconds(value(Int64.self))
+            writer.byte(UInt8(ascii: "Z"))
+        case .unsignedSeconds:
+            writer.seconds(Int64(value(UInt32.self)))
+            writer.byte(UInt8(ascii: "Z"))
+        case .microseconds:
+            writer.microseconds(value(Int64.self))
+            writer.byte(UInt8(ascii: "Z"))
+        case .decimal(let scale):
+            writer.decimal(Int128(bigEndian: value(Int128.self)), scale: scale)
+        case .uuid:
+            writer.uuid(UnsafeRawBufferPointer(start: cell.values + row * 16, count: 16))
+        case .text, .bytes: preconditionFailure("written above")
+        }
+    }
+}
+
+extension TextWriter {
+    /// What `field` and `binary` need for so many bytes.
+    @inline(__always)
+    static func fieldRoom(_ count: Int) -> Int { 2 * count + 16 }
+
+    /// A CSV field, quoted if it is empty, holds a comma, a quote, CR or LF, or begins or ends with
+    /// a space. Copies while it looks, eight bytes at a time, and begins again if it must quote.
+    @inline(__always)
+    mutating func field(_ bytes: UnsafeRawBufferPointer) {
+        let count = bytes.count
+        guard let source = bytes.baseAddress, count > 0 else {
+            text("\"\"")
+            return
+        }
+        var special: UInt64 = 0
+        if count >= 8 {
+            var index = 0
+            while index + 8 <= count {
+                special |= copyWord(source, index)
+                index += 8
+            }
+            if index < count { special |= copyWord(source, count - 8) }
+        } else if count >= 4 {
+            let first = source.loadUnaligned(as: UInt32.self)
+            let last = source.loadUnaligned(fromByteOffset: count - 4, as: UInt32.self)
+            special = Self.specials(UInt64(first) | UInt64(last) << 32)
+            next.storeBytes(of: first, as: UInt32.self)
+            next.storeBytes(of: last, toByteOffset: count - 4, as: UInt32.self)
+        } else {
+            for index in 0..<count {
+                let byte = source.load(fromByteOffset: index, as: UInt8.self)
+                special |= Self.specials(UInt64(byte))
+                next.storeBytes(of: byte, toByteOffset: index, as: UInt8.self)
+            }
+        }
+        let space = UInt8(ascii: " ")
+        if special & 0x8080_8080_8080_8080 != 0 || source.load(as: UInt8.self) == space
+            || source.load(fromByteOffset: count - 1, as: UInt8.self) == space
+        {
+            quoted(bytes)
+        } else {
+            next += count
+        }
+    }
+
+    @inline(__always)
+    private func copyWord(_ source: UnsafeRawPointer, _ index: Int) -> UInt64 {
+        let word = source.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+        next.storeBytes(of: word, toByteOffset: index, as: UInt64.self)
+        return Self.specials(word)
+    }
+
+    /// Has the top bit of some byte set iff a byte is a comma, a quote, CR or LF.
+    @inline(__always)
+    private static func specials(_ word: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let quote = word ^ 0x2222_2222_2222_2222
+        let comma = word ^ 0x2C2C_2C2C_2C2C_2C2C
+        let lineFeed = word ^ 0x0A0A_0A0A_0A0A_0A0A
+        let carriageReturn = word ^ 0x0D0D_0D0D_0D0D_0D0D
+        return ((quote &- ones) & ~quote) | ((comma &- ones) & ~comma)
+            | ((lineFeed &- ones) & ~lineFeed) | ((carriageReturn &- ones) & ~carriageReturn)
+    }
+
+    @inline(never)
+    private mutating func quoted(_ bytes: UnsafeRawBufferPointer) {
+        let quote = UInt8(ascii: "\"")
+        byte(quote)
+        for byte in bytes {
+            if byte == quote { self.byte(quote) }
+            self.byte(byte)
+        }
+        byte(quote)
+    }
+
+    /// Bytes as a CSV field: as they are if they are UTF-8 and don't begin with `\x`, else `\x` and
+    /// hexadecimal digits.
+    mutating func binary(_ bytes: UnsafeRawBufferPointer) {
+        let looksEscaped = bytes.count >= 2 && bytes[0] == 0x5C && bytes[1] == 0x78
+        if looksEscaped || !UTF8Check.isValid(bytes) {
+            byte(0x5C)
+            byte(0x78)
+            hex(bytes)
+        } else {
+            field(bytes)
+        }
+    }
+}
+
+/// Whether bytes are text.
+enum UTF8Check {
+    /// True if the bytes are well-formed UTF-8. ASCII passes eight bytes at a time.
+    static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var index = 0
+        while index < bytes.count {
+            if index + 8 <= bytes.count {
+                let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                if word & 0x8080_8080_8080_8080 == 0 {
+                    index += 8
+                    continue
+                }
+            }
+            guard let length = characterLength(bytes, index) else { return false }
+            index += length
+        }
+        return true
+    }
+
+    /// Bytes of the character at `index`; nil if it isn't one. Source: the Unicode Standard, table
+    /// 3-7, "Well-Formed UTF-8 Byte Sequences".
+    private static func characterLength(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> Int? {
+        let (length, second): (Int, ClosedRange<UInt8>)
+        switch bytes[index] {
+        case 0x00...0x7F: return 1
+        case 0xC2...0xDF: (length, second) = (2, 0x80...0xBF)
+        case 0xE0: (length, second) = (3, 0xA0...0xBF)
+        case 0xED: (length, second) = (3, 0x80...0x9F)
+        case 0xE1...0xEF: (length, second) = (3, 0x80...0xBF)
+        case 0xF0: (length, second) = (4, 0x90...0xBF)
+        case 0xF1...0xF3: (length, second) = (4, 0x80...0xBF)
+        case 0xF4: (length, second) = (4, 0x80...0x8F)
+        default: return nil
+        }
+        guard index + length <= bytes.count, second.contains(bytes[index + 1]) else { return nil }
+        for next in index + 2..<max(index + length, index + 2) where bytes[next] & 0xC0 != 0x80 {
+            return nil
+        }
+        return length
+    }
+}

@@ -1,0 +1,129 @@
+import Bytes
+import Testing
+import ydbfs
+
+@Suite struct MountOptionsTests {
+    @Test func `Every option is understood`() throws {
+        let options = try MountOptions([
+            "ro,allow_other,uid=1000,gid=0", "umask=027,control=0640,formats=csv,cache_size=2G",
+            "cache_dir=/c,log=l.txt,repository=/a\\,b",
+        ])
+        #expect(options.isReadOnly)
+        #expect(options.allowsOthers)
+        #expect(options.uid == 1000)
+        #expect(options.gid == 0)
+        #expect(options.umask == 0o027)
+        #expect(options.controlMode == 0o640)
+        #expect(options.cacheBytes == 2 << 30)
+        #expect(options.cacheDirectory == "/c")
+        #expect(options.log == "l.txt")
+        #expect(options.repository == "/a,b")
+        #expect(options.kernelWords.isEmpty)
+    }
+
+    @Test func `Names stand for ids`() throws {
+        let options = try MountOptions(["uid=root,gid=root"])
+        #expect(options.uid == 0)
+        #expect(options.gid == 0)
+    }
+
+    @Test func `Without options nothing is read-only and the cache has 128 MiB`() throws {
+        let options = try MountOptions([])
+        #expect(!options.isReadOnly)
+        #expect(options.cacheBytes == 128 << 20)
+        #expect(options.controlMode == 0o600)
+        #expect(try options == MountOptions(["", ",,"]))
+    }
+
+    @Test(arguments: [
+        ("128M", 128 << 20), ("1048576", 1 << 20), ("3g", 3 << 30), ("2048K", 2 << 20),
+        ("64MiB", 64 << 20),
+    ])
+    func `Sizes have units`(_ text: String, _ bytes: Int) throws {
+        #expect(try MountOptions(["cache_size=\(text)"]).cacheBytes == bytes)
+    }
+
+    @Test func `The generic words of mount(8) are taken, and those that matter passed on`() throws {
+        let options = try MountOptions([
+            "rw,nosuid,nodev,noexec,noatime,defaults,_netdev,user=me,nofail,noauto,x-systemd.automount"
+                + ",x-gvfs-name=shop,comment=hello,relatime,exec,suid,dev,async,users"
+        ])
+        #expect(options.kernelWords == ["noexec", "noatime"])
+        #expect(try !MountOptions(["ro,rw"]).isReadOnly)
+    }
+
+    @Test(arguments: [
+        "nonsense", "uid", "uid=", "uid=no-such-user-here", "uid=4294967295", "umask=8",
+        "umask=1000",
+        "umask=", "control=+7", "control=-1", "cache_size=", "cache_size=M", "cache_size=1K",
+        "cache_size=-5M", "cache_size=99999999999T", "cache_size=1.5G", "formats=xml", "formats=",
+        "cache_dir=", "log", "fsname=x", "nonsense=1", "ro=1",
+    ])
+    func `Wrong words are usage errors that name them`(_ word: String) {
+        let failure = #expect(throws: Failure.self) { try MountOptions([word]) }
+        #expect(failure?.code == .invalid)
+        #expect(failure?.message.contains(word) == true)
+    }
+
+    @Test(arguments: [
+        "encrypt", "passphrase_file=/x", "pull=new", "rate=5M", "xattr", "formats=csv:parquet",
+    ])
+    func `What isn't built is refused as such`(_ word: String) {
+        let failure = #expect(throws: Failure.self) { try MountOptions([word]) }
+        #expect(failure?.code == .unsupported)
+        #expect(failure?.message.contains("isn't built yet") == true)
+    }
+
+    @Test func `A sloppy mount ignores unknown words but no wrong values`() throws {
+        #expect(try MountOptions(["nonsense,ro"], ignoresUnknown: true).isReadOnly)
+        #expect(throws: Failure.self) { try MountOptions(["umask=9"], ignoresUnknown: true) }
+    }
+
+    @Test func `Files belong to who mounts, behind sudo to who called it`() throws {
+        let sudo = ["SUDO_UID": "1000", "SUDO_GID": "1001"]
+        func owner(_ list: String, _ uid: UInt32, _ environment: [String: String]) throws
+            -> [UInt32]
+        {
+            let owner = try MountOptions([list]).owner(of: (uid, uid), environment: environment)
+            return [owner.uid, owner.gid]
+        }
+        #expect(try owner("", 0, sudo) == [1000, 1001])
+        #expect(try owner("", 0, [:]) == [0, 0])
+        #expect(try owner("", 5, sudo) == [5, 5])
+        #expect(try owner("uid=7", 0, sudo) == [7, 1001])
+        #expect(try owner("uid=7,gid=8", 5, [:]) == [7, 8])
+    }
+
+    @Test(arguments: [
+        (["ydbfs", "a.db", "/m", "-f"], ["a.db", "/m", "-f"]),
+        (["ydbfs", "-oro,uid=5", "a.db", "/m"], ["-o", "ro,uid=5", "a.db", "/m"]),
+        (["/sbin/mount.ydbfs", "a.db", "/m"], ["mount", "a.db", "/m"]),
+        (
+            ["mount.ydbfs", "a.db", "/m", "-o", "ro,nofail"],
+            ["mount", "a.db", "/m", "-o", "ro,nofail"]
+        ),
+        (["mount.ydbfs", "a.db", "/m", "-snv"], ["mount", "a.db", "/m", "--sloppy"]),
+        (["mount.ydbfs", "a.db", "/m", "-f"], ["mount", "a.db", "/m", "--fake"]),
+        (["mount.ydbfs", "a.db", "/m", "-t", "ydbfs", "-N", "x"], ["mount", "a.db", "/m"]),
+        (["mount.ydbfs", "a.db", "/m", "-r"], ["mount", "a.db", "/m", "-o", "ro"]),
+    ])
+    func `mount(8) and users call it differently`(_ words: [String], _ expected: [String]) throws {
+        #expect(try MountHelper.translate(words) == expected)
+    }
+
+    @Test func `mount(8) gets an answer to what nobody knows`() {
+        #expect(throws: Failure.self) { try MountHelper.translate(["mount.ydbfs", "a", "-x"]) }
+        #expect(throws: Failure.self) { try MountHelper.translate(["mount.ydbfs", "a", "-o"]) }
+    }
+
+    @Test(arguments: [
+        ("/mnt/shop", "/mnt/shop"), ("/my mnt", "'/my mnt'"), ("it's", "'it'\\''s'"), ("", "''"),
+        ("$(rm)", "'$(rm)'"), ("ä", "'ä'"),
+    ])
+    func `Paths can be pasted into a shell`(_ path: String, _ word: String) throws {
+        #expect(Paths.shellWord(path) == word)
+        let sandbox = try Sandbox()
+        let echoed = try sandbox.run("/bin/sh", ["-c", "printf %s \(Paths.shellWord(path))"])
+        #expect(echoed.output == path)
+    }
+}

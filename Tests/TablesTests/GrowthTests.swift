@@ -1,0 +1,345 @@
+import Bytes
+import Tables
+import Testing
+
+/// Chains that grow, shrink, get long, or meet damage and sources that break their word.
+@Suite struct GrowthTests {
+    /// A table whose points are checked one after the other as it changes.
+    private final class Chain {
+        let files = MemoryFiles()
+        let limits: FormatLimits
+        private(set) var model = ModelTable()
+        private(set) var result: TableResult
+        private(set) var resets = 0
+        private var points: [(result: TableResult, model: ModelTable)] = []
+
+        init(_ keys: some Sequence<Int64>, limits: FormatLimits) throws {
+            self.limits = limits
+            for key in keys { model.rows[key] = Self.row(key, 0) }
+            result = try FullWriter.write(
+                BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
+                limits: limits)
+            points.append((result, model))
+        }
+
+        static func row(_ key: Int64, _ point: Int64) -> ModelTable.Row {
+            (key * 1000 + point, [UInt8]("row \(key) at \(point)".utf8))
+        }
+
+        func snapshot(cache: Int = 1 << 20) -> Snapshot {
+            Snapshot(
+                result.snapshot, schema: ModelTable.schema,
+                pool: FilePool(files, cache: SharedCache(maxBytes: cache)))
+        }
+
+        /// Takes an incremental that puts and deletes keys; answers false if nothing changed.
+        @discardableResult func point(
+            put: some Sequence<Int64>, delete: some Sequence<Int64> = [] as [Int64],
+            mayReset: Bool = true
+        ) throws -> Bool {
+            files.endBackup()
+            var touched: Set<Int64> = []
+            for key in put {
+                model.rows[key] = Self.row(key, Int64(points.count))
+                touched.insert(key)
+            }
+            for key in delete {
+                model.rows[key] = nil
+                touched.insert(key)
+            }
+            let batch = RowBatch(ModelTable.schema)
+            let keys = touched.sorted()
+            for key in keys {
+                ModelTable.append(key, model.rows[key] ?? (0, nil), to: batch)
+            }
+            let changes = BatchCursor(batch, present: keys.map { model.rows[$0] != nil })
+            do {
+                let next = try IncrementalWriter.write(
+                    parent: snapshot(), hash: result.contentHash, changes: changes, table: "t",
+                    files: files, limits: limits)
+                points.append((next ?? result, model))
+                result = next ?? result
+                return next != nil
+            } catch let advice as ResetAdvised where mayReset {
+                #expect(!advice.reason.isEmpty)
+                resets += 1
+                result = try FullWriter.write(
+                    BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
+                    limits: limits)
+                points.append((result, model))
+                return true
+            }
+        }
+
+        static func csv(_ snapshot: Snapshot) throws -> [UInt8] {
+            let whole = ByteBuffer()
+            whole.append(snapshot.csvHeader)
+            while let page = try snapshot.page(atCSVOffset: UInt64(whole.count)) {
+                let bytes = try snapshot.csvPage(page)
+                whole.append(bytes, from: 0, count: bytes.count)
+            }
+            return whole.array
+        }
+
+        /// Reads every point so far and compares it with the model of that time.
+        func checkAll() throws {
+            let pool = FilePool(files, cache: SharedCache(maxBytes: 1 << 18))
+            for (index, point) in points.enumerated() {
+                let snapshot = Snapshot(
+                    point.result.snapshot, schema: ModelTable.schema, pool: pool)
+                #expect(try Self.csv(snapshot) == point.model.csv, "point \(index)")
+                #expect(point.result.sums.rows == UInt64(point.model.rows.count))
+                #expect(point.result.csvBytes == UInt64(point.model.csv.count))
+                #expect(
+                    point.result.contentHash
+                        == RowHasher(ModelTable.schema).hash(point.model.batch))
+            }
+        }
+    }
+
+    private static func keys(_ range: ClosedRange<Int>) -> [Int64] { range.map { Int64($0) } }
+
+    @Test func `a table grows at its end over many points, and appended rows change later`() throws
+    {
+        let chain = try Chain(Self.keys(1...10), limits: ChainTests.tiny)
+        var random = SeededGenerator(seed: 4)
+        var last = 10
+        for point in 1...25 {
+            let added = [0, 1, 5, 6, 7, 20, 40].randomElement(using: &random)!
+            let changed = (0..<3).map { _ in Int64.random(in: 1...Int64(last), using: &random) }
+            let gone = (0..<2).map { _ in Int64.random(in: 1...Int64(last), using: &random) }
+            // Behind the end, at the end, and in what was appended just before.
+            let put = Self.keys(last + 1...last + max(added, 1)).prefix(added) + changed
+            try chain.point(put: put, delete: point % 3 == 0 ? gone : [Int64(last)])
+            last += added
+        }
+        try chain.checkAll()
+    }
+
+    @Test func `rows appended a few at a time don't pile up in the last page`() throws {
+        var limits = ChainTests.tiny
+        limits.resetPercent = 1000
+        let chain = try Chain(Self.keys(1...10), limits: limits)
+        for point in 0..<40 {
+            let first = 11 + point * 3
+            try chain.point(put: Self.keys(first...first + 2), mayReset: false)
+        }
+        let snapshot = chain.snapshot()
+        var offset = UInt64(snapshot.csvHeader.count)
+        var pages = 0
+        while let page = try snapshot.page(atCSVOffset: offset) {
+            // At most 3 base rows, or 6 inserts more, of 24 bytes or less.
+            #expect(page.bytes <= 9 * 24)
+            offset += page.bytes
+            pages += 1
+        }
+        #expect(pages >= 130 / 9)
+        try chain.checkAll()
+    }
+
+    @Test func `a table grows from nothing, shrinks to nothing, and grows again`() throws {
+        let chain = try Chain([], limits: ChainTests.tiny)
+        #expect(chain.result.sums == PageSums() && chain.files.all.count == 1)
+        try chain.point(put: Self.keys(1...3))
+        try chain.point(put: Self.keys(4...40))
+        try chain.point(put: [], delete: Self.keys(1...40))
+        #expect(chain.result.sums.rows == 0)
+        try chain.point(put: Self.keys(5...8))
+        try chain.point(put: [0, 100])
+        try chain.point(put: [], delete: [0, 5, 6, 7, 8, 100])
+        #expect(chain.result.contentHash == ContentHash())
+        try chain.point(put: [7])
+        try chain.checkAll()
+    }
+
+    @Test func `a chain of sixty points reads right at every one`() throws {
+        var limits = ChainTests.tiny
+        limits.pageRows = 16
+        limits.rowGroupRows = 64
+        limits.fileBytes = 2000
+        limits.resetPercent = 100
+        let chain = try Chain(Self.keys(1...2000), limits: limits)
+        var random = SeededGenerator(seed: 60)
+        for _ in 1...60 {
+            let put = (0..<20).map { _ in Int64.random(in: -5...2010, using: &random) }
+            let gone = (0..<6).map { _ in Int64.random(in: -5...2010, using: &random) }
+            try chain.point(put: put, delete: gone, mayReset: false)
+        }
+        #expect(chain.resets == 0)
+        try chain.checkAll()
+    }
+
+    @Test func `nothing is written where nothing changed`() throws {
+        let chain = try Chain(Self.keys(1...20), limits: ChainTests.tiny)
+        let before = chain.files.all.count
+        #expect(try !chain.point(put: [], delete: [99, -1]))
+        #expect(try !chain.point(put: []))
+        #expect(chain.files.all.count == before)
+        // The same rows once more, as a capture that only knows keys would tell.
+        let diff = Diff(
+            parent: chain.snapshot(), live: BatchCursor(chain.model.batch), table: "t",
+            progress: { _ in })
+        let output = RowBatch(ModelTable.schema)
+        var present: [Bool] = []
+        #expect(try !diff.next(into: output, present: &present, maxRows: 9, maxBytes: 1 << 20))
+        #expect(present.isEmpty)
+    }
+
+    @Test func `a table of which most changed is to be carried whole`() throws {
+        var limits = ChainTests.tiny
+        limits.resetPercent = 50
+        let chain = try Chain(Self.keys(1...100), limits: limits)
+        try chain.point(put: Self.keys(1...50), mayReset: false)
+        #expect(throws: ResetAdvised.self) {
+            try chain.point(put: Self.keys(51...60), mayReset: false)
+        }
+    }
+
+    @Test func `many inserts at one place end in a reset, not in an endless page`() throws {
+        var limits = FormatLimits()
+        limits.pageRows = 16
+        limits.resetPercent = 1_000_000
+        let chain = try Chain([0, 1_000_000], limits: limits)
+        for point in 0..<20 {
+            try chain.point(put: Self.keys(point * 20 + 1...point * 20 + 20))
+        }
+        #expect(chain.resets == 2)
+        try chain.checkAll()
+    }
+
+    // MARK: Sources that break their word
+
+    private static func batch(_ keys: [Int64]) -> RowBatch {
+        let batch = RowBatch(ModelTable.schema)
+        for key in keys { ModelTable.append(key, Chain.row(key, 0), to: batch) }
+        return batch
+    }
+
+    private static func isCorrupt(naming name: String, _ body: () throws -> Void) -> Bool {
+        do {
+            try body()
+            return false
+        } catch {
+            guard let failure = error as? Failure else { return false }
+            return failure.code == .corrupt && failure.message.contains(name)
+        }
+    }
+
+    @Test(arguments: [[1, 1], [2, 1], [1, 2, 3, 4, 5, 6, 6], [1, 2, 3, 4, 3]] as [[Int64]])
+    func `rows out of key order are refused by table name`(keys: [Int64]) throws {
+        let full = Self.isCorrupt(naming: "sub/orders") {
+            _ = try FullWriter.write(
+                BatchCursor(Self.batch(keys)), schema: ModelTable.schema, table: "sub/orders",
+                files: MemoryFiles(), limits: ChainTests.tiny)
+        }
+        #expect(full)
+        let chain = try Chain(Self.keys(1...20), limits: ChainTests.tiny)
+        let incremental = Self.isCorrupt(naming: "sub/orders") {
+            _ = try IncrementalWriter.write(
+                parent: chain.snapshot(), hash: chain.result.contentHash,
+                changes: BatchCursor(
+                    Self.batch(keys), present: Array(repeating: false, count: keys.count)),
+                table: "sub/orders", files: chain.files, limits: chain.limits)
+        }
+        #expect(incremental)
+        let diff = Self.isCorrupt(naming: "sub/orders") {
+            var present: [Bool] = []
+            _ = try Diff(
+                parent: chain.snapshot(), live: BatchCursor(Self.batch(keys)), table: "sub/orders",
+                progress: { _ in }
+            ).next(
+                into: RowBatch(ModelTable.schema), present: &present, maxRows: 999,
+                maxBytes: 1 << 20)
+        }
+        #expect(diff)
+    }
+
+    private struct Stop: Error {}
+
+    /// Fails after some rows.
+    private final class FailingCursor: RowCursor {
+        private var left: Int
+        private let batch: RowBatch
+        private var next = 0
+
+        init(_ batch: RowBatch, rows: Int) {
+            self.batch = batch
+            left = rows
+        }
+
+        func next(into output: RowBatch, maxRows: Int, maxBytes: Int) throws -> Bool {
+            if left == 0 { throw Stop() }
+            left -= 1
+            output.append(batch, row: next)
+            next += 1
+            return true
+        }
+    }
+
+    @Test func `a source's error comes through, however many pages are under way`() {
+        for rows in [0, 1, 2, 9, 40] {
+            #expect(throws: Stop.self) {
+                try FullWriter.write(
+                    FailingCursor(Self.batch(Self.keys(1...50)), rows: rows),
+                    schema: ModelTable.schema, table: "t", files: MemoryFiles(),
+                    limits: ChainTests.tiny)
+            }
+        }
+    }
+
+    // MARK: Damage
+
+    @Test func `a damaged parent is refused by file name, or gives the right rows`() throws {
+        let chain = try Chain(Self.keys(1...60), limits: ChainTests.tiny)
+        try chain.point(put: [3, 30, 61, 62], delete: [7])
+        let expected = chain.model.csv
+        for (number, file) in chain.files.all {
+            let original = ByteBuffer()
+            try file.read(at: 0, count: Int(file.sizeBytes), into: original)
+            for index in 0..<original.count {
+                var bytes = original.array
+                bytes[index] ^= 0x10
+                let damaged = DamagedFiles(chain.files, number: number, bytes: bytes)
+                let snapshot = Snapshot(
+                    chain.result.snapshot, schema: ModelTable.schema,
+                    pool: FilePool(damaged, cache: SharedCache(maxBytes: 1 << 20)))
+                do {
+                    #expect(try Chain.csv(snapshot) == expected)
+                } catch let failure as Failure {
+                    #expect([.corrupt, .unsupported].contains(failure.code))
+                    #expect(failure.message.contains("file \(number)"), "\(failure)")
+                }
+                let files = MemoryFiles()
+                do {
+                    _ = try IncrementalWriter.write(
+                        parent: snapshot, hash: chain.result.contentHash,
+                        changes: BatchCursor(
+                            Self.batch([5, 30, 55, 62]), present: [true, false, true, true]),
+                        table: "t", files: files, limits: chain.limits)
+                } catch let failure as Failure {
+                    #expect(failure.code == .corrupt && failure.message.contains("file \(number)"))
+                }
+            }
+        }
+    }
+
+    /// A collection one of whose files is damaged.
+    private final class DamagedFiles: FileOpener {
+        private let files: MemoryFiles
+        private let number: UInt64
+        private let damaged: MemoryObject
+
+        init(_ files: MemoryFiles, number: UInt64, bytes: [UInt8]) {
+            self.files = files
+            self.number = number
+            damaged = MemoryObject(name: "file \(number)")
+            let buffer = ByteBuffer()
+            buffer.append(bytes)
+            damaged.append(buffer)
+        }
+
+        func open(file number: UInt64) throws -> any RandomAccess {
+            number == self.number ? damaged : try files.open(file: number)
+        }
+    }
+}
