@@ -31,6 +31,7 @@ let package = Package(
     targets: [
         // Floor 0
         .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .systemLibrary(name: "CMalloc"),
         .systemLibrary(
             name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(
@@ -38,7 +39,8 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(
-            name: "Bytes", dependencies: ["CXXHash", "CZlib", "CZstd"], swiftSettings: dataPlane),
+            name: "Bytes", dependencies: ["CMalloc", "CXXHash", "CZlib", "CZstd"],
+            swiftSettings: dataPlane),
         // Floor 1
         .target(name: "Tables", dependencies: ["Bytes"], swiftSettings: dataPlane),
         // Floor 2

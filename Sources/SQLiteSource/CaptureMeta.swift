@@ -101,6 +101,23 @@ struct CaptureMeta {
         }
     }
 
+    /// Forgets markers that aren't in the log any more, before a new one may get the number of one of
+    /// them: somebody emptied the log, and the collections that counted on it will scan.
+    mutating func giveUpLostMarkers(of log: Int, _ connection: Connection) throws {
+        let name = CapturePlan.logName(log)
+        for collection in collections.keys {
+            for part in [\Interest.attempt, \Interest.committed] {
+                guard let seq = collections[collection]?[keyPath: part]?.seqs["\(log)"] else {
+                    continue
+                }
+                let sql = "SELECT 1 FROM main.\(name) WHERE seq = \(seq) AND k1 IS NULL"
+                if try connection.integer(sql) == nil {
+                    collections[collection]?[keyPath: part]?.seqs["\(log)"] = nil
+                }
+            }
+        }
+    }
+
     /// Below this, no collection needs the log any more.
     ///
     /// - Parameter limit: markers that lie further back than this many keys are given up: the

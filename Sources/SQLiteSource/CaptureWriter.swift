@@ -182,6 +182,7 @@ struct CaptureWriter {
             var mark = CaptureMeta.Mark(nonce: nonce, seqs: [:])
             for number in interest.logs {
                 let log = CapturePlan.logName(number)
+                try meta.giveUpLostMarkers(of: number, connection)
                 try connection.execute("INSERT INTO main.\(log) DEFAULT VALUES")
                 mark.seqs["\(number)"] = try connection.integer("SELECT max(seq) FROM main.\(log)")
             }

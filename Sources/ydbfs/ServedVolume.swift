@@ -27,6 +27,7 @@ struct ServedVolume {
 
     /// Mounts, tells so, serves until the end.
     func serve(_ daemon: Daemon?) throws {
+        Allocator.boundFreedMemory()
         var problem = source.problem()
         if let found = problem, !Paths.exists(source.location + "/repository.json") {
             throw Failure(

@@ -222,6 +222,18 @@ import Testing
         #expect(try bench.shell("SELECT group_concat(name) FROM sqlite_schema") == "t")
     }
 
+    @Test func `A log that somebody emptied misleads no other collection's marker`() throws {
+        let chain = try chain("CREATE TABLE t(id INTEGER PRIMARY KEY, u, v)")
+        let other = try Chain(bench.path(), collection: "other")
+        try chain.takePoint()
+        _ = try bench.shell("UPDATE t SET v = 'lost' WHERE id = 1; DELETE FROM _ydbfs_log_1")
+        // Takes the number that the first collection's marker had.
+        try other.takePoint()
+        try chain.takePoint()
+        #expect(chain.scanned["t"] != nil)
+        try expectKeys(chain, 1, "UPDATE t SET v = 'kept' WHERE id = 1")
+    }
+
     @Test func `A collection that takes no backups does not fill the file`() throws {
         try bench.shell("PRAGMA journal_mode = WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, u, v)")
         let (busy, idle) = (

@@ -195,6 +195,15 @@ class History:
         # Tables' shapes, and the tables that may differ from the last version; None: any.
         self.shapes = {}
         self.touched = None
+        while True:
+            try:
+                self.begin()
+                break
+            except Aborted:
+                self.forget()
+
+    def begin(self):
+        """Makes the tables and their first rows."""
         self.db.execute("BEGIN")
         self.db.execute("CREATE TABLE _version(id INTEGER PRIMARY KEY, v)")
         self.db.execute("INSERT INTO _version VALUES (1, 0)")
