@@ -25,7 +25,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
-        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
     ],
     targets: [
@@ -58,10 +57,7 @@ let package = Package(
         // Floor 3
         .target(
             name: "Engine",
-            dependencies: [
-                "Bytes", "Tables", "Repository", .product(name: "Logging", package: "swift-log"),
-            ],
-            swiftSettings: house),
+            dependencies: ["Bytes", "Tables", "Repository"], swiftSettings: house),
         // Floor 4
         .target(
             name: "Volume", dependencies: ["Bytes", "Tables", "Repository", "Engine"],
@@ -73,7 +69,6 @@ let package = Package(
             dependencies: [
                 "Bytes", "Tables", "Repository", "SQLiteSource", "Engine", "Volume", "Fuse",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house),
         // Tests

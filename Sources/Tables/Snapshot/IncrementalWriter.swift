@@ -100,7 +100,7 @@ package final class IncrementalWriter {
 
     /// Applies the changes of a slice's key range; more slices than one if rows were appended.
     private func edit(_ slice: Slice, upper: [UInt8]?) throws -> [Slice] {
-        var base = BaseRows(slice, schema: schema, pool: parent.pool)
+        var base = try BaseRows(slice, schema: schema, pool: parent.pool)
         var reader = SliceReader(slice, schema: schema, pool: parent.pool)
         var walker = EditWalker(slice.edits)
         var edited = slice
@@ -268,56 +268,83 @@ struct ChangeStream {
 /// falls into it, or to find the page.
 struct BaseRows {
     private let slice: Slice
-    private var reader: SliceReader
     private let schema: TableSchema
-    private var current: (page: Int, batch: RowBatch, rows: Range<Int>, keys: KeyList)?
+    /// The key columns alone: what finding a page needs.
+    private let keySchema: TableSchema
+    private var reader: SliceReader
+    private var keyReader: SliceReader
+    /// Keys of the pages that were looked at; a slice has few pages.
+    private var keys: [Int: (list: KeyList, rows: Range<Int>)] = [:]
+    /// The page that the last key was in: most often the next one is in it too, or close behind.
+    private var lastPage = 0
+    private var current: (page: Int, batch: RowBatch, rows: Range<Int>)?
 
-    init(_ slice: Slice, schema: TableSchema, pool: FilePool) {
+    init(_ slice: Slice, schema: TableSchema, pool: FilePool) throws {
         self.slice = slice
         self.schema = schema
+        keySchema = try TableSchema(
+            columns: schema.key.map { schema.columns[$0] }, key: Array(schema.key.indices))
         reader = SliceReader(slice, schema: schema, pool: pool)
+        keyReader = SliceReader(slice, schema: keySchema, pool: pool)
     }
 
-    private mutating func load(_ page: Int) throws -> KeyList {
-        if let current, current.page == page { return current.keys }
-        guard let (batch, rows) = try reader.base(ofPage: page) else {
+    private mutating func keys(ofPage page: Int) throws -> (list: KeyList, rows: Range<Int>) {
+        if let known = keys[page] { return known }
+        guard let (batch, rows) = try keyReader.base(ofPage: page) else {
             throw Failure(.corrupt, "a slice has an empty page")
         }
-        let keys = KeyList(batch, schema: schema)
-        current = (page, batch, rows, keys)
-        return keys
+        let found = (list: KeyList(batch, schema: keySchema), rows: rows)
+        keys[page] = found
+        return found
+    }
+
+    /// Whether the page's first key is `key` or before it.
+    private mutating func begins(_ page: Int, notAfter key: [UInt8]) throws -> Bool {
+        let keys = try keys(ofPage: page)
+        return keys.list.compare(keys.rows.lowerBound, key) <= 0
+    }
+
+    /// The page that holds `key`, or the place where it would be. Gallops from the last one.
+    private mutating func page(of key: [UInt8]) throws -> Int {
+        var low = try begins(lastPage, notAfter: key) ? lastPage : 0
+        let keys = try keys(ofPage: low)
+        if keys.list.compare(keys.rows.upperBound - 1, key) >= 0 { return low }
+        var high = slice.pages.count
+        var step = 1
+        while low + step < high {
+            if try begins(low + step, notAfter: key) {
+                low += step
+                step *= 2
+            } else {
+                high = low + step
+            }
+        }
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if try begins(middle, notAfter: key) { low = middle } else { high = middle }
+        }
+        return low
     }
 
     /// The position of the first base row whose key isn't before `key`, and whether it is this key.
     mutating func position(of key: [UInt8]) throws -> (position: Int, hit: Bool) {
         if slice.count == 0 { return (0, false) }
-        var low = 0
-        var high = slice.pages.count
-        // The page that the last key was in most often has the next one too.
-        if let current, current.keys.compare(current.rows.lowerBound, key) <= 0 {
-            low = current.page
-            if current.keys.compare(current.rows.upperBound - 1, key) >= 0 { high = low + 1 }
-        }
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            let keys = try load(middle)
-            if keys.compare(current!.rows.lowerBound, key) <= 0 {
-                low = middle
-            } else {
-                high = middle
-            }
-        }
-        let keys = try load(low)
-        let rows = current!.rows
-        let index = min(keys.lowerBound(key, from: rows.lowerBound), rows.upperBound)
-        let position = slice.positions(ofPage: low).lowerBound + index - rows.lowerBound
-        return (position, index < rows.upperBound && keys.compare(index, key) == 0)
+        lastPage = try page(of: key)
+        let (list, rows) = try keys(ofPage: lastPage)
+        let index = min(list.lowerBound(key, from: rows.lowerBound), rows.upperBound)
+        let position = slice.positions(ofPage: lastPage).lowerBound + index - rows.lowerBound
+        return (position, index < rows.upperBound && list.compare(index, key) == 0)
     }
 
     /// The base row at a position that `position` just found.
     mutating func row(at position: Int) throws -> (batch: RowBatch, index: Int) {
         let page = slice.page(ofPosition: position)
-        _ = try load(page)
+        if current?.page != page {
+            guard let (batch, rows) = try reader.base(ofPage: page) else {
+                throw Failure(.corrupt, "a slice has an empty page")
+            }
+            current = (page, batch, rows)
+        }
         let start = slice.positions(ofPage: page).lowerBound
         return (current!.batch, current!.rows.lowerBound + position - start)
     }
