@@ -16,7 +16,7 @@ package final class OrderedPipeline<Input: Sendable, Output: Sendable> {
     private var consumed = 0
     private let consume: (Output) throws -> Void
 
-    /// `transform` gets the number of its thread, so that each may have its own scratch memory.
+    /// `transform` runs on any of the threads; `close` must be called, also after an error.
     package init(
         threads count: Int, capacity: Int,
         transform: @escaping @Sendable (Input) throws -> Output,
