@@ -1,5 +1,5 @@
 import Bytes
-import GRDBSQLite
+import CSQLite
 import Tables
 
 /// Whether a captured table's log can be trusted between two cuts, and the rows it names.

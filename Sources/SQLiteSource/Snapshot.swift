@@ -1,5 +1,5 @@
 import Bytes
-import GRDBSQLite
+import CSQLite
 import Glibc
 
 /// Which file a database is: another file put in its place has another inode.
