@@ -48,7 +48,7 @@ struct TableBackup {
         let description = try cut.describe(
             path, parent: parent.schema, nextColumnID: parent.nextColumnID,
             literals: literalNames(parent))
-        if description.isReplaced || description.schema != parent.schema {
+        if description.schema != parent.schema {
             note("\(path): its columns changed: backed up whole")
             return try full(path, id: parent.id, known: parent, isReset: true)
         }
@@ -76,7 +76,8 @@ struct TableBackup {
                 if try cut.countRows(path) == rows { return result }
                 files.abandonTable()
                 note("\(path): captured changes don't add up: compared as a whole")
-            case .scan: break
+            case .scan(let reason, let isDoubt):
+                if isDoubt { note("\(reason): compared as a whole") }
             }
         }
         if try isUnchanged(path, parent: parent) { return nil }
@@ -87,12 +88,16 @@ struct TableBackup {
         return try write(path, parent: parent, changes: diff)
     }
 
+    /// Up to this many rows, reading them is as fast as counting them first.
+    private static let uncountedRows: UInt64 = 10_000
+
     /// Compares count and content hash, so that the stored table needn't be read.
     private func isUnchanged(_ path: String, parent: TableRecord) throws -> Bool {
-        guard try cut.countRows(path) == parent.rows else { return false }
+        if parent.rows > Self.uncountedRows, try cut.countRows(path) != parent.rows { return false }
         let cursor = try cut.scan(path, schema: parent.schema)
         let hasher = RowHasher(parent.schema)
         var hash = ContentHash()
+        var rows: UInt64 = 0
         let batch = RowBatch(parent.schema)
         while true {
             batch.removeAll()
@@ -100,7 +105,9 @@ struct TableBackup {
                 into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
             hash += hasher.hash(batch)
             try files.progress(rows: UInt64(batch.count))
-            if !more { return hash.description == parent.contentHash }
+            rows += UInt64(batch.count)
+            if !more { return rows == parent.rows && hash.description == parent.contentHash }
+            if rows > parent.rows { return false }
         }
     }
 
@@ -139,4 +146,9 @@ struct TableBackup {
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, isReset: isReset)
     }
+}
+
+extension TableRecord {
+    /// Rows that differ from the parent's.
+    package var changes: UInt64 { inserted + updated + deleted }
 }

@@ -19,6 +19,12 @@ struct FileIdentity: Hashable, Codable {
     }
 }
 
+/// What moves with every change of a database's definitions.
+struct SchemaVersion: Hashable {
+    var file: FileIdentity
+    var number: Int64
+}
+
 /// One instant of a database file, held for reading until `close`.
 ///
 /// A WAL database is read through one long read transaction, which blocks no writer. With a rollback
@@ -89,6 +95,8 @@ final class Snapshot {
         }
     }
 
+    var version: SchemaVersion { SchemaVersion(file: identity, number: schemaVersion) }
+
     func close() {
         connection.close()
         if createdWAL { source.removeEmptyWAL() }
@@ -136,6 +144,13 @@ struct SourceFile: Sendable {
         var status = stat()
         guard stat(path, &status) == 0 else { return [] }
         return [Int(status.st_size), status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
+    }
+
+    /// Throws if there is no readable database. Looks at its header only.
+    func check() throws {
+        let hadWAL = hasFile("-wal")
+        try openReader().close()
+        if !hadWAL { removeEmptyWAL() }
     }
 
     func openReader() throws -> Connection {

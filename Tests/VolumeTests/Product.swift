@@ -59,10 +59,10 @@ final class Product: Sendable {
         options.limits = settings.limits
         options.isReadOnly = settings.isReadOnly
         let captureAbove = settings.captureAbove
-        let plain = Engine.Database(path: "/Root/database") {
+        let plain = Engine.Database(path: "/Root/database") { patience in
             try captureAbove.map {
-                try SQLiteSource(path: database, captureAbove: $0, busyTimeout: 60)
-            } ?? SQLiteSource(path: database, busyTimeout: 60)
+                try SQLiteSource(path: database, captureAbove: $0, busyTimeout: patience ?? 60)
+            } ?? SQLiteSource(path: database, busyTimeout: patience ?? 60)
         }
         engine = try Engine(
             location: self.location,
