@@ -62,6 +62,9 @@ package final class Snapshot: Sendable {
         pool.cache.contains(csvKey(address))
     }
 
+    /// Drops a rendered page from the cache.
+    package func forget(_ address: PageAddress) { pool.cache.forget(csvKey(address)) }
+
     private func csvKey(_ address: PageAddress) -> SharedCache.Key {
         pool.key(
             .csvPage, reference.file << 40 ^ reference.offset,
