@@ -39,6 +39,24 @@ package enum PageCodec {
         }
     }
 
+    /// Exactly the bytes that `encode` appends for an optional column of so many rows and NULLs,
+    /// `valueBytes` being those of variable values.
+    package static func bodyBytes(
+        rows: UInt64, nulls: UInt64, layout: ColumnVector.Layout, valueBytes: UInt64
+    ) -> UInt64 {
+        let groups = (rows + 7) / 8
+        let levels =
+            nulls == 0 || nulls == rows
+            ? Varint.length(rows << 1) + 1 : Varint.length(groups << 1 | 1) + groups
+        let values =
+            switch layout {
+            case .variable: 4 * (rows - nulls) + valueBytes
+            case .fixed(1): (rows - nulls + 7) / 8
+            case .fixed(let width): UInt64(width) * (rows - nulls)
+            }
+        return 4 + levels + values
+    }
+
     private static func encodeLevels(_ vector: ColumnVector, into output: ByteBuffer) {
         let start = output.count
         output.append(fixed: UInt32(0))
@@ -251,6 +269,11 @@ package enum Varint {
             rest >>= 7
         }
         output.append(byte: UInt8(truncatingIfNeeded: rest))
+    }
+
+    /// How many bytes `append` makes of a number.
+    package static func length(_ value: UInt64) -> UInt64 {
+        UInt64(max(1, (70 - value.leadingZeroBitCount) / 7))
     }
 
     /// Reads one and moves `position` behind it; nil if it is cut off at `end` or too long.

@@ -4,15 +4,25 @@ import Testing
 
 /// The index format: what is written is read, and nothing that is damaged does harm.
 @Suite struct IndexTests {
+    private static let schema = try! TableSchema(types: [.int64, .utf8, .bool, .uuid])
+    private static let measure = RowMeasure(schema)
+
     private static func slice(_ random: inout SeededGenerator, first: Bool) -> Slice {
         let pages = Int.random(in: 1...5, using: &random)
         var sums: [PageSums] = []
         for _ in 0..<pages {
+            let rows = UInt64.random(in: 0...500, using: &random)
+            let columns = schema.columns.map { column in
+                ColumnSums(
+                    nulls: UInt64.random(in: 0...rows, using: &random),
+                    valueBytes: column.type == .utf8
+                        ? UInt64.random(in: 0...1 << 40, using: &random) : 0)
+            }
             sums.append(
                 PageSums(
-                    baseRows: UInt64.random(in: 0...200, using: &random),
-                    rows: UInt64.random(in: 0...500, using: &random),
-                    csvBytes: UInt64.random(in: 0...1 << 40, using: &random), edits: 0))
+                    baseRows: UInt64.random(in: 0...200, using: &random), rows: rows,
+                    csvBytes: UInt64.random(in: 0...1 << 40, using: &random), edits: 0,
+                    columns: columns))
         }
         let rows = sums.reduce(0) { $0 + Int($1.baseRows) }
         var edits: [Edit] = []
@@ -55,7 +65,7 @@ import Testing
                 reference: BlockReference(
                     file: random.next(), offset: random.next(), length: random.next(),
                     hash: random.next()),
-                lowerBound: $0.lowerBound, sums: $0.sums)
+                lowerBound: $0.lowerBound, sums: measure.sums(ofSlice: $0.pages))
         }
     }
 
@@ -65,12 +75,17 @@ import Testing
             && a.edits == b.edits
     }
 
+    private static func encodeBlock(_ slices: [Slice]) -> ByteBuffer {
+        IndexCodec.encodeBlock(
+            slices, sums: slices.map { measure.sums(ofSlice: $0.pages) }, schema: schema)
+    }
+
     private static func readBlock(_ content: ByteBuffer) throws(Failure) -> [Slice] {
-        var reader = try IndexReader(content, tag: "B", name: "x")
+        var reader = try IndexReader(content, tag: "B", schema: schema, name: "x")
         let directory = try reader.blockDirectory()
         var slices: [Slice] = []
         for entry in directory.slices {
-            var reader = try IndexReader(content, tag: "B", name: "x")
+            var reader = try IndexReader(content, tag: "B", schema: schema, name: "x")
             slices.append(try reader.body(at: entry.offset, runs: directory.runs))
         }
         return slices
@@ -78,11 +93,13 @@ import Testing
 
     @Test(arguments: 0..<100) func `blocks and roots read as they were written`(seed: Int) throws {
         let slices = Self.slices(seed: seed)
-        let read = try Self.readBlock(IndexCodec.encodeBlock(slices))
+        let read = try Self.readBlock(Self.encodeBlock(slices))
         #expect(read.count == slices.count)
         for (a, b) in zip(read, slices) { #expect(Self.same(a, b), "seed \(seed)") }
         let blocks = Self.blocks(seed: seed)
-        var reader = try IndexReader(IndexCodec.encodeRoot(blocks), tag: "R", name: "x")
+        var reader = try IndexReader(
+            IndexCodec.encodeRoot(blocks, schema: Self.schema), tag: "R", schema: Self.schema,
+            name: "x")
         for (a, b) in zip(try reader.root(), blocks) {
             #expect(a.reference == b.reference && a.lowerBound == b.lowerBound && a.sums == b.sums)
         }
@@ -98,7 +115,7 @@ import Testing
     }
 
     @Test func `a cut or flipped object never passes its checksum`() throws {
-        let content = IndexCodec.encodeBlock(Self.slices(seed: 5))
+        let content = Self.encodeBlock(Self.slices(seed: 5))
         let object = try IndexCodec.seal(content, level: 1)
         let bytes = object.array
         let reference = BlockReference(
@@ -122,8 +139,8 @@ import Testing
     @Test(arguments: 0..<40) func `damaged content never traps`(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         let contents = [
-            IndexCodec.encodeBlock(Self.slices(seed: seed)).array,
-            IndexCodec.encodeRoot(Self.blocks(seed: seed)).array,
+            Self.encodeBlock(Self.slices(seed: seed)).array,
+            IndexCodec.encodeRoot(Self.blocks(seed: seed), schema: Self.schema).array,
         ]
         for content in contents {
             for length in 0..<min(content.count, 400) { Self.readAny(Array(content[..<length])) }
@@ -148,13 +165,13 @@ import Testing
             for slice in slices {
                 #expect(slice.sums.baseRows == UInt64(slice.count))
                 for page in slice.pages.indices { _ = slice.edits(ofPage: page) }
-                _ = IndexCodec.encodeBlock([slice])
+                _ = encodeBlock([slice])
             }
         }
-        if var reader = try? IndexReader(buffer, tag: "R", name: "x"),
+        if var reader = try? IndexReader(buffer, tag: "R", schema: schema, name: "x"),
             let blocks = try? reader.root()
         {
-            _ = blocks.reduce(into: PageSums()) { $0 += $1.sums }
+            _ = blocks.reduce(into: SliceSums()) { $0 += $1.sums }
         }
     }
 

@@ -33,6 +33,15 @@ import Testing
                 let body = ByteBuffer()
                 PageCodec.encode(column, optional: optional, into: body)
                 let bytes = body.array
+                if optional {
+                    let nulls = column.nullCount(in: 0..<rows)
+                    let valueBytes =
+                        type.layout == .variable ? column.valueBytes(in: 0..<rows) : 0
+                    let size = PageCodec.bodyBytes(
+                        rows: UInt64(rows), nulls: UInt64(nulls), layout: type.layout,
+                        valueBytes: UInt64(valueBytes))
+                    #expect(size == UInt64(bytes.count))
+                }
                 let read = try PageCodec.decode(
                     body, rows: rows, layout: type.layout, optional: optional)
                 #expect(read.count == rows && read.nullCount == column.nullCount)
@@ -118,6 +127,18 @@ import Testing
                 #expect(column.byteCount > 0)
                 column.removeAll()
                 #expect(column.count == 0 && column.nullCount == 0 && column.byteCount == 0)
+            }
+        }
+        for type in everyType {
+            var random = SeededGenerator(seed: 2)
+            let column = Self.column(type, rows: 50, .some, &random)
+            for start in 0...50 {
+                let rows = start..<Int.random(in: start...50, using: &random)
+                #expect(column.nullCount(in: rows) == rows.count { column.isNull($0) })
+                if type.layout == .variable {
+                    let bytes = rows.reduce(0) { $0 + column.bytes($1).count }
+                    #expect(column.valueBytes(in: rows) == bytes)
+                }
             }
         }
         let text = ColumnVector(.variable)

@@ -57,29 +57,36 @@ package final class FilePool: Sendable {
     }
 
     /// A block of slices, its bodies not yet decoded.
-    func block(_ reference: BlockReference) throws -> IndexBlock {
+    func block(_ reference: BlockReference, schema: TableSchema) throws -> IndexBlock {
         try cache.value(key(.block, reference.file, reference.offset)) {
             let file = try opener.open(file: reference.file)
             let content = try IndexCodec.open(reference, in: file)
-            let block = try IndexBlock(content, name: file.name)
-            return (block, bytes: content.count + block.slices.count * 48)
+            let block = try IndexBlock(content, schema: schema, name: file.name)
+            let perSlice = 128 + schema.columns.count * 24
+            return (block, bytes: content.count + block.slices.count * perSlice)
         }
     }
 
     /// One slice of a block, decoded.
-    func slice(_ reference: BlockReference, _ index: Int) throws -> DecodedSlice {
+    func slice(
+        _ reference: BlockReference, _ index: Int, schema: TableSchema
+    ) throws -> DecodedSlice {
         try cache.value(key(.slice, reference.file, reference.offset, UInt64(index))) {
-            let slice = try DecodedSlice(block(reference).slice(index))
-            return (slice, bytes: 256 + slice.slice.pages.count * 48 + slice.slice.edits.count * 24)
+            let slice = try DecodedSlice(block(reference, schema: schema).slice(index))
+            let perPage = 96 + schema.columns.count * 16
+            return (
+                slice,
+                bytes: 256 + slice.slice.pages.count * perPage + slice.slice.edits.count * 24
+            )
         }
     }
 
-    func root(_ reference: BlockReference) throws -> SnapshotRoot {
+    func root(_ reference: BlockReference, schema: TableSchema) throws -> SnapshotRoot {
         try cache.value(key(.root, reference.file, reference.offset)) {
             let file = try opener.open(file: reference.file)
             let content = try IndexCodec.open(reference, in: file)
-            let root = try SnapshotRoot(content, name: file.name)
-            return (root, bytes: content.count + root.blocks.count * 64)
+            let root = try SnapshotRoot(content, schema: schema, name: file.name)
+            return (root, bytes: 2 * content.count + root.blocks.count * 128)
         }
     }
 
@@ -158,23 +165,21 @@ extension [UInt64] {
 
 /// A block's content with its directory read.
 final class IndexBlock: Sendable {
-    let slices: [(offset: Int, sums: PageSums)]
+    let slices: [(offset: Int, sums: SliceSums)]
     /// Bytes of CSV before each slice, counted from the block's begin.
     let csvStarts: [UInt64]
     private let runs: [UInt64]
-    private let content: ByteBuffer
-    private let name: String
+    private let reader: IndexReader
 
-    init(_ content: ByteBuffer, name: String) throws {
-        self.content = content
-        self.name = name
-        var reader = try IndexReader(content, tag: "B", name: name)
+    init(_ content: ByteBuffer, schema: TableSchema, name: String) throws {
+        var reader = try IndexReader(content, tag: "B", schema: schema, name: name)
         (runs, slices) = try reader.blockDirectory()
-        csvStarts = prefixSums(slices.lazy.map(\.sums.csvBytes))
+        csvStarts = prefixSums(slices.lazy.map(\.sums.pages.csvBytes))
+        self.reader = reader
     }
 
     func slice(_ index: Int) throws -> Slice {
-        var reader = try IndexReader(content, tag: "B", name: name)
+        var reader = reader
         return try reader.body(at: slices[index].offset, runs: runs)
     }
 }
@@ -183,13 +188,13 @@ final class SnapshotRoot: Sendable {
     let blocks: [BlockDescriptor]
     /// Bytes of CSV before each block, without the header line.
     let csvStarts: [UInt64]
-    let sums: PageSums
+    let sums: SliceSums
 
-    init(_ content: ByteBuffer, name: String) throws {
-        var reader = try IndexReader(content, tag: "R", name: name)
+    init(_ content: ByteBuffer, schema: TableSchema, name: String) throws {
+        var reader = try IndexReader(content, tag: "R", schema: schema, name: name)
         blocks = try reader.root()
-        csvStarts = prefixSums(blocks.lazy.map(\.sums.csvBytes))
-        sums = blocks.reduce(into: PageSums()) { $0 += $1.sums }
+        csvStarts = prefixSums(blocks.lazy.map(\.sums.pages.csvBytes))
+        sums = blocks.reduce(into: SliceSums()) { $0 += $1.sums }
     }
 }
 

@@ -18,8 +18,7 @@ package final class IncrementalWriter {
     private let builder: SnapshotBuilder
     private let run: RunWriter
     private let hasher: RowHasher
-    private let csv: CSVRenderer
-    private let scratch = ByteBuffer(capacity: 4096)
+    private let measure: RowMeasure
     private var changes: ChangeStream
     private var result: TableResult
     private var changed: UInt64 { result.inserted + result.updated + result.deleted }
@@ -34,10 +33,10 @@ package final class IncrementalWriter {
         schema = parent.schema
         self.files = files
         self.limits = limits
-        builder = SnapshotBuilder(files, limits: limits)
+        builder = SnapshotBuilder(files, schema: schema, limits: limits)
         run = RunWriter(schema: schema, table: table, files: files, limits: limits)
         hasher = RowHasher(schema)
-        csv = CSVRenderer(schema)
+        measure = RowMeasure(schema)
         self.changes = ChangeStream(changes, schema: schema, table: table)
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
@@ -84,7 +83,8 @@ package final class IncrementalWriter {
         if changed == 0 { return nil }
         for block in unchanged { try builder.append(block) }
         try run.finish()
-        let (snapshot, sums) = try builder.finish()
+        let (snapshot, totals) = try builder.finish()
+        let sums = totals.pages
         if sums.edits > UInt64(limits.pageRows),
             sums.edits * 100 > sums.rows * UInt64(limits.resetPercent)
         {
@@ -92,7 +92,7 @@ package final class IncrementalWriter {
         }
         result.snapshot = snapshot
         result.sums = sums
-        result.csvBytes = sums.csvBytes + UInt64(csv.header.count)
+        result.csvBytes = sums.csvBytes + UInt64(CSVRenderer(schema).header.count)
         return result
     }
 
@@ -104,7 +104,7 @@ package final class IncrementalWriter {
         var reader = SliceReader(slice, schema: schema, pool: parent.pool)
         var walker = EditWalker(slice.edits)
         var edited = slice
-        var tail = AppendedRows(limits: limits)
+        var tail = AppendedRows(measure, limits: limits)
         while let change = try changes.next(before: upper) {
             let (position, hit) = try base.position(of: change.key)
             let found = try walker.seek(position: UInt32(position), hitsBase: hit) { row in
@@ -123,23 +123,26 @@ package final class IncrementalWriter {
                 continue
             }
             let address = try record(change, old: old)
-            let size = try account(change, old: old)
+            account(change, old: old)
             let isTail = upper == nil && position == slice.count && !hit && walker.isAtEnd
             if isTail, change.isPresent {
-                tail.append(key: change.key, address: address, csvBytes: size.new)
+                tail.append(change, at: address)
                 continue
             }
             let outcome = EditWalker.outcome(
                 position: UInt32(position), hitsBase: hit,
                 row: change.isPresent ? address.row : nil)
             let page = slice.page(ofPosition: position)
-            let gain = PageSums(
-                rows: change.isPresent ? 1 : 0, csvBytes: size.new, edits: outcome == nil ? 0 : 1)
-            let loss = PageSums(
-                rows: old == nil ? 0 : 1, csvBytes: size.old, edits: found == nil ? 0 : 1)
-            edited.pages[page] += gain
-            guard edited.pages[page].subtract(loss) else {
-                throw Failure(.corrupt, "the sums of a snapshot contradict its rows")
+            if let old { try measure.subtract(old.batch, old.index, from: &edited.pages[page]) }
+            if change.isPresent {
+                measure.add(change.batch, change.index, to: &edited.pages[page])
+            }
+            if outcome != nil { edited.pages[page].edits += 1 }
+            if found != nil {
+                guard edited.pages[page].edits > 0 else {
+                    throw Failure(.corrupt, "the sums of a snapshot contradict its edits")
+                }
+                edited.pages[page].edits -= 1
             }
             if let outcome { walker.put(outcome) } else { walker.remove() }
             if edited.pages[page].edits > slice.pages[page].baseRows + UInt64(maxPageEdits) {
@@ -177,26 +180,14 @@ package final class IncrementalWriter {
             change.batch, change.index, key: change.key, operation: operation)
     }
 
-    /// Keeps up the content hash; answers the CSV sizes of the rows.
-    private func account(
-        _ change: ChangeStream.Change, old: (batch: RowBatch, index: Int)?
-    ) throws -> (old: UInt64, new: UInt64) {
-        var sizes: (old: UInt64, new: UInt64) = (0, 0)
+    /// Keeps up the content hash.
+    private func account(_ change: ChangeStream.Change, old: (batch: RowBatch, index: Int)?) {
         if let old {
             result.contentHash = result.contentHash - hasher.hash(old.batch, row: old.index)
-            sizes.old = csvSize(old.batch, old.index)
         }
         if change.isPresent {
             result.contentHash += hasher.hash(change.batch, row: change.index)
-            sizes.new = csvSize(change.batch, change.index)
         }
-        return sizes
-    }
-
-    private func csvSize(_ batch: RowBatch, _ index: Int) -> UInt64 {
-        scratch.removeAll()
-        csv.render(batch, index..<index + 1, into: scratch)
-        return UInt64(scratch.count)
     }
 }
 
@@ -353,18 +344,21 @@ struct BaseRows {
 /// New rows behind everything that a table had: edits while they are few, slices of their own when
 /// they are many, so that a growing table doesn't pile up in one page.
 private struct AppendedRows {
+    private let measure: RowMeasure
     private let limits: FormatLimits
     private var edits: [RunRow] = []
-    private var sums = PageSums()
+    private var rows = 0
     private var slices: [Slice] = []
     private var lastPage = -1
 
-    init(limits: FormatLimits) { self.limits = limits }
+    init(_ measure: RowMeasure, limits: FormatLimits) {
+        self.measure = measure
+        self.limits = limits
+    }
 
-    mutating func append(key: [UInt8], address: RunWriter.Address, csvBytes: UInt64) {
-        let row = PageSums(baseRows: 1, rows: 1, csvBytes: csvBytes)
-        sums += PageSums(rows: 1, csvBytes: csvBytes, edits: 1)
-        if sums.rows < limits.appendedSliceRows {
+    mutating func append(_ change: ChangeStream.Change, at address: RunWriter.Address) {
+        rows += 1
+        if rows < limits.appendedSliceRows {
             edits.append(address.row)
         } else {
             edits = []
@@ -373,7 +367,7 @@ private struct AppendedRows {
             slices.append(
                 Slice(
                     file: address.row.file, rowGroup: address.rowGroup,
-                    firstRow: address.rowInGroup, count: 0, lowerBound: key, pages: []))
+                    firstRow: address.rowInGroup, count: 0, lowerBound: change.key, pages: []))
             lastPage = -1
         }
         let last = slices.count - 1
@@ -382,17 +376,25 @@ private struct AppendedRows {
             lastPage = address.page
         }
         slices[last].count += 1
-        slices[last].pages[slices[last].pages.count - 1] += row
+        let page = slices[last].pages.count - 1
+        slices[last].pages[page].baseRows += 1
+        measure.add(change.batch, change.index, to: &slices[last].pages[page])
     }
 
     /// Puts few rows into `slice` as inserts behind its last row; answers slices for many.
     func finish(into slice: inout Slice) -> [Slice] {
-        if sums.rows == 0 { return [] }
+        if rows == 0 { return [] }
         // Also when few rows were appended at each of many points: edits don't pile up in a page.
         let last = slice.pages[slice.pages.count - 1]
-        let limit = UInt64(limits.appendedSliceRows)
-        if sums.rows >= limit || last.edits + sums.rows > limit { return slices }
+        if rows >= limits.appendedSliceRows
+            || last.edits + UInt64(rows) > UInt64(limits.appendedSliceRows)
+        {
+            return slices
+        }
         slice.edits += edits.map { Edit(.insert, at: UInt32(slice.count), row: $0) }
+        var sums = slices.reduce(into: PageSums()) { $0 += $1.sums }
+        sums.baseRows = 0
+        sums.edits = UInt64(rows)
         slice.pages[slice.pages.count - 1] += sums
         return []
     }

@@ -1,52 +1,5 @@
 import Bytes
 
-/// What is known of a rendered page without rendering it, and of slices, blocks and tables by
-/// addition.
-///
-/// A *rendered page* is one stored page's rows within a slice, with the inserts at p in the page
-/// that holds row p (at n: the last). Every slice has at least one, possibly without rows.
-package struct PageSums: Sendable, Hashable {
-    /// Rows of the stored page that lie in the slice, dead ones included.
-    package var baseRows: UInt64 = 0
-    /// Rows at the point.
-    package var rows: UInt64 = 0
-    /// Bytes as CSV, without the header line.
-    package var csvBytes: UInt64 = 0
-    /// Edits in the page.
-    package var edits: UInt64 = 0
-
-    package init(baseRows: UInt64 = 0, rows: UInt64 = 0, csvBytes: UInt64 = 0, edits: UInt64 = 0) {
-        self.baseRows = baseRows
-        self.rows = rows
-        self.csvBytes = csvBytes
-        self.edits = edits
-    }
-
-    package static func += (a: inout PageSums, b: PageSums) {
-        a.baseRows += b.baseRows
-        a.rows += b.rows
-        a.csvBytes += b.csvBytes
-        a.edits += b.edits
-    }
-
-    /// False, and nothing is changed, if there isn't so much.
-    mutating func subtract(_ b: PageSums) -> Bool {
-        let isEnough = Self.series.allSatisfy { b[keyPath: $0.path] <= self[keyPath: $0.path] }
-        guard isEnough else { return false }
-        baseRows -= b.baseRows
-        rows -= b.rows
-        csvBytes -= b.csvBytes
-        edits -= b.edits
-        return true
-    }
-
-    /// The stored numbers of the series. Further formats add series; a reader skips what it doesn't
-    /// know.
-    static let series: [(id: UInt32, path: any WritableKeyPath<PageSums, UInt64> & Sendable)] = [
-        (1, \.baseRows), (2, \.rows), (3, \.csvBytes), (4, \.edits),
-    ]
-}
-
 /// Consecutive rows of one row group, and how they differ at a point.
 ///
 /// The slices of a table cover the key space without gaps: a slice holds the keys from its lower
@@ -79,6 +32,7 @@ package struct Slice: Sendable {
         Slice(file: 0, rowGroup: 0, firstRow: 0, count: 0, lowerBound: [], pages: [PageSums()])
     }
 
+    /// The pages' sums; `RowMeasure` knows what else a slice comes to.
     package var sums: PageSums { pages.reduce(into: PageSums()) { $0 += $1 } }
 
     /// Positions of a page's base rows within the slice.
@@ -125,9 +79,9 @@ package struct BlockReference: Sendable, Hashable, Codable {
 package struct BlockDescriptor: Sendable {
     package var reference: BlockReference
     package var lowerBound: [UInt8]
-    package var sums: PageSums
+    package var sums: SliceSums
 
-    package init(reference: BlockReference, lowerBound: [UInt8], sums: PageSums) {
+    package init(reference: BlockReference, lowerBound: [UInt8], sums: SliceSums) {
         self.reference = reference
         self.lowerBound = lowerBound
         self.sums = sums

@@ -17,9 +17,7 @@ package final class Snapshot: Sendable {
         csv = CSVRenderer(schema)
     }
 
-    func root() throws -> SnapshotRoot { try pool.root(reference) }
-
-    package func sums() throws -> PageSums { try root().sums }
+    func root() throws -> SnapshotRoot { try pool.root(reference, schema: schema) }
 
     /// A rendered page's place in the table, and where its CSV begins in the file.
     package struct PageAddress: Sendable, Hashable {
@@ -35,15 +33,15 @@ package final class Snapshot: Sendable {
         let header = UInt64(csv.header.count)
         precondition(offset >= header)
         let root = try root()
-        if offset - header >= root.sums.csvBytes { return nil }
+        if offset - header >= root.sums.pages.csvBytes { return nil }
         var rest = offset - header
         let block = root.csvStarts.lastIndex(notAbove: rest)
         rest -= root.csvStarts[block]
         let reference = root.blocks[block].reference
-        let starts = try pool.block(reference).csvStarts
+        let starts = try pool.block(reference, schema: schema).csvStarts
         let slice = starts.lastIndex(notAbove: rest)
         rest -= starts[slice]
-        let decoded = try pool.slice(reference, slice)
+        let decoded = try pool.slice(reference, slice, schema: schema)
         let page = decoded.csvStarts.lastIndex(notAbove: rest)
         rest -= decoded.csvStarts[page]
         let bytes = decoded.slice.pages[page].csvBytes
@@ -77,7 +75,7 @@ package final class Snapshot: Sendable {
             // Some more than the bytes: the renderer wants room for a field before it writes one.
             let output = ByteBuffer(capacity: Int(address.bytes) + 1024)
             let reference = try root().blocks[address.block].reference
-            let slice = try pool.slice(reference, address.slice).slice
+            let slice = try pool.slice(reference, address.slice, schema: schema).slice
             try renderCSV(slice, page: address.page, into: output)
             guard UInt64(output.count) == address.bytes else {
                 let name = slice.file == 0 ? "a run" : try pool.rowFile(slice.file).name
@@ -98,7 +96,7 @@ package final class Snapshot: Sendable {
 
     /// The slices of a block, in key order.
     func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
-        let content = try pool.block(block.reference)
+        let content = try pool.block(block.reference, schema: schema)
         return try content.slices.indices.map { try content.slice($0) }
     }
 }

@@ -26,13 +26,17 @@ package struct TableResult: Sendable {
 /// Writes blocks and the root of a snapshot into the index file, slices in key order.
 final class SnapshotBuilder {
     private let files: any FileFactory
+    private let schema: TableSchema
     private let limits: FormatLimits
+    private let measure: RowMeasure
     private var blocks: [BlockDescriptor] = []
     private var pending: [Slice] = []
 
-    init(_ files: any FileFactory, limits: FormatLimits) {
+    init(_ files: any FileFactory, schema: TableSchema, limits: FormatLimits) {
         self.files = files
+        self.schema = schema
         self.limits = limits
+        measure = RowMeasure(schema)
     }
 
     /// Takes over a block that didn't change.
@@ -48,11 +52,12 @@ final class SnapshotBuilder {
 
     func endBlock() throws {
         if pending.isEmpty { return }
-        let reference = try write(IndexCodec.encodeBlock(pending))
-        let sums = pending.reduce(into: PageSums()) { $0 += $1.sums }
+        let sums = pending.map { measure.sums(ofSlice: $0.pages) }
+        let block = IndexCodec.encodeBlock(pending, sums: sums, schema: schema)
         blocks.append(
             BlockDescriptor(
-                reference: reference, lowerBound: pending[0].lowerBound, sums: sums))
+                reference: try write(block), lowerBound: pending[0].lowerBound,
+                sums: sums.reduce(into: SliceSums()) { $0 += $1 }))
         pending = []
     }
 
@@ -72,11 +77,11 @@ final class SnapshotBuilder {
     }
 
     /// Writes the root.
-    func finish() throws -> (snapshot: BlockReference, sums: PageSums) {
+    func finish() throws -> (snapshot: BlockReference, sums: SliceSums) {
         try endBlock()
         precondition(!blocks.isEmpty && blocks[0].lowerBound.isEmpty)
-        let sums = blocks.reduce(into: PageSums()) { $0 += $1.sums }
-        return (try write(IndexCodec.encodeRoot(blocks)), sums)
+        let sums = blocks.reduce(into: SliceSums()) { $0 += $1.sums }
+        return (try write(IndexCodec.encodeRoot(blocks, schema: schema)), sums)
     }
 }
 
@@ -84,7 +89,7 @@ final class SnapshotBuilder {
 package enum FullWriter {
     private struct Page: Sendable {
         var encoded: EncodedPage
-        var csvBytes: UInt64
+        var sums: PageSums
         var hash: ContentHash
         var keys: KeyList
         /// What the page was made of, to be filled again.
@@ -128,20 +133,18 @@ package enum FullWriter {
         let assembler = Assembler(schema: schema, table: table, files: files, limits: limits)
         let level = limits.compressionLevel
         let stored = storedColumns(schema)
-        let csv = CSVRenderer(schema)
+        let measure = RowMeasure(schema)
         let hasher = RowHasher(schema)
         let spare = SpareBatches(schema, maxBytes: 2 * limits.pageBytes)
         let pipeline = OrderedPipeline<RowBatch, Page>(
             threads: 2, capacity: 8,
             transform: { batch in
-                let csvBytes = Scratch.with { output in
-                    csv.render(batch, 0..<batch.count, into: output)
-                    return UInt64(output.count)
-                }
+                var sums = measure.measure(batch, 0..<batch.count)
+                sums.baseRows = sums.rows
                 return Page(
                     encoded: try EncodedPage(batch.columns, stored: stored, level: level),
-                    csvBytes: csvBytes, hash: hasher.hash(batch),
-                    keys: KeyList(batch, schema: schema), batch: batch)
+                    sums: sums, hash: hasher.hash(batch), keys: KeyList(batch, schema: schema),
+                    batch: batch)
             },
             consume: { page in
                 try assembler.append(page)
@@ -178,7 +181,7 @@ package enum FullWriter {
             self.table = table
             self.files = files
             self.limits = limits
-            builder = SnapshotBuilder(files, limits: limits)
+            builder = SnapshotBuilder(files, schema: schema, limits: limits)
         }
 
         func append(_ page: Page) throws {
@@ -193,13 +196,12 @@ package enum FullWriter {
                     lowerBound: isFirstSlice ? [] : page.keys[0], pages: [])
                 isFirstSlice = false
             }
-            let rows = UInt64(page.keys.count)
             slice!.count += page.keys.count
-            slice!.pages.append(PageSums(baseRows: rows, rows: rows, csvBytes: page.csvBytes))
+            slice!.pages.append(page.sums)
             lastKey = page.keys[page.keys.count - 1]
             hash += page.hash
             if try writer.append(page.encoded) { try endSlice() }
-            try files.progress(rows: rows)
+            try files.progress(rows: page.sums.rows)
         }
 
         private func currentFile() throws -> RowFileWriter {
@@ -230,9 +232,9 @@ package enum FullWriter {
             if isFirstSlice { try builder.append(Slice.empty) }
             let (snapshot, sums) = try builder.finish()
             return TableResult(
-                snapshot: snapshot, sums: sums,
-                csvBytes: sums.csvBytes + UInt64(CSVRenderer(schema).header.count),
-                contentHash: hash, inserted: sums.rows)
+                snapshot: snapshot, sums: sums.pages,
+                csvBytes: sums.pages.csvBytes + UInt64(CSVRenderer(schema).header.count),
+                contentHash: hash, inserted: sums.pages.rows)
         }
     }
 }
