@@ -130,22 +130,25 @@ package final class RowFile: Sendable {
         guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
             throw Failure(.corrupt, "a page lies behind the file's end")
         }
-        let body = try Scratch.with { stored in
+        let (body, encoding) = try Scratch.with { stored in
             try file.read(at: UInt64(offset), count: size, into: stored)
             var header = PageHeader()
             let bodyStart = try header.parse(stored)
             guard header.values == rows, stored.count - bodyStart == header.compressedBytes,
-                header.encoding == 0, codec == 6
+                let encoding = PageCodec.Encoding(rawValue: header.encoding), codec == 6
             else { throw Failure(.corrupt, "a page's header contradicts the index") }
             return try stored.withBytes { bytes in
                 let compressed = bytes.from(bodyStart)
                 guard header.crc == Checksum.crc32(compressed) else {
                     throw Failure(.corrupt, "a page's checksum is wrong")
                 }
-                return try Zstd.decompress(compressed, size: header.uncompressedBytes)
+                return (
+                    try Zstd.decompress(compressed, size: header.uncompressedBytes), encoding
+                )
             }
         }
-        return try PageCodec.decode(body, rows: rows, layout: layout, optional: optional)
+        return try PageCodec.decode(
+            body, rows: rows, layout: layout, optional: optional, as: encoding)
     }
 
     private func pageIndex(_ rowGroup: Int) throws -> PageIndex {
