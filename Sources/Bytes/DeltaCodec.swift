@@ -161,11 +161,12 @@ enum DeltaCodec {
         _ packed: UnsafeRawPointer, _ width: Int, _ count: Int, _ base: T, _ value: inout T,
         _ target: UnsafeMutableRawPointer
     ) {
+        let size = MemoryLayout<T>.size
         var current = value
         if width == 0 {
             for index in 0..<count {
                 current &+= base
-                target.storeBytes(of: current, toByteOffset: index * MemoryLayout<T>.size, as: T.self)
+                target.storeBytes(of: current, toByteOffset: index * size, as: T.self)
             }
         } else {
             let mask = UInt64.max >> UInt64(64 - width)
@@ -178,7 +179,7 @@ enum DeltaCodec {
                     bits |= (UInt64(more) << 1) << (63 - offset)
                 }
                 current = current &+ base &+ T(truncatingIfNeeded: bits & mask)
-                target.storeBytes(of: current, toByteOffset: index * MemoryLayout<T>.size, as: T.self)
+                target.storeBytes(of: current, toByteOffset: index * size, as: T.self)
                 bit += width
             }
         }
