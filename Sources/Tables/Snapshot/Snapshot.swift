@@ -160,12 +160,17 @@ struct SliceReader {
             shift = base.rows.lowerBound - positions.lowerBound
             merged.batches.append(base.batch)
         }
-        for edit in slice.edits(ofPage: page) {
+        let edits = slice.edits(ofPage: page)
+        for (index, edit) in zip(edits.indices, edits) {
             let position = Int(edit.position) + shift
             merged.append(base: next..<position)
             next = position
             if edit.kind != .delete {
-                try merged.append(edit.row, schema, pool)
+                if !merged.append(edit.row) {
+                    let rest = edits[index...].lazy.filter { $0.kind != .delete }.map(\.row)
+                    let page = try pool.runPage(of: edit.row, schema: schema, before: rest)
+                    try merged.append(edit.row, in: page)
+                }
             }
             if edit.kind != .insert { next += 1 }
         }
@@ -197,23 +202,21 @@ struct MergedPage {
         if !rows.isEmpty { pieces.append(Piece(batch: 0, rows: rows)) }
     }
 
-    /// A row that replaces or was inserted.
-    fileprivate mutating func append(
-        _ row: RunRow, _ schema: TableSchema, _ pool: FilePool
-    ) throws {
+    /// A row that replaces or was inserted; false if its page isn't here.
+    fileprivate mutating func append(_ row: RunRow) -> Bool {
         let number = Int(row.row)
         for run in runs where run.file == row.file && run.rows.contains(number) {
             append(number - run.rows.lowerBound, of: run.batch)
-            return
+            return true
         }
-        let page = try pool.runPage(of: row, schema: schema)
-        guard let index = page.index(of: row) else {
-            throw Failure(.corrupt, "a run has no row \(row.row)")
-        }
+        return false
+    }
+
+    fileprivate mutating func append(_ row: RunRow, in page: RunPage) throws {
         let rows = page.firstRow..<page.firstRow + page.batch.count
         runs.append(Run(file: row.file, rows: rows, batch: batches.count))
         batches.append(page.batch)
-        append(index, of: batches.count - 1)
+        guard append(row) else { throw Failure(.corrupt, "a run has no row \(row.row)") }
     }
 
     private mutating func append(_ index: Int, of batch: Int) {
