@@ -15,6 +15,9 @@ package struct FormatLimits: Sendable {
     package var fileBytes = 256 << 20
     /// Slices of an index block.
     package var blockSlices = 64
+    /// Changes that are worked on at a time, in rows and bytes.
+    package var editRows = 4096
+    package var editBytes = 4 << 20
     /// Contiguous new rows at the end of a table that become slices of their own.
     package var appendedSliceRows = 4096
     /// Live edits of a table, in percent of its rows, above which it is carried whole.

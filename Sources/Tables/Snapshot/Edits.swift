@@ -34,20 +34,37 @@ package struct Edit: Sendable, Hashable {
     }
 }
 
-/// Walks the edits of a slice in key order and puts changes in: the edit algebra.
+/// One step of a change to a slice's edits: what stands in front of the old edit at `index`, and
+/// whether that one goes.
+///
+/// Splices of later keys have the same or a higher index, so that parts of a slice can be worked on
+/// apart from each other and put together in order.
+package struct Splice: Sendable, Hashable {
+    package var index: Int
+    package var removes: Bool
+    package var edit: Edit?
+
+    package init(index: Int, removes: Bool, edit: Edit?) {
+        self.index = index
+        self.removes = removes
+        self.edit = edit
+    }
+}
+
+/// Walks the edits of a slice in key order and says how changes alter them: the edit algebra.
 ///
 /// For each change, in strictly increasing key order: `seek` to where its key belongs, look at the
-/// edit that is there, then `keep`, `put` or `remove`. `finish` answers the new edits. It never
-/// reads a row: the caller compares keys of inserted rows when asked.
+/// edit that is there, then `keep`, `put` or `remove`. It never reads a row: the caller compares
+/// keys of inserted rows when asked.
 package struct EditWalker {
     private let old: [Edit]
-    private var next = 0
-    private var result: [Edit] = []
+    private var next: Int
     private var isAtEdit = false
 
-    package init(_ edits: [Edit]) {
+    /// - Parameter position: no key before it will be sought.
+    package init(_ edits: [Edit], from position: UInt32 = 0) {
         old = edits
-        result.reserveCapacity(edits.count + 16)
+        next = edits.firstIndex(at: Int(position))
     }
 
     /// Moves to the place of a key that belongs at `position`; `hitsBase` if the base row there has
@@ -71,7 +88,6 @@ package struct EditWalker {
                     if order > 0 { return nil }
                 }
             }
-            result.append(edit)
             next += 1
         }
         return nil
@@ -83,35 +99,27 @@ package struct EditWalker {
     }
 
     /// Leaves things as they are at the place sought.
-    package mutating func keep() {
-        guard isAtEdit else { return }
-        result.append(old[next])
-        remove()
-    }
+    package mutating func keep() { _ = splice(nil) }
 
     /// Puts an edit where the key sought belongs, instead of the one found there, if any.
-    package mutating func put(_ edit: Edit) {
-        result.append(edit)
-        remove()
-    }
+    package mutating func put(_ edit: Edit) -> Splice { splice(edit) }
 
     /// Takes away the edit found.
-    package mutating func remove() {
-        if isAtEdit {
-            next += 1
+    package mutating func remove() -> Splice {
+        precondition(isAtEdit)
+        return splice(nil)
+    }
+
+    private mutating func splice(_ edit: Edit?) -> Splice {
+        defer {
+            if isAtEdit { next += 1 }
             isAtEdit = false
         }
+        return Splice(index: next, removes: isAtEdit, edit: edit)
     }
 
     /// True if no edit of before is left behind the place sought.
     package var isAtEnd: Bool { !isAtEdit && next == old.count }
-
-    package mutating func finish() -> [Edit] {
-        precondition(!isAtEdit)
-        result.append(contentsOf: old[next...])
-        next = old.count
-        return result
-    }
 
     /// What a change of a key does, given whether the base has the key (at `position`) and which
     /// edit concerns it now: the new edit, or none. `row` is nil for a deletion.
@@ -124,6 +132,28 @@ package struct EditWalker {
         case (false, let row?): Edit(.insert, at: position, row: row)
         case (false, nil): nil
         }
+    }
+}
+
+/// Puts splices, which come in order, into the edits that they are of.
+package struct EditSplicer {
+    private let old: [Edit]
+    private var result: [Edit] = []
+    private var next = 0
+
+    package init(_ edits: [Edit]) { old = edits }
+
+    package mutating func put(_ splice: Splice) {
+        result.append(contentsOf: old[next..<splice.index])
+        next = splice.index + (splice.removes ? 1 : 0)
+        if let edit = splice.edit { result.append(edit) }
+    }
+
+    /// The new edits.
+    package mutating func finish() -> [Edit] {
+        result.append(contentsOf: old[next...])
+        next = old.count
+        return result
     }
 }
 

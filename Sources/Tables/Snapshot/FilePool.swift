@@ -15,6 +15,9 @@ package final class FilePool: Sendable {
     /// Work done, for tests and `metrics`.
     package struct Figures: Sendable {
         package var pagesDecoded: UInt64 = 0
+        /// Bytes of row files that were read for them, and what they came to in memory.
+        package var bytesRead: UInt64 = 0
+        package var bytesDecoded: UInt64 = 0
         package var pagesRendered: UInt64 = 0
         package var rowFilesOpened: UInt64 = 0
 
@@ -23,6 +26,8 @@ package final class FilePool: Sendable {
         package static func + (a: Figures, b: Figures) -> Figures {
             var sum = a
             sum.pagesDecoded += b.pagesDecoded
+            sum.bytesRead += b.bytesRead
+            sum.bytesDecoded += b.bytesDecoded
             sum.pagesRendered += b.pagesRendered
             sum.rowFilesOpened += b.rowFilesOpened
             return sum
@@ -92,12 +97,18 @@ package final class FilePool: Sendable {
 
     /// Some columns of a page, decoded; not cached.
     func page(
-        _ file: RowFile, rowGroup: Int, page: Int, schema: TableSchema
-    ) throws -> RowBatch {
-        let columns = try file.positions(of: schema)
-        count { $0.pagesDecoded += UInt64(columns.count) }
-        return RowBatch(
-            columns: try file.readPage(rowGroup: rowGroup, page: page, columns: columns))
+        _ file: RowFile, rowGroup: Int, page: Int, columns: [Column]
+    ) throws -> [ColumnVector] {
+        let positions = try file.positions(of: columns)
+        let vectors = try file.readPage(rowGroup: rowGroup, page: page, columns: positions)
+        let bytes = try file.storedBytes(rowGroup: rowGroup, page: page, columns: positions)
+        let decoded = vectors.reduce(0) { $0 + $1.byteCount }
+        count {
+            $0.pagesDecoded += UInt64(vectors.count)
+            $0.bytesRead += UInt64(bytes)
+            $0.bytesDecoded += UInt64(decoded)
+        }
+        return vectors
     }
 
     /// The page of a run that holds `row`, and which of its rows that is.
@@ -107,7 +118,9 @@ package final class FilePool: Sendable {
         let (page, rows) = try file.page(of: rowInGroup, rowGroup: group)
         let start = Int(row.row) - rowInGroup + rows.lowerBound
         return try cache.value(key(.runPage, row.file, UInt64(group), UInt64(page))) {
-            let batch = try self.page(file, rowGroup: group, page: page, schema: schema)
+            let batch = RowBatch(
+                columns: try self.page(
+                    file, rowGroup: group, page: page, columns: schema.columns))
             return (RunPage(batch, firstRow: start), bytes: batch.byteCount + 512)
         }
     }
@@ -178,6 +191,11 @@ final class IndexBlock: Sendable {
         self.reader = reader
     }
 
+    func lowerBound(_ index: Int) throws -> [UInt8] {
+        var reader = reader
+        return try reader.lowerBound(at: slices[index].offset)
+    }
+
     func slice(_ index: Int) throws -> Slice {
         var reader = reader
         return try reader.body(at: slices[index].offset, runs: runs)
@@ -199,9 +217,9 @@ final class SnapshotRoot: Sendable {
 }
 
 extension RowFile {
-    /// Where the columns of a schema are in this file.
-    func positions(of schema: TableSchema) throws -> [(index: Int, layout: ColumnVector.Layout)] {
-        try schema.columns.map { column in
+    /// Where columns of a table are in this file.
+    func positions(of columns: [Column]) throws -> [(index: Int, layout: ColumnVector.Layout)] {
+        try columns.map { column in
             guard let index = fieldIDs.firstIndex(of: Int(column.id)) else {
                 throw Failure(.corrupt, "row file \(name) has no column \(column.name)")
             }

@@ -10,34 +10,57 @@ package struct ResetAdvised: Error, Sendable {
 /// Changes only say which keys *may* have changed, and what is there now: a row that is the same as
 /// before leaves no trace, a deletion of what wasn't there neither. Positions are resolved here,
 /// once, so that readers never compare keys.
+///
+/// One thread reads the source and divides the changes among the slices; others work out what they
+/// do to each slice; the first then puts the results, in key order, into the run and the index.
 package final class IncrementalWriter {
+    /// The changes of a slice, or of a part of it if there are many.
+    private struct Part: Sendable {
+        let block: BlockDescriptor
+        let slice: Int
+        let changes: [ChangeRows]
+        let isTableEnd: Bool
+        let isFirst: Bool
+        let isLast: Bool
+    }
+    /// What is put into the new snapshot, in key order.
+    private enum Step: Sendable {
+        /// A block in whose key range nothing may have changed.
+        case keep(BlockDescriptor)
+        case edit(Part)
+        case endBlock(BlockDescriptor)
+    }
+    private enum Outcome: Sendable {
+        case keep(BlockDescriptor)
+        case edit(Part, Slice, EditedPart)
+        case endBlock(BlockDescriptor)
+    }
+
     private let parent: Snapshot
-    private let schema: TableSchema
-    private let files: any FileFactory
     private let limits: FormatLimits
+    private let files: any FileFactory
     private let builder: SnapshotBuilder
     private let run: RunWriter
-    private let hasher: RowHasher
-    private let measure: RowMeasure
-    private var changes: ChangeStream
     private var result: TableResult
     private var changed: UInt64 { result.inserted + result.updated + result.deleted }
+    /// Taken over once something follows that did change: nothing is written for nothing.
+    private var unchanged: [BlockDescriptor] = []
+    /// The new slices of the present block, and what had changed before it.
+    private var slices: [Slice] = []
+    private var changedBefore: UInt64 = 0
+    private var open: OpenSlice?
     /// Inserts at one page above which the table is carried whole.
     private var maxPageEdits: Int { max(8 * limits.pageRows, 64) }
 
     private init(
-        _ parent: Snapshot, hash: ContentHash, changes: any ChangeCursor, table: String,
-        files: any FileFactory, limits: FormatLimits
-    ) throws {
+        _ parent: Snapshot, hash: ContentHash, table: String, files: any FileFactory,
+        limits: FormatLimits
+    ) {
         self.parent = parent
-        schema = parent.schema
-        self.files = files
         self.limits = limits
-        builder = SnapshotBuilder(files, schema: schema, limits: limits)
-        run = RunWriter(schema: schema, table: table, files: files, limits: limits)
-        hasher = RowHasher(schema)
-        measure = RowMeasure(schema)
-        self.changes = ChangeStream(changes, schema: schema, table: table)
+        self.files = files
+        builder = SnapshotBuilder(files, schema: parent.schema, limits: limits)
+        run = RunWriter(schema: parent.schema, table: table, files: files, limits: limits)
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
             csvBytes: 0, contentHash: hash)
@@ -49,353 +72,170 @@ package final class IncrementalWriter {
         parent: Snapshot, hash: ContentHash, changes: any ChangeCursor, table: String,
         files: any FileFactory, limits: FormatLimits
     ) throws -> TableResult? {
-        let writer = try IncrementalWriter(
-            parent, hash: hash, changes: changes, table: table, files: files, limits: limits)
-        return try writer.write()
+        let writer = IncrementalWriter(
+            parent, hash: hash, table: table, files: files, limits: limits)
+        try writer.work(through: ChangeStream(changes, schema: parent.schema, table: table))
+        return try writer.finish()
     }
 
-    private func write() throws -> TableResult? {
+    // MARK: Dividing the work
+
+    private func work(through changes: ChangeStream) throws {
+        var changes = changes
+        let editor = SliceEditor(parent.schema, pool: parent.pool)
+        let pipeline = OrderedPipeline<Step, Outcome>(
+            threads: 2, capacity: 8,
+            transform: { [parent] step in
+                switch step {
+                case .keep(let block): return .keep(block)
+                case .endBlock(let block): return .endBlock(block)
+                case .edit(let part):
+                    let slice = try parent.slice(part.slice, of: part.block)
+                    let task = EditTask(
+                        slice: slice, changes: part.changes, isTableEnd: part.isTableEnd)
+                    return .edit(part, slice, try editor.edit(task))
+                }
+            },
+            consume: { [unowned self] in try consume($0) })
+        defer { pipeline.close() }
         let blocks = try parent.root().blocks
-        // Taken over once something follows that did change: nothing is written for nothing.
-        var unchanged: [BlockDescriptor] = []
         for (index, block) in blocks.enumerated() {
             let upper = index + 1 < blocks.count ? blocks[index + 1].lowerBound : nil
             guard try changes.hasKey(before: upper) else {
-                unchanged.append(block)
+                try pipeline.submit(.keep(block))
                 continue
             }
-            let before = changed
-            var edited: [Slice] = []
-            let slices = try parent.slices(ofBlock: block)
-            for (number, slice) in slices.enumerated() {
-                let end = number + 1 < slices.count ? slices[number + 1].lowerBound : upper
-                edited += try changes.hasKey(before: end) ? edit(slice, upper: end) : [slice]
+            let bounds = try parent.lowerBounds(of: block)
+            for slice in bounds.indices {
+                let end = slice + 1 < bounds.count ? bounds[slice + 1] : upper
+                var isFirst = true
+                var isLast = false
+                while !isLast {
+                    let rows = try changes.next(
+                        before: end, maxRows: limits.editRows, maxBytes: limits.editBytes)
+                    isLast = try !changes.hasKey(before: end)
+                    let part = Part(
+                        block: block, slice: slice, changes: rows, isTableEnd: end == nil,
+                        isFirst: isFirst, isLast: isLast)
+                    try pipeline.submit(.edit(part))
+                    isFirst = false
+                }
             }
-            if changed == before {
-                unchanged.append(block)
-                continue
+            try pipeline.submit(.endBlock(block))
+        }
+        try pipeline.finish()
+    }
+
+    // MARK: Putting together
+
+    private func consume(_ outcome: Outcome) throws {
+        switch outcome {
+        case .keep(let block): unchanged.append(block)
+        case .endBlock(let block): try endBlock(block)
+        case .edit(let part, let slice, let edited):
+            if part.isFirst { open = OpenSlice(slice, limits: limits) }
+            try record(edited, part.changes)
+            for (page, gain, loss) in edited.pages {
+                try open!.slice.pages[page].replace(loss, by: gain)
+                let sums = open!.slice.pages[page]
+                if sums.edits > sums.baseRows + UInt64(maxPageEdits) {
+                    throw ResetAdvised(reason: "many rows were inserted at one place")
+                }
             }
+            open!.tailSums += edited.tailGain
+            result.contentHash += edited.hash
+            if part.isLast { slices += try open!.finish(run) }
+            try files.progress(rows: 0)
+        }
+    }
+
+    private func record(_ edited: EditedPart, _ changes: [ChangeRows]) throws {
+        for (index, change) in edited.changes.enumerated() {
+            switch change.operation {
+            case .insert: result.inserted += 1
+            case .update: result.updated += 1
+            case .delete: result.deleted += 1
+            }
+            if index >= edited.tail, !open!.hasTail {
+                run.beginSlices()
+                open!.hasTail = true
+            }
+            let row = try run.append(
+                changes[change.source].batch, change.row, operation: change.operation)
+            var splice = change.splice
+            splice.edit?.row = row
+            if index < edited.tail { open!.splicer.put(splice) } else { open!.append(splice) }
+        }
+    }
+
+    private func endBlock(_ block: BlockDescriptor) throws {
+        if changed == changedBefore {
+            unchanged.append(block)
+        } else {
             for block in unchanged { try builder.append(block) }
             unchanged = []
-            for slice in edited { try builder.append(slice) }
+            for slice in slices { try builder.append(slice) }
             try builder.endBlock()
         }
+        slices = []
+        changedBefore = changed
+    }
+
+    private func finish() throws -> TableResult? {
         if changed == 0 { return nil }
         for block in unchanged { try builder.append(block) }
         try run.finish()
-        let (snapshot, totals) = try builder.finish()
-        let sums = totals.pages
-        if sums.edits > UInt64(limits.pageRows),
-            sums.edits * 100 > sums.rows * UInt64(limits.resetPercent)
+        let (snapshot, sums) = try builder.finish()
+        if sums.pages.edits > UInt64(limits.pageRows),
+            sums.pages.edits * 100 > sums.pages.rows * UInt64(limits.resetPercent)
         {
-            throw ResetAdvised(reason: "\(sums.edits) of \(sums.rows) rows differ from the base")
+            throw ResetAdvised(
+                reason: "\(sums.pages.edits) of \(sums.pages.rows) rows differ from the base")
         }
         result.snapshot = snapshot
-        result.sums = sums
-        result.csvBytes = sums.csvBytes + UInt64(CSVRenderer(schema).header.count)
+        result.sums = sums.pages
+        result.csvBytes = sums.pages.csvBytes + UInt64(CSVRenderer(parent.schema).header.count)
         return result
     }
-
-    // MARK: One slice
-
-    /// Applies the changes of a slice's key range; more slices than one if rows were appended.
-    private func edit(_ slice: Slice, upper: [UInt8]?) throws -> [Slice] {
-        var base = try BaseRows(slice, schema: schema, pool: parent.pool)
-        var reader = SliceReader(slice, schema: schema, pool: parent.pool)
-        var walker = EditWalker(slice.edits)
-        var edited = slice
-        var tail = AppendedRows(measure, limits: limits)
-        while let change = try changes.next(before: upper) {
-            let (position, hit) = try base.position(of: change.key)
-            let found = try walker.seek(position: UInt32(position), hitsBase: hit) { row in
-                let (batch, index) = try reader.row(row)
-                let key = NormalizedKey.of(batch, row: index, schema: schema)
-                return isBefore(key, change.key) ? -1 : key == change.key ? 0 : 1
-            }
-            let old: (batch: RowBatch, index: Int)? =
-                switch found?.kind {
-                case .delete: nil
-                case .replace, .insert: try reader.row(found!.row)
-                case nil: hit ? try base.row(at: position) : nil
-                }
-            if isSame(old, change) {
-                walker.keep()
-                continue
-            }
-            let address = try record(change, old: old)
-            account(change, old: old)
-            let isTail = upper == nil && position == slice.count && !hit && walker.isAtEnd
-            if isTail, change.isPresent {
-                tail.append(change, at: address)
-                continue
-            }
-            let outcome = EditWalker.outcome(
-                position: UInt32(position), hitsBase: hit,
-                row: change.isPresent ? address.row : nil)
-            let page = slice.page(ofPosition: position)
-            if let old { try measure.subtract(old.batch, old.index, from: &edited.pages[page]) }
-            if change.isPresent {
-                measure.add(change.batch, change.index, to: &edited.pages[page])
-            }
-            if outcome != nil { edited.pages[page].edits += 1 }
-            if found != nil {
-                guard edited.pages[page].edits > 0 else {
-                    throw Failure(.corrupt, "the sums of a snapshot contradict its edits")
-                }
-                edited.pages[page].edits -= 1
-            }
-            if let outcome { walker.put(outcome) } else { walker.remove() }
-            if edited.pages[page].edits > slice.pages[page].baseRows + UInt64(maxPageEdits) {
-                throw ResetAdvised(reason: "many rows were inserted at one place")
-            }
-        }
-        edited.edits = walker.finish()
-        let appended = tail.finish(into: &edited)
-        return [edited] + appended
-    }
-
-    private func isSame(_ old: (batch: RowBatch, index: Int)?, _ change: ChangeStream.Change)
-        -> Bool
-    {
-        guard let old else { return !change.isPresent }
-        return change.isPresent
-            && RowBatch.identical(old.batch, old.index, change.batch, change.index)
-    }
-
-    private func record(
-        _ change: ChangeStream.Change, old: (batch: RowBatch, index: Int)?
-    ) throws -> RunWriter.Address {
-        let operation: RunOperation =
-            switch (old != nil, change.isPresent) {
-            case (false, _): .insert
-            case (true, true): .update
-            case (true, false): .delete
-            }
-        switch operation {
-        case .insert: result.inserted += 1
-        case .update: result.updated += 1
-        case .delete: result.deleted += 1
-        }
-        return try run.append(
-            change.batch, change.index, key: change.key, operation: operation)
-    }
-
-    /// Keeps up the content hash.
-    private func account(_ change: ChangeStream.Change, old: (batch: RowBatch, index: Int)?) {
-        if let old {
-            result.contentHash = result.contentHash - hasher.hash(old.batch, row: old.index)
-        }
-        if change.isPresent {
-            result.contentHash += hasher.hash(change.batch, row: change.index)
-        }
-    }
 }
 
-/// Changed keys one by one, with their order checked.
-struct ChangeStream {
-    struct Change {
-        var key: [UInt8]
-        var isPresent: Bool
-        var batch: RowBatch
-        var index: Int
-    }
-
-    private let cursor: any ChangeCursor
-    private let schema: TableSchema
-    private let table: String
-    private var batch: RowBatch
-    private var present: [Bool] = []
-    private var index = 0
-    private var isDone = false
-    private var head: Change?
-    private var lastKey: [UInt8]?
-
-    init(_ cursor: any ChangeCursor, schema: TableSchema, table: String) {
-        self.cursor = cursor
-        self.schema = schema
-        self.table = table
-        batch = RowBatch(schema)
-    }
-
-    /// True if there is a change left with a key before `bound` (nil: any key).
-    mutating func hasKey(before bound: [UInt8]?) throws -> Bool {
-        if head == nil { try advance() }
-        guard let head else { return false }
-        return bound.map { isBefore(head.key, $0) } ?? true
-    }
-
-    mutating func next(before bound: [UInt8]?) throws -> Change? {
-        guard try hasKey(before: bound) else { return nil }
-        defer { head = nil }
-        return head
-    }
-
-    private mutating func advance() throws {
-        if index == batch.count {
-            if isDone { return }
-            batch = RowBatch(schema)
-            present = []
-            index = 0
-            while batch.count == 0, !isDone {
-                isDone = try !cursor.next(
-                    into: batch, present: &present, maxRows: 2048, maxBytes: 1 << 20)
-            }
-            guard present.count == batch.count else {
-                preconditionFailure("a source's change cursor forgot to say what is present")
-            }
-            if batch.count == 0 { return }
-        }
-        let key = NormalizedKey.of(batch, row: index, schema: schema)
-        if let lastKey, !isBefore(lastKey, key) {
-            throw Failure(.corrupt, "\(table): the source gave changes out of key order")
-        }
-        lastKey = key
-        head = Change(key: key, isPresent: present[index], batch: batch, index: index)
-        index += 1
-    }
-}
-
-/// Finds keys among the base rows of a slice, dead ones included. Decodes a page only when a key
-/// falls into it, or to find the page.
-struct BaseRows {
-    private let slice: Slice
-    private let schema: TableSchema
-    /// The key columns alone: what finding a page needs.
-    private let keySchema: TableSchema
-    private var reader: SliceReader
-    private var keyReader: SliceReader
-    /// Keys of the pages that were looked at; a slice has few pages.
-    private var keys: [Int: (list: KeyList, rows: Range<Int>)] = [:]
-    /// The page that the last key was in: most often the next one is in it too, or close behind.
-    private var lastPage = 0
-    private var current: (page: Int, batch: RowBatch, rows: Range<Int>)?
-
-    init(_ slice: Slice, schema: TableSchema, pool: FilePool) throws {
-        self.slice = slice
-        self.schema = schema
-        keySchema = try TableSchema(
-            columns: schema.key.map { schema.columns[$0] }, key: Array(schema.key.indices))
-        reader = SliceReader(slice, schema: schema, pool: pool)
-        keyReader = SliceReader(slice, schema: keySchema, pool: pool)
-    }
-
-    private mutating func keys(ofPage page: Int) throws -> (list: KeyList, rows: Range<Int>) {
-        if let known = keys[page] { return known }
-        guard let (batch, rows) = try keyReader.base(ofPage: page) else {
-            throw Failure(.corrupt, "a slice has an empty page")
-        }
-        let found = (list: KeyList(batch, schema: keySchema), rows: rows)
-        keys[page] = found
-        return found
-    }
-
-    /// Whether the page's first key is `key` or before it.
-    private mutating func begins(_ page: Int, notAfter key: [UInt8]) throws -> Bool {
-        let keys = try keys(ofPage: page)
-        return keys.list.compare(keys.rows.lowerBound, key) <= 0
-    }
-
-    /// The page that holds `key`, or the place where it would be. Gallops from the last one.
-    private mutating func page(of key: [UInt8]) throws -> Int {
-        var low = try begins(lastPage, notAfter: key) ? lastPage : 0
-        let keys = try keys(ofPage: low)
-        if keys.list.compare(keys.rows.upperBound - 1, key) >= 0 { return low }
-        var high = slice.pages.count
-        var step = 1
-        while low + step < high {
-            if try begins(low + step, notAfter: key) {
-                low += step
-                step *= 2
-            } else {
-                high = low + step
-            }
-        }
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if try begins(middle, notAfter: key) { low = middle } else { high = middle }
-        }
-        return low
-    }
-
-    /// The position of the first base row whose key isn't before `key`, and whether it is this key.
-    mutating func position(of key: [UInt8]) throws -> (position: Int, hit: Bool) {
-        if slice.count == 0 { return (0, false) }
-        lastPage = try page(of: key)
-        let (list, rows) = try keys(ofPage: lastPage)
-        let index = min(list.lowerBound(key, from: rows.lowerBound), rows.upperBound)
-        let position = slice.positions(ofPage: lastPage).lowerBound + index - rows.lowerBound
-        return (position, index < rows.upperBound && list.compare(index, key) == 0)
-    }
-
-    /// The base row at a position that `position` just found.
-    mutating func row(at position: Int) throws -> (batch: RowBatch, index: Int) {
-        let page = slice.page(ofPosition: position)
-        if current?.page != page {
-            guard let (batch, rows) = try reader.base(ofPage: page) else {
-                throw Failure(.corrupt, "a slice has an empty page")
-            }
-            current = (page, batch, rows)
-        }
-        let start = slice.positions(ofPage: page).lowerBound
-        return (current!.batch, current!.rows.lowerBound + position - start)
-    }
-}
-
-/// New rows behind everything that a table had: edits while they are few, slices of their own when
-/// they are many, so that a growing table doesn't pile up in one page.
-private struct AppendedRows {
-    private let measure: RowMeasure
+/// A slice whose changes are being put in.
+private struct OpenSlice {
+    var slice: Slice
+    var splicer: EditSplicer
     private let limits: FormatLimits
-    private var edits: [RunRow] = []
-    private var rows = 0
-    private var slices: [Slice] = []
-    private var lastPage = -1
+    /// New rows behind everything that the table had: edits while they are few, slices of their own
+    /// when they are many, so that a growing table doesn't pile up in one page.
+    private var tail: [Splice] = []
+    var hasTail = false
+    var tailSums = PageSums()
 
-    init(_ measure: RowMeasure, limits: FormatLimits) {
-        self.measure = measure
+    init(_ slice: Slice, limits: FormatLimits) {
+        self.slice = slice
         self.limits = limits
+        splicer = EditSplicer(slice.edits)
     }
 
-    mutating func append(_ change: ChangeStream.Change, at address: RunWriter.Address) {
-        rows += 1
-        if rows < limits.appendedSliceRows {
-            edits.append(address.row)
-        } else {
-            edits = []
-        }
-        if slices.last?.file != address.row.file || slices.last?.rowGroup != address.rowGroup {
-            slices.append(
-                Slice(
-                    file: address.row.file, rowGroup: address.rowGroup,
-                    firstRow: address.rowInGroup, count: 0, lowerBound: change.key, pages: []))
-            lastPage = -1
-        }
-        let last = slices.count - 1
-        if address.page != lastPage {
-            slices[last].pages.append(PageSums())
-            lastPage = address.page
-        }
-        slices[last].count += 1
-        let page = slices[last].pages.count - 1
-        slices[last].pages[page].baseRows += 1
-        measure.add(change.batch, change.index, to: &slices[last].pages[page])
+    /// Takes a row behind all others.
+    mutating func append(_ splice: Splice) {
+        if tail.count < limits.appendedSliceRows { tail.append(splice) }
     }
 
-    /// Puts few rows into `slice` as inserts behind its last row; answers slices for many.
-    func finish(into slice: inout Slice) -> [Slice] {
-        if rows == 0 { return [] }
-        // Also when few rows were appended at each of many points: edits don't pile up in a page.
-        let last = slice.pages[slice.pages.count - 1]
-        if rows >= limits.appendedSliceRows
-            || last.edits + UInt64(rows) > UInt64(limits.appendedSliceRows)
-        {
-            return slices
+    /// The slice as it is now, and those behind it.
+    mutating func finish(_ run: RunWriter) throws -> [Slice] {
+        var appended: [Slice] = []
+        if hasTail {
+            appended = try run.endSlices()
+            // Also when few rows were appended at each of many points: edits don't pile up in a page.
+            let last = slice.pages.count - 1
+            let limit = UInt64(limits.appendedSliceRows)
+            if tailSums.rows < limit, slice.pages[last].edits + tailSums.rows <= limit {
+                for splice in tail { splicer.put(splice) }
+                slice.pages[last] += tailSums
+                appended = []
+            }
         }
-        slice.edits += edits.map { Edit(.insert, at: UInt32(slice.count), row: $0) }
-        var sums = slices.reduce(into: PageSums()) { $0 += $1.sums }
-        sums.baseRows = 0
-        sums.edits = UInt64(rows)
-        slice.pages[slice.pages.count - 1] += sums
-        return []
+        slice.edits = splicer.finish()
+        return [slice] + appended
     }
 }

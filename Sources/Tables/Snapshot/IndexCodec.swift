@@ -323,6 +323,13 @@ package struct IndexReader {
         return (runs, slices)
     }
 
+    /// The lower bound of the slice whose body begins at `offset`.
+    mutating func lowerBound(at offset: Int) throws(Failure) -> [UInt8] {
+        position = offset
+        for _ in 0..<4 { _ = try varint() }
+        return try bytes(size())
+    }
+
     package mutating func body(at offset: Int, runs: [UInt64]) throws(Failure) -> Slice {
         position = offset
         var slice = Slice(

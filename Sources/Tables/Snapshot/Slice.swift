@@ -35,20 +35,18 @@ package struct Slice: Sendable {
     /// The pages' sums; `RowMeasure` knows what else a slice comes to.
     package var sums: PageSums { pages.reduce(into: PageSums()) { $0 += $1 } }
 
+    /// Position of each page's first base row, and behind the last one's end.
+    var pageStarts: [Int] {
+        var starts = [0]
+        starts.reserveCapacity(pages.count + 1)
+        for page in pages { starts.append(starts[starts.count - 1] + Int(page.baseRows)) }
+        return starts
+    }
+
     /// Positions of a page's base rows within the slice.
     package func positions(ofPage page: Int) -> Range<Int> {
         let start = pages[..<page].reduce(0) { $0 + Int($1.baseRows) }
         return start..<start + Int(pages[page].baseRows)
-    }
-
-    /// The page that holds a position; the last one for position n.
-    package func page(ofPosition position: Int) -> Int {
-        var start = 0
-        for (index, page) in pages.enumerated() {
-            start += Int(page.baseRows)
-            if position < start { return index }
-        }
-        return pages.count - 1
     }
 
     /// The edits of a page, in order.

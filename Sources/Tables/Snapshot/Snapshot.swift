@@ -93,6 +93,17 @@ package final class Snapshot: Sendable {
         }
     }
 
+    /// A slice of a block, with its edits.
+    func slice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
+        try pool.slice(block.reference, index, schema: schema).slice
+    }
+
+    /// Where the key range of each slice of a block begins.
+    func lowerBounds(of block: BlockDescriptor) throws -> [[UInt8]] {
+        let content = try pool.block(block.reference, schema: schema)
+        return try content.slices.indices.map { try content.lowerBound($0) }
+    }
+
     /// The slices of a block, in key order.
     func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
         let content = try pool.block(block.reference, schema: schema)
@@ -132,6 +143,13 @@ struct SliceReader {
 
     /// The base rows of a rendered page: a batch, and which of its rows; nil if there are none.
     func base(ofPage page: Int) throws -> (batch: RowBatch, rows: Range<Int>)? {
+        try base(ofPage: page, columns: schema.columns).map { (RowBatch(columns: $0), $1) }
+    }
+
+    /// As above, some columns alone.
+    func base(
+        ofPage page: Int, columns: [Column]
+    ) throws -> (columns: [ColumnVector], rows: Range<Int>)? {
         let positions = slice.positions(ofPage: page)
         if positions.isEmpty { return nil }
         let file = try pool.rowFile(slice.file)
@@ -143,9 +161,11 @@ struct SliceReader {
         guard first + positions.count <= rows.upperBound else {
             throw Failure(.corrupt, "row file \(file.name): its pages aren't where the index says")
         }
-        let batch = try pool.page(file, rowGroup: slice.rowGroup, page: stored, schema: schema)
         let start = first - rows.lowerBound
-        return (batch, start..<start + positions.count)
+        return (
+            try pool.page(file, rowGroup: slice.rowGroup, page: stored, columns: columns),
+            start..<start + positions.count
+        )
     }
 
     /// Calls `body` with the rows of a rendered page, in key order, in runs of consecutive rows of
