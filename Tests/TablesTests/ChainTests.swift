@@ -78,14 +78,32 @@ struct ModelTable {
         limits.fileBytes = 400
         limits.blockSlices = 2
         limits.appendedSliceRows = 6
+        limits.editRows = 7
+        limits.rebaseMinEdits = 2
+        limits.joinSlices = 3
         return limits
     }
 
     @Test(arguments: 0..<400) func `every point of a random chain reads as the model`(seed: Int)
         throws
     {
+        _ = try Self.history(seed: seed)
+    }
+
+    @Test func `random chains meet every kind of upkeep`() throws {
+        var upkeep = Upkeep()
+        for seed in 1000..<1300 { upkeep += try Self.history(seed: seed) }
+        #expect(upkeep.rebased > 100)
+        #expect(upkeep.thinned > 20)
+        #expect(upkeep.joined > 100)
+        #expect(upkeep.rowsRewritten > 1000)
+        #expect(upkeep.slicesDropped > 50)
+        #expect(upkeep.slicesAppended > 100)
+    }
+
+    private static func history(seed: Int) throws -> Upkeep {
         var random = SeededGenerator(seed: UInt64(seed))
-        let limits = seed % 4 == 3 ? FormatLimits() : Self.tiny
+        let limits = seed % 4 == 3 ? FormatLimits() : tiny
         let files = MemoryFiles()
         let pool = FilePool(files, cache: SharedCache(maxBytes: seed % 2 == 0 ? 1 << 20 : 2000))
         var model = ModelTable()
@@ -94,6 +112,7 @@ struct ModelTable {
             let key = Int64.random(in: -space...space, using: &random)
             model.rows[key] = ModelTable.randomRow(&random)
         }
+        var upkeep = Upkeep()
         var points: [(Snapshot, ModelTable, TableResult)] = []
         var result = try FullWriter.write(
             BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
@@ -125,23 +144,21 @@ struct ModelTable {
                     parent: snapshot, live: BatchCursor(model.batch), table: "t", progress: { _ in }
                 )
             }
-            do {
-                let next = try IncrementalWriter.write(
-                    parent: snapshot, hash: result.contentHash, changes: changes, table: "t",
-                    files: files, limits: limits)
-                result = next ?? result
-            } catch is ResetAdvised {
-                result = try FullWriter.write(
-                    BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
-                    limits: limits)
+            if let next = try IncrementalWriter.write(
+                parent: snapshot, hash: result.contentHash, parentChanges: result.changes,
+                changes: changes, table: "t", files: files, limits: limits)
+            {
+                result = next
+                upkeep += next.upkeep
             }
         }
         for (snapshot, model, result) in points {
             try check(snapshot, model, result, &random)
         }
+        return upkeep
     }
 
-    private func check(
+    private static func check(
         _ snapshot: Snapshot, _ model: ModelTable, _ result: TableResult,
         _ random: inout SeededGenerator
     ) throws {

@@ -1,10 +1,5 @@
 import Bytes
 
-/// Thrown by `IncrementalWriter` when the table is better carried whole: too much of it changed.
-package struct ResetAdvised: Error, Sendable {
-    package let reason: String
-}
-
 /// Makes the next snapshot of a table from its parent and a stream of changed keys.
 ///
 /// Changes only say which keys *may* have changed, and what is there now: a row that is the same as
@@ -13,11 +8,14 @@ package struct ResetAdvised: Error, Sendable {
 ///
 /// One thread reads the source and divides the changes among the slices; others work out what they
 /// do to each slice; the first then puts the results, in key order, into the run and the index.
+///
+/// The run holds what changed and nothing else. Slices that have too many edits (`RewritePlan`) get
+/// row files of their own beside it, as a full backup's are.
 package final class IncrementalWriter {
     /// The changes of a slice, or of a part of it if there are many.
     private struct Part: Sendable {
         let block: BlockDescriptor
-        let slice: Int
+        let place: RewritePlan.Place
         let changes: [ChangeRows]
         let isTableEnd: Bool
         let isFirst: Bool
@@ -41,40 +39,46 @@ package final class IncrementalWriter {
     private let files: any FileFactory
     private let builder: SnapshotBuilder
     private let run: RunWriter
+    private let plan: RewritePlan
+    private let makeRewriter: () -> SliceRewriter
+    private var rewriter: SliceRewriter?
     private var result: TableResult
-    private var changed: UInt64 { result.inserted + result.updated + result.deleted }
     /// Taken over once something follows that did change: nothing is written for nothing.
     private var unchanged: [BlockDescriptor] = []
-    /// The new slices of the present block, and what had changed before it.
+    /// The new slices of the present block, and whether they differ from the parent's.
     private var slices: [Slice] = []
-    private var changedBefore: UInt64 = 0
+    private var isBlockChanged = false
     private var open: OpenSlice?
-    /// Inserts at one page above which the table is carried whole.
-    private var maxPageEdits: Int { max(8 * limits.pageRows, 64) }
 
     private init(
-        _ parent: Snapshot, hash: ContentHash, table: String, files: any FileFactory,
-        limits: FormatLimits
-    ) {
+        _ parent: Snapshot, hash: ContentHash, parentChanges: UInt64, table: String,
+        files: any FileFactory, limits: FormatLimits
+    ) throws {
         self.parent = parent
         self.limits = limits
         self.files = files
         builder = SnapshotBuilder(files, schema: parent.schema, limits: limits)
         run = RunWriter(schema: parent.schema, table: table, files: files, limits: limits)
+        plan = try RewritePlan(parent, parentChanges: parentChanges, limits: limits)
+        makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
             csvBytes: 0, contentHash: hash)
     }
 
-    /// Answers nil if nothing changed; nothing was written then. Throws `ResetAdvised` if the table
-    /// should be carried whole; what was written is of no use then.
+    /// Answers nil if nothing changed; what was written then, if anything, is of no use.
+    /// - Parameter parentChanges: how many rows the parent inserted, updated and deleted.
     package static func write(
-        parent: Snapshot, hash: ContentHash, changes: any ChangeCursor, table: String,
-        files: any FileFactory, limits: FormatLimits
+        parent: Snapshot, hash: ContentHash, parentChanges: UInt64, changes: any ChangeCursor,
+        table: String, files: any FileFactory, limits: FormatLimits
     ) throws -> TableResult? {
-        let writer = IncrementalWriter(
-            parent, hash: hash, table: table, files: files, limits: limits)
-        try writer.work(through: ChangeStream(changes, schema: parent.schema, table: table))
+        var changes = ChangeStream(changes, schema: parent.schema, table: table)
+        guard try changes.hasKey(before: nil) else { return nil }
+        let writer = try IncrementalWriter(
+            parent, hash: hash, parentChanges: parentChanges, table: table, files: files,
+            limits: limits)
+        defer { writer.rewriter?.close() }
+        try writer.work(through: changes)
         return try writer.finish()
     }
 
@@ -90,7 +94,7 @@ package final class IncrementalWriter {
                 case .keep(let block): return .keep(block)
                 case .endBlock(let block): return .endBlock(block)
                 case .edit(let part):
-                    let slice = try parent.slice(part.slice, of: part.block)
+                    let slice = try parent.slice(part.place.slice, of: part.block)
                     let task = EditTask(
                         slice: slice, changes: part.changes, isTableEnd: part.isTableEnd)
                     return .edit(part, slice, try editor.edit(task))
@@ -101,7 +105,7 @@ package final class IncrementalWriter {
         let blocks = try parent.root().blocks
         for (index, block) in blocks.enumerated() {
             let upper = index + 1 < blocks.count ? blocks[index + 1].lowerBound : nil
-            guard try changes.hasKey(before: upper) else {
+            guard try changes.hasKey(before: upper) || plan.blocks.contains(index) else {
                 try pipeline.submit(.keep(block))
                 continue
             }
@@ -115,8 +119,8 @@ package final class IncrementalWriter {
                         before: end, maxRows: limits.editRows, maxBytes: limits.editBytes)
                     isLast = try !changes.hasKey(before: end)
                     let part = Part(
-                        block: block, slice: slice, changes: rows, isTableEnd: end == nil,
-                        isFirst: isFirst, isLast: isLast)
+                        block: block, place: RewritePlan.Place(block: index, slice: slice),
+                        changes: rows, isTableEnd: end == nil, isFirst: isFirst, isLast: isLast)
                     try pipeline.submit(.edit(part))
                     isFirst = false
                 }
@@ -133,68 +137,130 @@ package final class IncrementalWriter {
         case .keep(let block): unchanged.append(block)
         case .endBlock(let block): try endBlock(block)
         case .edit(let part, let slice, let edited):
-            if part.isFirst { open = OpenSlice(slice, limits: limits) }
-            try record(edited, part.changes)
-            for (page, gain, loss) in edited.pages {
-                try open!.slice.pages[page].replace(loss, by: gain)
-                let sums = open!.slice.pages[page]
-                if sums.edits > sums.baseRows + UInt64(maxPageEdits) {
-                    throw ResetAdvised(reason: "many rows were inserted at one place")
-                }
-            }
-            open!.tailSums += edited.tailGain
+            if part.isFirst { try begin(part, slice, edited) }
+            try record(part, edited)
             result.contentHash += edited.hash
-            if part.isLast { slices += try open!.finish(run) }
+            if part.isLast { try endSlice() }
             try files.progress(rows: 0)
         }
     }
 
-    private func record(_ edited: EditedPart, _ changes: [ChangeRows]) throws {
+    private func begin(_ part: Part, _ slice: Slice, _ edited: EditedPart) throws {
+        let isRewritten = try shouldRewrite(slice, part, edited)
+        open = OpenSlice(slice, isRewritten: isRewritten, limits: limits)
+        if isRewritten {
+            let rewriter = rewriter ?? makeRewriter()
+            self.rewriter = rewriter
+            rewriter.begin(slice)
+            isBlockChanged = true
+        } else {
+            try endRewritten()
+        }
+    }
+
+    /// Whether the slice is due, or becomes so by changes that pay for it.
+    private func shouldRewrite(_ slice: Slice, _ part: Part, _ edited: EditedPart) throws -> Bool {
+        switch plan.slices[part.place] {
+        case .edits:
+            result.upkeep.rebased += 1
+            return true
+        case .smallNeighbours:
+            result.upkeep.joined += 1
+            return true
+        case nil: break
+        }
+        var sums = slice.sums
+        var isFat = false
+        for (page, gain, loss) in edited.pages {
+            try sums.replace(loss, by: gain)
+            var page = slice.pages[page]
+            try page.replace(loss, by: gain)
+            isFat = isFat || limits.isFat(page)
+        }
+        let budget = UInt64(edited.changes.count * limits.rebaseRunFactor)
+        if limits.isOverdue(sums) || limits.isDue(sums) && budget >= sums.rows {
+            result.upkeep.rebased += 1
+            return true
+        }
+        result.upkeep.thinned += isFat ? 1 : 0
+        return isFat
+    }
+
+    private func record(_ part: Part, _ edited: EditedPart) throws {
+        let tail = open!.tailStart(edited, isLast: part.isLast)
         for (index, change) in edited.changes.enumerated() {
             switch change.operation {
             case .insert: result.inserted += 1
             case .update: result.updated += 1
             case .delete: result.deleted += 1
             }
-            if index >= edited.tail, !open!.hasTail {
+            if index >= tail, !open!.hasTail {
                 run.beginSlices()
                 open!.hasTail = true
             }
-            let row = try run.append(
-                changes[change.source].batch, change.row, operation: change.operation)
+            let batch = part.changes[change.source].batch
             var splice = change.splice
-            splice.edit?.row = row
-            if index < edited.tail { open!.splicer.put(splice) } else { open!.append(splice) }
+            splice.edit?.row = try run.append(batch, change.row, operation: change.operation)
+            if index >= tail {
+                open!.append(splice)
+            } else if open!.isRewritten {
+                let isPresent = change.operation != .delete
+                try rewriter!.put(splice, new: isPresent ? (batch, change.row) : nil)
+            } else {
+                open!.splicer.put(splice)
+            }
         }
+        if edited.changes.isEmpty { return }
+        isBlockChanged = true
+        for (page, gain, loss) in edited.pages {
+            try open!.slice.pages[page].replace(loss, by: gain)
+        }
+        open!.tailSums += edited.tailGain
+    }
+
+    private func endSlice() throws {
+        let appended = open!.hasTail ? try run.endSlices() : []
+        if open!.isRewritten {
+            try rewriter!.endSlice()
+            if !appended.isEmpty { try endRewritten() }
+            slices += appended
+            result.upkeep.slicesAppended += UInt64(appended.count)
+        } else {
+            slices += open!.finish(appended, &result.upkeep)
+        }
+        open = nil
+    }
+
+    /// Puts the slices written anew in their place.
+    private func endRewritten() throws {
+        if let rewriter { slices += try rewriter.endSlices() }
     }
 
     private func endBlock(_ block: BlockDescriptor) throws {
-        if changed == changedBefore {
-            unchanged.append(block)
-        } else {
+        try endRewritten()
+        if isBlockChanged {
             for block in unchanged { try builder.append(block) }
             unchanged = []
             for slice in slices { try builder.append(slice) }
             try builder.endBlock()
+        } else {
+            unchanged.append(block)
         }
         slices = []
-        changedBefore = changed
+        isBlockChanged = false
     }
 
     private func finish() throws -> TableResult? {
-        if changed == 0 { return nil }
+        if result.changes == 0 { return nil }
         for block in unchanged { try builder.append(block) }
         try run.finish()
-        let (snapshot, sums) = try builder.finish()
-        if sums.pages.edits > UInt64(limits.pageRows),
-            sums.pages.edits * 100 > sums.pages.rows * UInt64(limits.resetPercent)
-        {
-            throw ResetAdvised(
-                reason: "\(sums.pages.edits) of \(sums.pages.rows) rows differ from the base")
-        }
+        try rewriter?.finish()
+        result.upkeep.rowsRewritten = rewriter?.rows ?? 0
+        let (snapshot, totals) = try builder.finish()
         result.snapshot = snapshot
-        result.sums = sums.pages
-        result.csvBytes = sums.pages.csvBytes + UInt64(CSVRenderer(parent.schema).header.count)
+        result.sums = totals.pages
+        result.csvBytes =
+            result.sums.csvBytes + UInt64(CSVRenderer(parent.schema).header.count)
         return result
     }
 }
@@ -202,6 +268,7 @@ package final class IncrementalWriter {
 /// A slice whose changes are being put in.
 private struct OpenSlice {
     var slice: Slice
+    let isRewritten: Bool
     var splicer: EditSplicer
     private let limits: FormatLimits
     /// New rows behind everything that the table had: edits while they are few, slices of their own
@@ -210,10 +277,18 @@ private struct OpenSlice {
     var hasTail = false
     var tailSums = PageSums()
 
-    init(_ slice: Slice, limits: FormatLimits) {
+    init(_ slice: Slice, isRewritten: Bool, limits: FormatLimits) {
         self.slice = slice
+        self.isRewritten = isRewritten
         self.limits = limits
         splicer = EditSplicer(slice.edits)
+    }
+
+    /// Index of the first change of a part that may go to slices of new rows. A slice that is
+    /// written anew takes few of them in.
+    func tailStart(_ edited: EditedPart, isLast: Bool) -> Int {
+        let isShort = edited.changes.count - edited.tail < limits.appendedSliceRows
+        return isRewritten && isLast && !hasTail && isShort ? .max : edited.tail
     }
 
     /// Takes a row behind all others.
@@ -221,11 +296,10 @@ private struct OpenSlice {
         if tail.count < limits.appendedSliceRows { tail.append(splice) }
     }
 
-    /// The slice as it is now, and those behind it.
-    mutating func finish(_ run: RunWriter) throws -> [Slice] {
-        var appended: [Slice] = []
+    /// The slices as they are now. `appended` are made of the rows behind all others.
+    mutating func finish(_ appended: [Slice], _ upkeep: inout Upkeep) -> [Slice] {
+        var appended = appended
         if hasTail {
-            appended = try run.endSlices()
             // Also when few rows were appended at each of many points: edits don't pile up in a page.
             let last = slice.pages.count - 1
             let limit = UInt64(limits.appendedSliceRows)
@@ -236,6 +310,15 @@ private struct OpenSlice {
             }
         }
         slice.edits = splicer.finish()
-        return [slice] + appended
+        upkeep.slicesAppended += UInt64(appended.count)
+        if slice.sums.rows > 0 { return [slice] + appended }
+        if !slice.lowerBound.isEmpty {
+            // Its keys fall to the slice before it.
+            upkeep.slicesDropped += 1
+            return appended
+        }
+        if appended.isEmpty { return [Slice.empty] }
+        appended[0].lowerBound = []
+        return appended
     }
 }

@@ -98,11 +98,18 @@ package final class Snapshot: Sendable {
         try pool.slice(block.reference, index, schema: schema).slice
     }
 
+    func sliceSums(of block: BlockDescriptor) throws -> [SliceSums] {
+        try pool.block(block.reference, schema: schema).slices.map(\.sums)
+    }
+
     /// Where the key range of each slice of a block begins.
     func lowerBounds(of block: BlockDescriptor) throws -> [[UInt8]] {
         let content = try pool.block(block.reference, schema: schema)
         return try content.slices.indices.map { try content.lowerBound($0) }
     }
+
+    /// All slices, in key order: for looking at what a point is made of.
+    package func slices() throws -> [Slice] { try root().blocks.flatMap(slices(ofBlock:)) }
 
     /// The slices of a block, in key order.
     func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
