@@ -146,6 +146,7 @@ import Testing
         var model = Model(base: base)
         var keys: RowKeys = [:]
         var edits: [Edit] = []
+        var tiers: [[Edit]] = []
         var nextRow: UInt32 = 0
         for _ in 0..<40 {
             var touched: Set<Int> = []
@@ -164,8 +165,15 @@ import Testing
                     model.rows[key] = nil
                 }
             }
+            let before = edits
             edits = apply(changes, to: edits, base: base, keys: keys)
             check(edits, model, keys: keys, "seed \(seed)")
+            tiers.append(before.difference(to: edits))
+            if tiers.count > 3, Bool.random(using: &random) {
+                let last = tiers.removeLast()
+                tiers.append(tiers.removeLast().overridden(by: last))
+            }
+            #expect([Edit].merging(tiers) == edits, "seed \(seed)")
         }
     }
 

@@ -20,6 +20,8 @@ package struct FormatLimits: Sendable {
     package var editBytes = 4 << 20
     /// Contiguous new rows at the end of a table that become slices of their own.
     package var appendedSliceRows = 4096
+    /// Tiers of equal age of a slice's edits that are merged into one.
+    package var equalTiers = 4
     /// Edits of a slice, in percent of its base rows, above which it is written anew as soon as the
     /// budget of a point allows, and above which it is in any case; if they are more than some.
     package var rebasePercent = 25

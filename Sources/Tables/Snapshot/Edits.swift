@@ -20,11 +20,16 @@ package struct RunRow: Sendable, Hashable {
 package struct Edit: Sendable, Hashable {
     package enum Kind: UInt8, Sendable {
         case delete, replace, insert
+        /// Nothing at this position any more, whatever older tiers say. Within tiers only.
+        case clear
+
+        /// Whether there is a row of a run.
+        var hasRow: Bool { self == .replace || self == .insert }
     }
 
     package var position: UInt32
     package var kind: Kind
-    /// The row that replaces or is inserted; of no meaning for a delete.
+    /// The row that replaces or is inserted; else of no meaning.
     package var row: RunRow
 
     package init(_ kind: Kind, at position: UInt32, row: RunRow = RunRow(file: 0, row: 0)) {
@@ -157,11 +162,66 @@ package struct EditSplicer {
     }
 }
 
+/// Edits of a slice are stored in tiers, so that a point writes in proportion to what it changed: a
+/// newer tier overrides older ones, position by position, all edits at a position at once.
+extension [Edit] {
+    /// The tier that makes `new` of these edits.
+    package func difference(to new: [Edit]) -> [Edit] {
+        var result: [Edit] = []
+        var (i, j) = (0, 0)
+        while i < count || j < new.count {
+            let position = Swift.min(
+                i < count ? self[i].position : .max, j < new.count ? new[j].position : .max)
+            let (before, after) = (end(ofPosition: position, from: i), new.end(ofPosition: position, from: j))
+            if i == before || j == after || self[i..<before] != new[j..<after] {
+                if j == after { result.append(Edit(.clear, at: position)) }
+                result.append(contentsOf: new[j..<after])
+            }
+            (i, j) = (before, after)
+        }
+        return result
+    }
+
+    /// This tier and a newer one as one.
+    package func overridden(by newer: [Edit]) -> [Edit] {
+        var result: [Edit] = []
+        result.reserveCapacity(count + newer.count)
+        var (i, j) = (0, 0)
+        while j < newer.count {
+            let position = newer[j].position
+            let start = i
+            while i < count, self[i].position < position { i += 1 }
+            result.append(contentsOf: self[start..<i])
+            i = end(ofPosition: position, from: i)
+            let after = newer.end(ofPosition: position, from: j)
+            result.append(contentsOf: newer[j..<after])
+            j = after
+        }
+        result.append(contentsOf: self[i...])
+        return result
+    }
+
+    /// All tiers of a slice, oldest first, as its edits.
+    package static func merging(_ tiers: [[Edit]]) -> [Edit] {
+        guard var result = tiers.last else { return [] }
+        for tier in tiers.dropLast().reversed() { result = tier.overridden(by: result) }
+        result.removeAll { $0.kind == .clear }
+        return result
+    }
+
+    private func end(ofPosition position: UInt32, from start: Int) -> Int {
+        var end = start
+        while end < count, self[end].position == position { end += 1 }
+        return end
+    }
+}
+
 extension [Edit] {
     /// Checks what `Edit` promises, but for key order; for edits that come from a file.
     func isValid(sliceRows: Int) -> Bool {
         var previous: Edit?
         for edit in self {
+            if edit.kind == .clear { return false }
             if edit.kind == .insert ? edit.position > sliceRows : edit.position >= sliceRows {
                 return false
             }

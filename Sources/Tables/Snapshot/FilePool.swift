@@ -77,7 +77,14 @@ package final class FilePool: Sendable {
         _ reference: BlockReference, _ index: Int, schema: TableSchema
     ) throws -> DecodedSlice {
         try cache.value(key(.slice, reference.file, reference.offset, UInt64(index))) {
-            let slice = try DecodedSlice(block(reference, schema: schema).slice(index))
+            var bare = try block(reference, schema: schema).slice(index)
+            bare.edits = try .merging(bare.tiers.map { try tier($0, schema: schema) })
+            guard bare.edits.isValid(sliceRows: bare.count),
+                bare.sums.edits == UInt64(bare.edits.count)
+            else {
+                throw Failure(.corrupt, "index \(try name(reference.file)) is damaged")
+            }
+            let slice = DecodedSlice(bare)
             let perPage = 96 + schema.columns.count * 16
             return (
                 slice,
@@ -85,6 +92,16 @@ package final class FilePool: Sendable {
             )
         }
     }
+
+    /// One tier of a slice's edits; not cached.
+    func tier(_ tier: EditTier, schema: TableSchema) throws -> [Edit] {
+        let file = try opener.open(file: tier.reference.file)
+        let content = try IndexCodec.open(tier.reference, in: file)
+        var reader = try IndexReader(content, tag: "E", schema: schema, name: file.name)
+        return try reader.tier()
+    }
+
+    private func name(_ file: UInt64) throws -> String { try opener.open(file: file).name }
 
     func root(_ reference: BlockReference, schema: TableSchema) throws -> SnapshotRoot {
         try cache.value(key(.root, reference.file, reference.offset)) {
@@ -181,12 +198,11 @@ final class IndexBlock: Sendable {
     let slices: [(offset: Int, sums: SliceSums)]
     /// Bytes of CSV before each slice, counted from the block's begin.
     let csvStarts: [UInt64]
-    private let runs: [UInt64]
     private let reader: IndexReader
 
     init(_ content: ByteBuffer, schema: TableSchema, name: String) throws {
         var reader = try IndexReader(content, tag: "B", schema: schema, name: name)
-        (runs, slices) = try reader.blockDirectory()
+        slices = try reader.blockDirectory()
         csvStarts = prefixSums(slices.lazy.map(\.sums.pages.csvBytes))
         self.reader = reader
     }
@@ -196,9 +212,10 @@ final class IndexBlock: Sendable {
         return try reader.lowerBound(at: slices[index].offset)
     }
 
+    /// A slice without its edits.
     func slice(_ index: Int) throws -> Slice {
         var reader = reader
-        return try reader.body(at: slices[index].offset, runs: runs)
+        return try reader.body(at: slices[index].offset)
     }
 }
 

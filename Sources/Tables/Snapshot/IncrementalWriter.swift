@@ -20,6 +20,7 @@ package final class IncrementalWriter {
         let isTableEnd: Bool
         let isFirst: Bool
         let isLast: Bool
+        var isUntouched: Bool { isFirst && isLast && changes.isEmpty }
     }
     /// What is put into the new snapshot, in key order.
     private enum Step: Sendable {
@@ -89,11 +90,15 @@ package final class IncrementalWriter {
         let editor = SliceEditor(parent.schema, pool: parent.pool)
         let pipeline = OrderedPipeline<Step, Outcome>(
             threads: 2, capacity: 8,
-            transform: { [parent] step in
+            transform: { [parent, plan] step in
                 switch step {
                 case .keep(let block): return .keep(block)
                 case .endBlock(let block): return .endBlock(block)
                 case .edit(let part):
+                    if part.isUntouched, plan.slices[part.place] == nil {
+                        let slice = try parent.bareSlice(part.place.slice, of: part.block)
+                        return .edit(part, slice, EditedPart())
+                    }
                     let slice = try parent.slice(part.place.slice, of: part.block)
                     let task = EditTask(
                         slice: slice, changes: part.changes, isTableEnd: part.isTableEnd)
@@ -212,6 +217,7 @@ package final class IncrementalWriter {
         }
         if edited.changes.isEmpty { return }
         isBlockChanged = true
+        open!.isChanged = true
         for (page, gain, loss) in edited.pages {
             try open!.slice.pages[page].replace(loss, by: gain)
         }
@@ -225,8 +231,10 @@ package final class IncrementalWriter {
             if !appended.isEmpty { try endRewritten() }
             slices += appended
             result.upkeep.slicesAppended += UInt64(appended.count)
+        } else if open!.isChanged {
+            slices += try open!.finish(appended, builder, parent, &result.upkeep)
         } else {
-            slices += open!.finish(appended, &result.upkeep)
+            slices.append(open!.slice)
         }
         open = nil
     }
@@ -269,6 +277,7 @@ package final class IncrementalWriter {
 private struct OpenSlice {
     var slice: Slice
     let isRewritten: Bool
+    var isChanged = false
     var splicer: EditSplicer
     private let limits: FormatLimits
     /// New rows behind everything that the table had: edits while they are few, slices of their own
@@ -297,7 +306,10 @@ private struct OpenSlice {
     }
 
     /// The slices as they are now. `appended` are made of the rows behind all others.
-    mutating func finish(_ appended: [Slice], _ upkeep: inout Upkeep) -> [Slice] {
+    mutating func finish(
+        _ appended: [Slice], _ builder: SnapshotBuilder, _ parent: Snapshot,
+        _ upkeep: inout Upkeep
+    ) throws -> [Slice] {
         var appended = appended
         if hasTail {
             // Also when few rows were appended at each of many points: edits don't pile up in a page.
@@ -309,9 +321,12 @@ private struct OpenSlice {
                 appended = []
             }
         }
-        slice.edits = splicer.finish()
         upkeep.slicesAppended += UInt64(appended.count)
-        if slice.sums.rows > 0 { return [slice] + appended }
+        if slice.sums.rows > 0 {
+            let edits = splicer.finish()
+            try builder.store(edits, of: &slice, old: slice.edits, parent: parent, &upkeep)
+            return [slice] + appended
+        }
         if !slice.lowerBound.isEmpty {
             // Its keys fall to the slice before it.
             upkeep.slicesDropped += 1

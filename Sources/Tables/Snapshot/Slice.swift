@@ -12,6 +12,9 @@ package struct Slice: Sendable {
     package var count: Int
     package var lowerBound: [UInt8]
     package var pages: [PageSums]
+    /// Where its edits are stored, oldest first.
+    package var tiers: [EditTier] = []
+    /// All tiers merged, once they were read.
     package var edits: [Edit]
 
     package init(
@@ -55,6 +58,18 @@ package struct Slice: Sendable {
         let start = edits.firstIndex(at: positions.lowerBound)
         if page == pages.count - 1 { return edits[start...] }
         return edits[start..<edits.firstIndex(at: positions.upperBound)]
+    }
+}
+
+/// Edits of one slice as some points in a row recorded them.
+package struct EditTier: Sendable, Hashable {
+    package var reference: BlockReference
+    /// 0 as one point wrote it, n + 1 if it was merged of tiers of level n.
+    package var level: Int
+
+    package init(reference: BlockReference, level: Int) {
+        self.reference = reference
+        self.level = level
     }
 }
 

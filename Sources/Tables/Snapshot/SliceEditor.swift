@@ -70,7 +70,7 @@ struct SliceEditor: Sendable {
                 }
                 let old: (batch: RowBatch, index: Int)? =
                     switch found?.kind {
-                    case .delete: nil
+                    case .delete, .clear: nil
                     case .replace, .insert: try reader.row(found!.row)
                     case nil: hit ? try base.row(at: position) : nil
                     }

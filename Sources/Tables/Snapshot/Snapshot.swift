@@ -93,6 +93,11 @@ package final class Snapshot: Sendable {
         }
     }
 
+    /// A slice of a block, without its edits.
+    func bareSlice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
+        try pool.block(block.reference, schema: schema).slice(index)
+    }
+
     /// A slice of a block, with its edits.
     func slice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
         try pool.slice(block.reference, index, schema: schema).slice
@@ -113,8 +118,8 @@ package final class Snapshot: Sendable {
 
     /// The slices of a block, in key order.
     func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
-        let content = try pool.block(block.reference, schema: schema)
-        return try content.slices.indices.map { try content.slice($0) }
+        let count = try pool.block(block.reference, schema: schema).slices.count
+        return try (0..<count).map { try slice($0, of: block) }
     }
 }
 

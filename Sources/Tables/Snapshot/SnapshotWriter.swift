@@ -67,6 +67,40 @@ final class SnapshotBuilder {
         pending = []
     }
 
+    /// Stores a slice's edits, which were `old` before. Tiers of equal age are merged.
+    ///
+    /// - Parameter old: nil if positions aren't the same as before.
+    func store(
+        _ edits: [Edit], of slice: inout Slice, old: [Edit]?, parent: Snapshot,
+        _ upkeep: inout Upkeep
+    ) throws {
+        defer { slice.edits = [] }
+        var tier = old?.difference(to: edits) ?? edits
+        if edits.isEmpty {
+            slice.tiers = []
+        } else if old == nil || tier.count * 2 > edits.count {
+            let level = slice.tiers.first?.level ?? 0
+            slice.tiers = [try write(edits, level: level)]
+        } else if !tier.isEmpty {
+            var level = 0
+            while case let equal = slice.tiers.suffix(limits.equalTiers - 1),
+                equal.count == limits.equalTiers - 1, equal.allSatisfy({ $0.level == level })
+            {
+                for older in equal.reversed() {
+                    tier = try parent.pool.tier(older, schema: schema).overridden(by: tier)
+                }
+                slice.tiers.removeLast(equal.count)
+                level += 1
+                upkeep.tiersMerged += 1
+            }
+            slice.tiers.append(try write(slice.tiers.isEmpty ? edits : tier, level: level))
+        }
+    }
+
+    private func write(_ tier: [Edit], level: Int) throws -> EditTier {
+        EditTier(reference: try write(IndexCodec.encodeTier(tier)), level: level)
+    }
+
     private func write(_ content: ByteBuffer) throws -> BlockReference {
         let object = try IndexCodec.seal(content, level: limits.compressionLevel)
         let (number, sink) = try files.indexFile()

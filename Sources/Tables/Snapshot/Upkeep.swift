@@ -13,6 +13,8 @@ package struct Upkeep: Sendable, Hashable {
     package var pagesDropped: UInt64 = 0
     /// Slices made of new rows as the run holds them.
     package var slicesAppended: UInt64 = 0
+    /// Times that tiers of a slice's edits were merged.
+    package var tiersMerged: UInt64 = 0
 
     package init() {}
 
@@ -24,6 +26,7 @@ package struct Upkeep: Sendable, Hashable {
         a.slicesDropped += b.slicesDropped
         a.pagesDropped += b.pagesDropped
         a.slicesAppended += b.slicesAppended
+        a.tiersMerged += b.tiersMerged
     }
 }
 
