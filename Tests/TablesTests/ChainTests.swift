@@ -108,6 +108,7 @@ struct ModelTable {
         limits.editRows = 7
         limits.rebaseMinEdits = 2
         limits.joinSlices = 3
+        limits.maxRuns = 2
         limits.equalTiers = 2
         return limits
     }
@@ -117,6 +118,7 @@ struct ModelTable {
         if seed % 8 == 7 { return FormatLimits() }
         var limits = tiny
         if seed % 3 == 1 { limits.rebaseMinEdits = 1000 }
+        if seed % 6 == 1 { (limits.rowGroupRows, limits.blockSlices) = (40, 8) }
         if seed % 3 == 2 { (limits.rowGroupRows, limits.blockSlices) = (40, 8) }
         if seed % 4 == 1 { limits.fatPages = 2 }
         return limits
@@ -136,8 +138,10 @@ struct ModelTable {
         #expect(upkeep.joined > 10)
         #expect(upkeep.rowsRewritten > 1000)
         #expect(upkeep.slicesDropped > 5)
+        #expect(upkeep.pagesDropped > 10)
         #expect(upkeep.tiersMerged > 100)
-        #expect(upkeep.slicesAppended > 100)
+        #expect(upkeep.gathered > 30 && upkeep.rowsGathered > 100)
+        #expect(upkeep.slicesAppended > 50)
     }
 
     private static func history(seed: Int) throws -> Upkeep {

@@ -29,6 +29,11 @@ package struct FormatLimits: Sendable {
     package var rebaseMinEdits = 256
     /// The budget: how many rows are written anew for each row that changed; at least one slice.
     package var rebaseRunFactor = 2
+    /// Runs that a slice's edits may lie in before their rows are gathered in one file, as soon as
+    /// the budget allows, and if they are twice as many in any case; and that budget: rows gathered
+    /// for each row that changed; at least one slice's.
+    package var maxRuns = 16
+    package var gatherRunFactor = 1
     /// Pages' worth of rows in one page, inserts included, above which its slice is written anew.
     package var fatPages = 4
     /// Small neighbouring slices that are joined, even if they don't make half a row group.

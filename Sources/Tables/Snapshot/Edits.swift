@@ -217,6 +217,15 @@ extension [Edit] {
 }
 
 extension [Edit] {
+    /// How many files the rows of edits lie in. They are few.
+    var runs: Int {
+        var files: [UInt64] = []
+        for edit in self where edit.kind.hasRow {
+            if !files.contains(edit.row.file) { files.append(edit.row.file) }
+        }
+        return files.count
+    }
+
     /// Checks what `Edit` promises, but for key order; for edits that come from a file.
     func isValid(sliceRows: Int) -> Bool {
         var previous: Edit?

@@ -40,6 +40,8 @@ package final class IncrementalWriter {
     private let files: any FileFactory
     private let builder: SnapshotBuilder
     private let run: RunWriter
+    private let gatherer: RunWriter
+    private let parentChanges: UInt64
     private let plan: RewritePlan
     private let makeRewriter: () -> SliceRewriter
     private var rewriter: SliceRewriter?
@@ -59,7 +61,11 @@ package final class IncrementalWriter {
         self.limits = limits
         self.files = files
         builder = SnapshotBuilder(files, schema: parent.schema, limits: limits)
-        run = RunWriter(schema: parent.schema, table: table, files: files, limits: limits)
+        let schema = parent.schema
+        run = RunWriter(.run, schema: schema, table: table, files: files, limits: limits)
+        gatherer = RunWriter(
+            .gathered, schema: schema, table: table, files: files, limits: limits)
+        self.parentChanges = parentChanges
         plan = try RewritePlan(parent, parentChanges: parentChanges, limits: limits)
         makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
         result = TableResult(
@@ -143,6 +149,7 @@ package final class IncrementalWriter {
         case .endBlock(let block): try endBlock(block)
         case .edit(let part, let slice, let edited):
             if part.isFirst { try begin(part, slice, edited) }
+            open!.runs = max(open!.runs, edited.oldRuns + 1)
             try record(part, edited)
             result.contentHash += edited.hash
             if part.isLast { try endSlice() }
@@ -232,11 +239,59 @@ package final class IncrementalWriter {
             slices += appended
             result.upkeep.slicesAppended += UInt64(appended.count)
         } else if open!.isChanged {
-            slices += try open!.finish(appended, builder, parent, &result.upkeep)
+            slices += try endEdited(&open!, appended)
         } else {
             slices.append(open!.slice)
         }
         open = nil
+    }
+
+    /// The slices as they are now. `appended` are made of the rows behind all others.
+    private func endEdited(_ open: inout OpenSlice, _ appended: [Slice]) throws -> [Slice] {
+        var appended = appended
+        open.endTail(&appended)
+        result.upkeep.slicesAppended += UInt64(appended.count)
+        var slice = open.slice
+        if slice.sums.rows == 0 {
+            // Its keys fall to the slice before it, if there is one.
+            result.upkeep.slicesDropped += 1
+            if !slice.lowerBound.isEmpty { return appended }
+            if appended.isEmpty { return [Slice.empty] }
+            appended[0].lowerBound = []
+            return appended
+        }
+        let old = slice.edits
+        slice.edits = open.splicer.finish()
+        let dropped = slice.dropDeadPages()
+        result.upkeep.pagesDropped += UInt64(dropped)
+        if shouldGather(slice, runs: open.runs) { try gather(&slice) }
+        try builder.store(
+            slice.edits, of: &slice, old: dropped > 0 ? nil : old, parent: parent, &result.upkeep)
+        return [slice] + appended
+    }
+
+    // MARK: Runs
+
+    /// Whether a slice's edits lie in so many runs that reading a page of it means looking into many
+    /// files.
+    private func shouldGather(_ slice: Slice, runs: Int) -> Bool {
+        if runs <= limits.maxRuns { return false }
+        let rows = result.upkeep.rowsGathered + UInt64(slice.edits.count)
+        let budget = parentChanges * UInt64(limits.gatherRunFactor)
+        return result.upkeep.rowsGathered == 0 || rows <= budget || runs > 2 * limits.maxRuns
+    }
+
+    /// Copies the rows that a slice's edits show from older runs into one file of this point.
+    private func gather(_ slice: inout Slice) throws {
+        var reader = SliceReader(slice, schema: parent.schema, pool: parent.pool)
+        for index in slice.edits.indices where slice.edits[index].kind != .delete {
+            let row = slice.edits[index].row
+            if run.numbers.contains(row.file) { continue }
+            let (batch, source) = try reader.row(row)
+            slice.edits[index].row = try gatherer.append(batch, source)
+            result.upkeep.rowsGathered += 1
+        }
+        result.upkeep.gathered += 1
     }
 
     /// Puts the slices written anew in their place.
@@ -262,6 +317,7 @@ package final class IncrementalWriter {
         if result.changes == 0 { return nil }
         for block in unchanged { try builder.append(block) }
         try run.finish()
+        try gatherer.finish()
         try rewriter?.finish()
         result.upkeep.rowsRewritten = rewriter?.rows ?? 0
         let (snapshot, totals) = try builder.finish()
@@ -278,6 +334,8 @@ private struct OpenSlice {
     var slice: Slice
     let isRewritten: Bool
     var isChanged = false
+    /// Runs that its edits lie in.
+    var runs = 0
     var splicer: EditSplicer
     private let limits: FormatLimits
     /// New rows behind everything that the table had: edits while they are few, slices of their own
@@ -305,35 +363,16 @@ private struct OpenSlice {
         if tail.count < limits.appendedSliceRows { tail.append(splice) }
     }
 
-    /// The slices as they are now. `appended` are made of the rows behind all others.
-    mutating func finish(
-        _ appended: [Slice], _ builder: SnapshotBuilder, _ parent: Snapshot,
-        _ upkeep: inout Upkeep
-    ) throws -> [Slice] {
-        var appended = appended
-        if hasTail {
-            // Also when few rows were appended at each of many points: edits don't pile up in a page.
-            let last = slice.pages.count - 1
-            let limit = UInt64(limits.appendedSliceRows)
-            if tailSums.rows < limit, slice.pages[last].edits + tailSums.rows <= limit {
-                for splice in tail { splicer.put(splice) }
-                slice.pages[last] += tailSums
-                appended = []
-            }
+    /// Puts in the rows behind all others, unless they are better off as the slices `appended`.
+    mutating func endTail(_ appended: inout [Slice]) {
+        guard hasTail else { return }
+        // Also when few rows were appended at each of many points: edits don't pile up in a page.
+        let last = slice.pages.count - 1
+        let limit = UInt64(limits.appendedSliceRows)
+        if tailSums.rows < limit, slice.pages[last].edits + tailSums.rows <= limit {
+            for splice in tail { splicer.put(splice) }
+            slice.pages[last] += tailSums
+            appended = []
         }
-        upkeep.slicesAppended += UInt64(appended.count)
-        if slice.sums.rows > 0 {
-            let edits = splicer.finish()
-            try builder.store(edits, of: &slice, old: slice.edits, parent: parent, &upkeep)
-            return [slice] + appended
-        }
-        if !slice.lowerBound.isEmpty {
-            // Its keys fall to the slice before it.
-            upkeep.slicesDropped += 1
-            return appended
-        }
-        if appended.isEmpty { return [Slice.empty] }
-        appended[0].lowerBound = []
-        return appended
     }
 }

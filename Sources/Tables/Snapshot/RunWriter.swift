@@ -11,7 +11,14 @@ package enum RunOperation: Int32, Sendable {
 ///
 /// Columns: `__ydbfs_op` (Int8, as `RunOperation`), the table's columns, and YDB's
 /// `__ydb_incrBackupImpl_deleted`. Of a deleted row there are the key and NULLs.
+///
+/// Also writes rows gathered from several runs, which are the table's columns alone.
 final class RunWriter {
+    enum Kind: String {
+        case run, gathered
+    }
+
+    private let kind: Kind
     private let schema: TableSchema
     private let table: String
     private let files: any FileFactory
@@ -19,6 +26,8 @@ final class RunWriter {
     private let columns: [StoredColumn]
     private var writer: RowFileWriter?
     private var number: UInt64 = 0
+    /// The files written so far.
+    private(set) var numbers: Set<UInt64> = []
     private var operations = ColumnVector(.fixed(4))
     private var deleted = ColumnVector(.fixed(1))
     private var batch: RowBatch
@@ -30,14 +39,19 @@ final class RunWriter {
     /// The first row of `batch` that goes to them; nil if none does.
     private var sliceStart: Int?
 
-    init(schema: TableSchema, table: String, files: any FileFactory, limits: FormatLimits) {
+    init(
+        _ kind: Kind, schema: TableSchema, table: String, files: any FileFactory,
+        limits: FormatLimits
+    ) {
+        self.kind = kind
         self.schema = schema
         self.table = table
         self.files = files
         self.limits = limits
         batch = RowBatch(schema)
         measure = RowMeasure(schema)
-        columns = Self.storedColumns(schema)
+        columns =
+            kind == .run ? Self.storedColumns(schema) : FullWriter.storedColumns(schema)
     }
 
     static func storedColumns(_ schema: TableSchema) -> [StoredColumn] {
@@ -53,7 +67,11 @@ final class RunWriter {
     }
 
     /// Records a row's change; answers where the row lies.
-    func append(_ source: RowBatch, _ index: Int, operation: RunOperation) throws -> RunRow {
+    ///
+    /// - Parameter operation: of no meaning for gathered rows, which are there.
+    func append(
+        _ source: RowBatch, _ index: Int, operation: RunOperation = .insert
+    ) throws -> RunRow {
         if batch.count >= limits.runPageRows || batch.byteCount >= limits.pageBytes {
             try endPage()
         }
@@ -115,6 +133,7 @@ final class RunWriter {
         let (number, sink) = try files.createRowFile()
         let created = try RowFileWriter(sink, columns: columns, limits: limits)
         self.number = number
+        numbers.insert(number)
         writer = created
         return created
     }
@@ -125,8 +144,8 @@ final class RunWriter {
         if firstKey == nil { firstKey = NormalizedKey.of(batch, row: 0, schema: schema) }
         lastKey = NormalizedKey.of(batch, row: batch.count - 1, schema: schema)
         let page = try EncodedPage(
-            [operations] + batch.columns + [deleted], stored: columns,
-            level: limits.compressionLevel)
+            kind == .run ? [operations] + batch.columns + [deleted] : batch.columns,
+            stored: columns, level: limits.compressionLevel)
         _ = try writer.append(page)
         operations.removeAll()
         deleted.removeAll()
@@ -142,8 +161,8 @@ final class RunWriter {
             return String(decoding: text.array, as: UTF8.self)
         }
         try writer.finish(metadata: [
-            ("ydbfs.table", table), ("ydbfs.kind", "run"), ("ydbfs.first_key", hex(firstKey ?? [])),
-            ("ydbfs.last_key", hex(lastKey)),
+            ("ydbfs.table", table), ("ydbfs.kind", kind.rawValue),
+            ("ydbfs.first_key", hex(firstKey ?? [])), ("ydbfs.last_key", hex(lastKey)),
         ])
         try files.finishRowFile(number, rows: UInt64(writer.rows))
         self.writer = nil

@@ -46,6 +46,25 @@ package struct Slice: Sendable {
         return starts
     }
 
+    /// Cuts off pages at both ends that have no row left; answers how many. Positions change then.
+    mutating func dropDeadPages() -> Int {
+        let before = pages.count
+        let dead = { (page: PageSums) in page.rows == 0 && page.baseRows > 0 }
+        while pages.count > 1, dead(pages[pages.count - 1]) {
+            count -= Int(pages.removeLast().baseRows)
+        }
+        edits.removeAll { $0.position >= count && $0.kind != .insert }
+        var first = 0
+        while pages.count > 1, dead(pages[0]) { first += Int(pages.removeFirst().baseRows) }
+        firstRow += first
+        count -= first
+        if first > 0 {
+            edits.removeAll { $0.position < first }
+            for index in edits.indices { edits[index].position -= UInt32(first) }
+        }
+        return before - pages.count
+    }
+
     /// Positions of a page's base rows within the slice.
     package func positions(ofPage page: Int) -> Range<Int> {
         let start = pages[..<page].reduce(0) { $0 + Int($1.baseRows) }

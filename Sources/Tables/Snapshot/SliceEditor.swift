@@ -30,6 +30,8 @@ struct EditedPart: Sendable {
     var pages: [(page: Int, gain: PageSums, loss: PageSums)] = []
     /// … and is here.
     var tailGain = PageSums()
+    /// How many runs the slice's edits lay in.
+    var oldRuns = 0
     var hash = ContentHash()
 }
 
@@ -102,6 +104,7 @@ struct SliceEditor: Sendable {
             tally.endRows()
         }
         tally.endPage(into: &part)
+        part.oldRuns = task.slice.edits.runs
         part.hash = tally.hash
         return part
     }

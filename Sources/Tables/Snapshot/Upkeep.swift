@@ -13,6 +13,9 @@ package struct Upkeep: Sendable, Hashable {
     package var pagesDropped: UInt64 = 0
     /// Slices made of new rows as the run holds them.
     package var slicesAppended: UInt64 = 0
+    /// Slices whose edits were gathered from many runs, and their rows.
+    package var gathered: UInt64 = 0
+    package var rowsGathered: UInt64 = 0
     /// Times that tiers of a slice's edits were merged.
     package var tiersMerged: UInt64 = 0
 
@@ -26,6 +29,8 @@ package struct Upkeep: Sendable, Hashable {
         a.slicesDropped += b.slicesDropped
         a.pagesDropped += b.pagesDropped
         a.slicesAppended += b.slicesAppended
+        a.gathered += b.gathered
+        a.rowsGathered += b.rowsGathered
         a.tiersMerged += b.tiersMerged
     }
 }
