@@ -136,6 +136,14 @@ package final class RowFile: Sendable {
         }
     }
 
+    /// Bytes that a page of some columns takes in the file.
+    func storedBytes(
+        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+    ) throws -> Int {
+        let index = try pageIndex(rowGroup)
+        return columns.reduce(0) { $0 + index.sizes[$1.index][page] }
+    }
+
     private func decode(
         offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
     ) throws -> ColumnVector {

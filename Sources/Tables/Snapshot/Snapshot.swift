@@ -94,10 +94,33 @@ package final class Snapshot: Sendable {
         csv.render(try reader.merged(page: page), into: output)
     }
 
+    /// A slice of a block, without its edits.
+    func bareSlice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
+        try pool.block(block.reference, schema: schema).slice(index)
+    }
+
+    /// A slice of a block, with its edits.
+    func slice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
+        try pool.slice(block.reference, index, schema: schema).slice
+    }
+
+    func sliceSums(of block: BlockDescriptor) throws -> [SliceSums] {
+        try pool.block(block.reference, schema: schema).slices.map(\.sums)
+    }
+
+    /// Where the key range of each slice of a block begins.
+    func lowerBounds(of block: BlockDescriptor) throws -> [[UInt8]] {
+        let content = try pool.block(block.reference, schema: schema)
+        return try content.slices.indices.map { try content.lowerBound($0) }
+    }
+
+    /// All slices, in key order: for looking at what a point is made of.
+    package func slices() throws -> [Slice] { try root().blocks.flatMap(slices(ofBlock:)) }
+
     /// The slices of a block, in key order.
     func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
-        let content = try pool.block(block.reference, schema: schema)
-        return try content.slices.indices.map { try content.slice($0) }
+        let count = try pool.block(block.reference, schema: schema).slices.count
+        return try (0..<count).map { try slice($0, of: block) }
     }
 }
 
@@ -133,6 +156,13 @@ struct SliceReader {
 
     /// The base rows of a rendered page: a batch, and which of its rows; nil if there are none.
     func base(ofPage page: Int) throws -> (batch: RowBatch, rows: Range<Int>)? {
+        try base(ofPage: page, columns: schema.columns).map { (RowBatch(columns: $0), $1) }
+    }
+
+    /// As above, some columns alone.
+    func base(
+        ofPage page: Int, columns: [Column]
+    ) throws -> (columns: [ColumnVector], rows: Range<Int>)? {
         let positions = slice.positions(ofPage: page)
         if positions.isEmpty { return nil }
         let file = try pool.rowFile(slice.file)
@@ -144,9 +174,11 @@ struct SliceReader {
         guard first + positions.count <= rows.upperBound else {
             throw Failure(.corrupt, "row file \(file.name): its pages aren't where the index says")
         }
-        let batch = try pool.page(file, rowGroup: slice.rowGroup, page: stored, schema: schema)
         let start = first - rows.lowerBound
-        return (batch, start..<start + positions.count)
+        return (
+            try pool.page(file, rowGroup: slice.rowGroup, page: stored, columns: columns),
+            start..<start + positions.count
+        )
     }
 
     /// The rows of a rendered page, in key order.
