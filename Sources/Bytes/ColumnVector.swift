@@ -146,6 +146,21 @@ package final class ColumnVector: @unchecked Sendable {
         count += rows.count
     }
 
+    // MARK: Measuring
+
+    package func nullCount(in rows: Range<Int>) -> Int {
+        if nullCount == 0 { return 0 }
+        if rows.count == count { return nullCount }
+        return rows.reduce(0) { $0 + (isNull($1) ? 1 : 0) }
+    }
+
+    /// Bytes of the variable values of some rows.
+    package func valueBytes(in rows: Range<Int>) -> Int {
+        precondition(layout == .variable)
+        if rows.count == count { return values.count - origin - 4 * (count - nullCount) }
+        return rows.reduce(0) { sum, row in sum + withBytes(row) { $0.count } }
+    }
+
     // MARK: Reading
 
     @inline(__always)

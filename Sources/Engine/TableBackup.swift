@@ -58,8 +58,6 @@ struct TableBackup {
             return record(path, id: parent.id, description, known: parent, result: result)
         } catch is Misfit {
             // `full` meets the same value again and says which column it is.
-        } catch let advice as ResetAdvised {
-            note("\(path): \(advice.reason): backed up whole")
         } catch let failure as Failure where failure.code == .corrupt {
             note("\(path): \(failure.message): backed up whole")
         }
@@ -80,34 +78,44 @@ struct TableBackup {
                 if isDoubt { note("\(reason): compared as a whole") }
             }
         }
-        if try isUnchanged(path, parent: parent) { return nil }
-        let live = try cut.scan(path, schema: parent.schema)
+        var live: (any RowCursor)?
+        if try parent.rows <= Self.uncountedRows || cut.countRows(path) == parent.rows {
+            // Most tables don't change: hashing the live rows tells, without reading stored ones.
+            let (hash, rows) = try hash(path, schema: parent.schema)
+            if hash.description == parent.contentHash { return nil }
+            live = rows
+        }
+        let isReplay = live != nil
         let diff = Diff(
-            parent: snapshot(parent), live: live, table: path,
-            progress: { try files.progress(rows: $0) })
+            parent: snapshot(parent), live: try live ?? cut.scan(path, schema: parent.schema),
+            table: path, progress: { try files.progress(rows: isReplay ? 0 : $0) })
         return try write(path, parent: parent, changes: diff)
     }
 
     /// Up to this many rows, reading them is as fast as counting them first.
     private static let uncountedRows: UInt64 = 10_000
 
-    /// Compares count and content hash, so that the stored table needn't be read.
-    private func isUnchanged(_ path: String, parent: TableRecord) throws -> Bool {
-        if parent.rows > Self.uncountedRows, try cut.countRows(path) != parent.rows { return false }
-        let cursor = try cut.scan(path, schema: parent.schema)
-        let hasher = RowHasher(parent.schema)
+    /// The content hash of the live rows, and the rows again if they are few.
+    private func hash(
+        _ path: String, schema: TableSchema
+    ) throws -> (hash: ContentHash, rows: RememberedRows?) {
+        let cursor = try cut.scan(path, schema: schema)
+        let hasher = RowHasher(schema)
         var hash = ContentHash()
-        var rows: UInt64 = 0
-        let batch = RowBatch(parent.schema)
+        var remembered: RememberedRows? = RememberedRows()
+        var batch = RowBatch(schema)
         while true {
-            batch.removeAll()
             let more = try cursor.next(
                 into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
             hash += hasher.hash(batch)
             try files.progress(rows: UInt64(batch.count))
-            rows += UInt64(batch.count)
-            if !more { return rows == parent.rows && hash.description == parent.contentHash }
-            if rows > parent.rows { return false }
+            if let rows = remembered, rows.take(batch) {
+                batch = RowBatch(schema)
+            } else {
+                remembered = nil
+                batch.removeAll()
+            }
+            if !more { return (hash, remembered) }
         }
     }
 
@@ -117,9 +125,13 @@ struct TableBackup {
         guard let hash = ContentHash(hex: parent.contentHash) else {
             throw Failure(.corrupt, "its recorded content hash is damaged")
         }
-        return try IncrementalWriter.write(
-            parent: snapshot(parent), hash: hash, changes: changes, table: path, files: files,
-            limits: limits)
+        let result = try IncrementalWriter.write(
+            parent: snapshot(parent), hash: hash,
+            parentChanges: parent.inserted + parent.updated + parent.deleted, changes: changes,
+            table: path, files: files, limits: limits)
+        // Slices may have been written anew for changes that were none.
+        if result == nil { files.abandonTable() }
+        return result
     }
 
     private func snapshot(_ record: TableRecord) -> Snapshot {
@@ -151,4 +163,25 @@ struct TableBackup {
 extension TableRecord {
     /// Rows that differ from the parent's.
     package var changes: UInt64 { inserted + updated + deleted }
+}
+
+/// Rows of a table, kept while they are few, to be read once more.
+private final class RememberedRows: RowCursor {
+    private static let maxBytes = 16 << 20
+    private var batches: [RowBatch] = []
+    private var bytes = 0
+    private var next = 0
+
+    /// False if they have become too many.
+    func take(_ batch: RowBatch) -> Bool {
+        bytes += batch.byteCount
+        batches.append(batch)
+        return bytes <= Self.maxBytes
+    }
+
+    func next(into batch: RowBatch, maxRows: Int, maxBytes: Int) -> Bool {
+        if next < batches.count { batch.append(batches[next], rows: 0..<batches[next].count) }
+        next += 1
+        return next < batches.count
+    }
 }

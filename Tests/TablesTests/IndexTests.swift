@@ -4,19 +4,55 @@ import Testing
 
 /// The index format: what is written is read, and nothing that is damaged does harm.
 @Suite struct IndexTests {
+    private static let schema = try! TableSchema(types: [.int64, .utf8, .bool, .uuid])
+    private static let measure = RowMeasure(schema)
+
     private static func slice(_ random: inout SeededGenerator, first: Bool) -> Slice {
         let pages = Int.random(in: 1...5, using: &random)
         var sums: [PageSums] = []
         for _ in 0..<pages {
+            let rows = UInt64.random(in: 0...500, using: &random)
+            let columns = schema.columns.map { column in
+                ColumnSums(
+                    nulls: UInt64.random(in: 0...rows, using: &random),
+                    valueBytes: column.type == .utf8
+                        ? UInt64.random(in: 0...1 << 40, using: &random) : 0)
+            }
             sums.append(
                 PageSums(
-                    baseRows: UInt64.random(in: 0...200, using: &random),
-                    rows: UInt64.random(in: 0...500, using: &random),
-                    csvBytes: UInt64.random(in: 0...1 << 40, using: &random), edits: 0))
+                    baseRows: UInt64.random(in: 0...200, using: &random), rows: rows,
+                    csvBytes: UInt64.random(in: 0...1 << 40, using: &random), edits: 0,
+                    columns: columns))
         }
         let rows = sums.reduce(0) { $0 + Int($1.baseRows) }
+        let tiers = (0..<Int.random(in: 0...9, using: &random)).map { _ in
+            EditTier(
+                reference: BlockReference(
+                    file: random.next(), offset: random.next(), length: random.next(),
+                    hash: random.next()), level: Int.random(in: 0...5, using: &random))
+        }
+        let bound = (0..<Int.random(in: 1...20, using: &random)).map { _ in
+            UInt8.random(in: 0...255, using: &random)
+        }
+        var slice = Slice(
+            file: UInt64.random(in: 0...UInt64.max, using: &random),
+            rowGroup: Int.random(in: 0...9, using: &random),
+            firstRow: Int.random(in: 0...70_000, using: &random), count: rows,
+            lowerBound: first ? [] : bound, pages: sums)
+        slice.tiers = tiers
+        return slice
+    }
+
+    /// A tier of a slice of up to 400 rows.
+    private static func tier(seed: Int) -> [Edit] {
+        var random = SeededGenerator(seed: UInt64(seed))
+        let rows = Int.random(in: 0...400, using: &random)
         var edits: [Edit] = []
         for position in 0...rows where Int.random(in: 0..<4, using: &random) == 0 {
+            if Int.random(in: 0..<4, using: &random) == 0 {
+                edits.append(Edit(.clear, at: UInt32(position)))
+                continue
+            }
             let runRow = {
                 (random: inout SeededGenerator) in
                 RunRow(
@@ -33,14 +69,7 @@ import Testing
             default: break
             }
         }
-        let bound = (0..<Int.random(in: 1...20, using: &random)).map { _ in
-            UInt8.random(in: 0...255, using: &random)
-        }
-        return Slice(
-            file: UInt64.random(in: 0...UInt64.max, using: &random),
-            rowGroup: Int.random(in: 0...9, using: &random),
-            firstRow: Int.random(in: 0...70_000, using: &random), count: rows,
-            lowerBound: first ? [] : bound, pages: sums, edits: edits)
+        return edits
     }
 
     private static func slices(seed: Int) -> [Slice] {
@@ -55,34 +84,48 @@ import Testing
                 reference: BlockReference(
                     file: random.next(), offset: random.next(), length: random.next(),
                     hash: random.next()),
-                lowerBound: $0.lowerBound, sums: $0.sums)
+                lowerBound: $0.lowerBound, sums: measure.sums(ofSlice: $0.pages))
         }
     }
 
     private static func same(_ a: Slice, _ b: Slice) -> Bool {
         a.file == b.file && a.rowGroup == b.rowGroup && a.firstRow == b.firstRow
             && a.count == b.count && a.lowerBound == b.lowerBound && a.pages == b.pages
-            && a.edits == b.edits
+            && a.tiers == b.tiers
+    }
+
+    private static func encodeBlock(_ slices: [Slice]) -> ByteBuffer {
+        IndexCodec.encodeBlock(
+            slices, sums: slices.map { measure.sums(ofSlice: $0.pages) }, schema: schema)
     }
 
     private static func readBlock(_ content: ByteBuffer) throws(Failure) -> [Slice] {
-        var reader = try IndexReader(content, tag: "B", name: "x")
+        var reader = try IndexReader(content, tag: "B", schema: schema, name: "x")
         let directory = try reader.blockDirectory()
         var slices: [Slice] = []
-        for entry in directory.slices {
-            var reader = try IndexReader(content, tag: "B", name: "x")
-            slices.append(try reader.body(at: entry.offset, runs: directory.runs))
+        for entry in directory {
+            var reader = try IndexReader(content, tag: "B", schema: schema, name: "x")
+            slices.append(try reader.body(at: entry.offset))
         }
         return slices
     }
 
-    @Test(arguments: 0..<100) func `blocks and roots read as they were written`(seed: Int) throws {
+    private static func readTier(_ content: ByteBuffer) throws(Failure) -> [Edit] {
+        var reader = try IndexReader(content, tag: "E", schema: schema, name: "x")
+        return try reader.tier()
+    }
+
+    @Test(arguments: 0..<100) func `blocks, tiers and roots read as they were written`(seed: Int) throws {
         let slices = Self.slices(seed: seed)
-        let read = try Self.readBlock(IndexCodec.encodeBlock(slices))
+        let read = try Self.readBlock(Self.encodeBlock(slices))
         #expect(read.count == slices.count)
         for (a, b) in zip(read, slices) { #expect(Self.same(a, b), "seed \(seed)") }
+        let tier = Self.tier(seed: seed)
+        #expect(try Self.readTier(IndexCodec.encodeTier(tier)) == tier)
         let blocks = Self.blocks(seed: seed)
-        var reader = try IndexReader(IndexCodec.encodeRoot(blocks), tag: "R", name: "x")
+        var reader = try IndexReader(
+            IndexCodec.encodeRoot(blocks, schema: Self.schema), tag: "R", schema: Self.schema,
+            name: "x")
         for (a, b) in zip(try reader.root(), blocks) {
             #expect(a.reference == b.reference && a.lowerBound == b.lowerBound && a.sums == b.sums)
         }
@@ -98,7 +141,7 @@ import Testing
     }
 
     @Test func `a cut or flipped object never passes its checksum`() throws {
-        let content = IndexCodec.encodeBlock(Self.slices(seed: 5))
+        let content = Self.encodeBlock(Self.slices(seed: 5))
         let object = try IndexCodec.seal(content, level: 1)
         let bytes = object.array
         let reference = BlockReference(
@@ -122,8 +165,9 @@ import Testing
     @Test(arguments: 0..<40) func `damaged content never traps`(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         let contents = [
-            IndexCodec.encodeBlock(Self.slices(seed: seed)).array,
-            IndexCodec.encodeRoot(Self.blocks(seed: seed)).array,
+            Self.encodeBlock(Self.slices(seed: seed)).array,
+            IndexCodec.encodeRoot(Self.blocks(seed: seed), schema: Self.schema).array,
+            IndexCodec.encodeTier(Self.tier(seed: seed)).array,
         ]
         for content in contents {
             for length in 0..<min(content.count, 400) { Self.readAny(Array(content[..<length])) }
@@ -148,13 +192,17 @@ import Testing
             for slice in slices {
                 #expect(slice.sums.baseRows == UInt64(slice.count))
                 for page in slice.pages.indices { _ = slice.edits(ofPage: page) }
-                _ = IndexCodec.encodeBlock([slice])
+                _ = encodeBlock([slice])
             }
         }
-        if var reader = try? IndexReader(buffer, tag: "R", name: "x"),
+        if let tier = try? readTier(buffer) {
+            _ = [Edit].merging([tier, tier])
+            _ = IndexCodec.encodeTier(tier)
+        }
+        if var reader = try? IndexReader(buffer, tag: "R", schema: schema, name: "x"),
             let blocks = try? reader.root()
         {
-            _ = blocks.reduce(into: PageSums()) { $0 += $1.sums }
+            _ = blocks.reduce(into: SliceSums()) { $0 += $1.sums }
         }
     }
 

@@ -8,31 +8,40 @@ import Bytes
 /// object       u32 length of the content | zstd frame of the content
 ///
 /// root         u8 1 | u8 tag 'R' | u16 0
-///              u32 number of series | u32 id of each
+///              series of slices
 ///              u32 number of blocks, then for each:
 ///                u64 file | u64 offset | u64 length | u64 XXH3
-///                u64 sum, for each series
+///                u64 sum, for each series of slices
 ///                u32 length of lower bound | lower bound (a normalized key; empty = −∞)
 ///
 /// block        u8 1 | u8 tag 'B' | u16 0
-///              u32 number of series | u32 id of each
-///              u32 number of runs | u64 file number of each
+///              series of slices | series of pages
 ///              u32 number of slices, then for each:
-///                u32 offset of its body in the content | u64 sum, for each series
+///                u32 offset of its body in the content | u64 sum, for each series of slices
 ///              bodies
 ///
 /// body         v file | v row group | v first row | v rows
 ///              v length of lower bound | lower bound
-///              v number of pages, then for each series: v number for each page
-///              v number of tiers (newer ones override older ones, position by position), each:
-///                v number of edits, then for each:
-///                  v position − previous position, × 4 + kind (0 delete, 1 replace, 2 insert,
-///                    3 reserved: no inserts any more at this position)
-///                  unless a delete: v run | v zigzag(row − previous row of this run in this tier)
+///              v number of pages, then for each series of pages: v number for each page
+///              v number of tiers, oldest first (newer ones override older ones, position by
+///              position), each: v level | v file | v offset | v length | u64 XXH3
 ///
-/// series       1 base rows · 2 rows · 3 CSV bytes · 4 edits · others: skipped
+/// tier         u8 1 | u8 tag 'E' | u16 0
+///              v number of runs | v file number of each
+///              v number of edits, then for each:
+///                v position − previous position, × 4 + kind (0 delete, 1 replace, 2 insert,
+///                  3 nothing: alone at its position)
+///                if replace or insert: v run | v zigzag(row − previous row of this run)
+///
+/// series       u32 how many, then for each: u32 what it counts | u32 id of its column, or 0
+///
+/// what         of pages, and added up of slices and blocks:
+///                1 base rows · 2 rows · 3 CSV bytes · 4 edits
+///                6 NULLs of the column · 7 bytes of its values, if they are of variable length
+///              of slices and blocks alone:
+///                5 slices that have rows · 8 bytes of the column's pages as Parquet, with headers
+///              A reader skips others, and refuses an index that lacks one of these.
 /// ```
-/// Writers of format 1 make one tier; a reader that meets more refuses.
 package enum IndexCodec {
     static let magic = "YDBFSIX1"
     /// More than any real block has; beyond it the content is damaged.
@@ -79,42 +88,44 @@ package enum IndexCodec {
 
     // MARK: Writing
 
-    package static func encodeRoot(_ blocks: [BlockDescriptor]) -> ByteBuffer {
+    package static func encodeRoot(_ blocks: [BlockDescriptor], schema: TableSchema) -> ByteBuffer {
         let output = ByteBuffer()
+        let series = Series.ofSlices(schema)
         writeHead("R", to: output)
+        write(series, schema, to: output)
         output.append(fixed: UInt32(blocks.count))
         for block in blocks {
             output.append(fixed: block.reference.file)
             output.append(fixed: block.reference.offset)
             output.append(fixed: block.reference.length)
             output.append(fixed: block.reference.hash)
-            writeSums(block.sums, to: output)
+            for series in series { output.append(fixed: block.sums[series]) }
             output.append(fixed: UInt32(block.lowerBound.count))
             output.append(block.lowerBound)
         }
         return output
     }
 
-    package static func encodeBlock(_ slices: [Slice]) -> ByteBuffer {
+    /// `sums` are those of each slice, as `RowMeasure` has them.
+    package static func encodeBlock(
+        _ slices: [Slice], sums: [SliceSums], schema: TableSchema
+    ) -> ByteBuffer {
+        precondition(slices.count == sums.count)
         let output = ByteBuffer(capacity: 1 << 16)
+        let series = (ofSlices: Series.ofSlices(schema), ofPages: Series.ofPages(schema))
         writeHead("B", to: output)
-        let runs = Set(
-            slices.lazy.flatMap { $0.edits.lazy.filter { $0.kind != .delete } }.map(\.row.file)
-        )
-        .sorted()
-        output.append(fixed: UInt32(runs.count))
-        for run in runs { output.append(fixed: run) }
-        let indices = Dictionary(uniqueKeysWithValues: zip(runs, runs.indices))
+        write(series.ofSlices, schema, to: output)
+        write(series.ofPages, schema, to: output)
         output.append(fixed: UInt32(slices.count))
         var entries: [Int] = []
-        for slice in slices {
+        for sums in sums {
             entries.append(output.count)
             output.append(fixed: UInt32(0))
-            writeSums(slice.sums, to: output)
+            for series in series.ofSlices { output.append(fixed: sums[series]) }
         }
         for (slice, entry) in zip(slices, entries) {
             output.replace(at: entry, with: UInt32(output.count))
-            writeBody(slice, runs: indices, to: output)
+            writeBody(slice, series.ofPages, to: output)
         }
         return output
     }
@@ -123,16 +134,19 @@ package enum IndexCodec {
         output.append(byte: 1)
         output.append(tag)
         output.append(fixed: UInt16(0))
-        output.append(fixed: UInt32(PageSums.series.count))
-        for series in PageSums.series { output.append(fixed: series.id) }
     }
 
-    private static func writeSums(_ sums: PageSums, to output: ByteBuffer) {
-        for series in PageSums.series { output.append(fixed: sums[keyPath: series.path]) }
+    private static func write(_ series: [Series], _ schema: TableSchema, to output: ByteBuffer) {
+        output.append(fixed: UInt32(series.count))
+        for series in series {
+            let (id, column) = series.name(schema)
+            output.append(fixed: id)
+            output.append(fixed: column)
+        }
     }
 
     private static func writeBody(
-        _ slice: Slice, runs: [UInt64: Int], to output: ByteBuffer
+        _ slice: Slice, _ series: [Series], to output: ByteBuffer
     ) {
         for number in [
             slice.file, UInt64(slice.rowGroup), UInt64(slice.firstRow), UInt64(slice.count),
@@ -142,14 +156,28 @@ package enum IndexCodec {
         Varint.append(UInt64(slice.lowerBound.count), to: output)
         output.append(slice.lowerBound)
         Varint.append(UInt64(slice.pages.count), to: output)
-        for series in PageSums.series {
-            for page in slice.pages { Varint.append(page[keyPath: series.path], to: output) }
+        for series in series {
+            for page in slice.pages { Varint.append(page[series], to: output) }
         }
-        Varint.append(slice.edits.isEmpty ? 0 : 1, to: output)
-        if !slice.edits.isEmpty { writeTier(slice.edits, runs: runs, to: output) }
+        Varint.append(UInt64(slice.tiers.count), to: output)
+        for tier in slice.tiers {
+            let reference = tier.reference
+            for number in [
+                UInt64(tier.level), reference.file, reference.offset, reference.length,
+            ] {
+                Varint.append(number, to: output)
+            }
+            output.append(fixed: reference.hash)
+        }
     }
 
-    private static func writeTier(_ edits: [Edit], runs: [UInt64: Int], to output: ByteBuffer) {
+    package static func encodeTier(_ edits: [Edit]) -> ByteBuffer {
+        let output = ByteBuffer(capacity: 64 + edits.count * 6)
+        writeHead("E", to: output)
+        let files = Set(edits.lazy.filter(\.kind.hasRow).map(\.row.file)).sorted()
+        let runs = Dictionary(uniqueKeysWithValues: zip(files, files.indices))
+        Varint.append(UInt64(files.count), to: output)
+        for file in files { Varint.append(file, to: output) }
         Varint.append(UInt64(edits.count), to: output)
         var position: UInt32 = 0
         var rows = [Int64](repeating: 0, count: runs.count)
@@ -157,25 +185,32 @@ package enum IndexCodec {
             let step = UInt64(edit.position - position)
             Varint.append(step << 2 | UInt64(edit.kind.rawValue), to: output)
             position = edit.position
-            if edit.kind == .delete { continue }
+            if !edit.kind.hasRow { continue }
             let run = runs[edit.row.file]!
             Varint.append(UInt64(run), to: output)
             let delta = Int64(edit.row.row) - rows[run]
             Varint.append(UInt64(bitPattern: delta << 1 ^ delta >> 63), to: output)
             rows[run] = Int64(edit.row.row)
         }
+        return output
     }
 }
 
-/// Reads a root or a block that may be damaged in ways that its checksum doesn't show.
+/// Reads a root, a block or a tier that may be damaged in ways that its checksum doesn't show.
 package struct IndexReader {
     private let content: ByteBuffer
     private var position = 0
     private let name: String
-    private var series: [UInt32] = []
+    private let schema: TableSchema
+    /// What the file's numbers are, in its order; nil: skipped.
+    private var ofSlices: [Series?] = []
+    private var ofPages: [Series?] = []
 
-    package init(_ content: ByteBuffer, tag: Character, name: String) throws(Failure) {
+    package init(
+        _ content: ByteBuffer, tag: Character, schema: TableSchema, name: String
+    ) throws(Failure) {
         self.content = content
+        self.schema = schema
         self.name = name
         guard content.count >= 4, content.load(at: 0, as: UInt8.self) == 1 else {
             throw Failure(
@@ -183,7 +218,28 @@ package struct IndexReader {
         }
         guard content.load(at: 1, as: UInt8.self) == tag.asciiValue else { throw damaged }
         position = 4
-        for _ in 0..<(try count(max: 1 << 16)) { series.append(try fixed(UInt32.self)) }
+        if tag == "E" { return }
+        ofSlices = try series(of: Series.ofSlices(schema))
+        if tag == "B" { ofPages = try series(of: Series.ofPages(schema)) }
+    }
+
+    /// Reads which series there are, of those that are `needed`.
+    private mutating func series(of needed: [Series]) throws(Failure) -> [Series?] {
+        var named: [UInt64: Series] = [:]
+        for series in needed {
+            let (id, column) = series.name(schema)
+            named[UInt64(id) << 32 | UInt64(column)] = series
+        }
+        var found: [Series?] = []
+        for _ in 0..<(try count(max: 1 << 20)) {
+            let id = try fixed(UInt32.self)
+            let column = try fixed(UInt32.self)
+            found.append(named.removeValue(forKey: UInt64(id) << 32 | UInt64(column)))
+        }
+        guard named.isEmpty else {
+            throw Failure(.corrupt, "index \(name) isn't one of a table with these columns")
+        }
+        return found
     }
 
     var damaged: Failure { Failure(.corrupt, "index \(name) is damaged") }
@@ -222,15 +278,13 @@ package struct IndexReader {
         return content.withBytes { [UInt8]($0[position..<position + length]) }
     }
 
-    private mutating func sums(
-        _ next: (inout IndexReader) throws(Failure) -> UInt64
-    ) throws(Failure) -> PageSums {
-        var sums = PageSums()
-        for id in series {
-            let value = try next(&self)
-            if let known = PageSums.series.first(where: { $0.id == id }) {
-                sums[keyPath: known.path] = value
-            }
+    private mutating func sums() throws(Failure) -> SliceSums {
+        var sums = SliceSums()
+        sums.fill(schema.columns.count)
+        sums.pages.fill(schema.columns.count)
+        for series in ofSlices {
+            let value = try fixed(UInt64.self)
+            if let series { sums[series] = value }
         }
         return sums
     }
@@ -241,75 +295,86 @@ package struct IndexReader {
             let reference = BlockReference(
                 file: try fixed(UInt64.self), offset: try fixed(UInt64.self),
                 length: try fixed(UInt64.self), hash: try fixed(UInt64.self))
-            let sums = try sums { (reader) throws(Failure) in try reader.fixed(UInt64.self) }
+            let sums = try sums()
             let bound = try bytes(count(max: 1 << 30))
             blocks.append(BlockDescriptor(reference: reference, lowerBound: bound, sums: sums))
         }
         guard !blocks.isEmpty else { throw damaged }
-        try checkTotal(blocks.lazy.map(\.sums))
+        try checkTotals(blocks.lazy.map(\.sums))
         return blocks
     }
 
-    /// Checks that numbers from a file can be added up. Those who add them later rely on it.
-    private func checkTotal(_ sums: some Sequence<PageSums>) throws(Failure) {
-        for series in PageSums.series {
+    /// Checks that numbers from a file can be added up, and multiplied by a value's width. Those who
+    /// do so later rely on it.
+    private func checkTotals(_ sums: some Sequence<SliceSums>) throws(Failure) {
+        for case let series? in ofSlices {
             var total: UInt64 = 0
-            for sum in sums {
-                let value = sum[keyPath: series.path]
-                guard value < 1 << 60, total + value < 1 << 60 else { throw damaged }
-                total += value
-            }
+            for sum in sums { try add(sum[series], to: &total) }
         }
+    }
+
+    private func add(_ value: UInt64, to total: inout UInt64) throws(Failure) {
+        guard value < 1 << 56, total + value < 1 << 56 else { throw damaged }
+        total += value
     }
 
     /// The directory of a block: for each slice where its body begins, and its sums.
-    package mutating func blockDirectory() throws(Failure) -> (
-        runs: [UInt64], slices: [(offset: Int, sums: PageSums)]
-    ) {
-        var runs: [UInt64] = []
-        for _ in 0..<(try count(max: 1 << 20)) { runs.append(try fixed(UInt64.self)) }
-        var slices: [(offset: Int, sums: PageSums)] = []
+    package mutating func blockDirectory() throws(Failure) -> [(offset: Int, sums: SliceSums)] {
+        var slices: [(offset: Int, sums: SliceSums)] = []
         for _ in 0..<(try count(max: 1 << 20)) {
             let offset = try count(max: content.count)
-            slices.append(
-                (offset, try sums { (reader) throws(Failure) in try reader.fixed(UInt64.self) }))
+            slices.append((offset, try sums()))
         }
         guard !slices.isEmpty else { throw damaged }
-        try checkTotal(slices.lazy.map(\.sums))
-        return (runs, slices)
+        try checkTotals(slices.lazy.map(\.sums))
+        return slices
     }
 
-    package mutating func body(at offset: Int, runs: [UInt64]) throws(Failure) -> Slice {
+    /// The lower bound of the slice whose body begins at `offset`.
+    mutating func lowerBound(at offset: Int) throws(Failure) -> [UInt8] {
+        position = offset
+        for _ in 0..<4 { _ = try varint() }
+        return try bytes(size())
+    }
+
+    /// A slice without its edits.
+    package mutating func body(at offset: Int) throws(Failure) -> Slice {
         position = offset
         var slice = Slice(
             file: try varint(), rowGroup: try size(), firstRow: try size(), count: try size(),
             lowerBound: [], pages: [])
         slice.lowerBound = try bytes(size())
         let pages = try size()
-        guard pages > 0, pages <= (content.count - position) / max(series.count, 1) else {
-            throw damaged
-        }
-        slice.pages = [PageSums](repeating: PageSums(), count: pages)
-        for id in series {
-            let path = PageSums.series.first { $0.id == id }?.path
+        guard pages > 0, pages <= (content.count - position) / ofPages.count else { throw damaged }
+        var empty = PageSums()
+        empty.fill(schema.columns.count)
+        slice.pages = [PageSums](repeating: empty, count: pages)
+        for series in ofPages {
+            var total: UInt64 = 0
             for page in 0..<pages {
                 let value = UInt64(try size())
-                if let path { slice.pages[page][keyPath: path] = value }
+                try add(value, to: &total)
+                if let series { slice.pages[page][series] = value }
             }
         }
-        try checkTotal(slice.pages)
-        let tiers = try varint()
-        guard tiers <= 1 else {
-            throw Failure(.unsupported, "index \(name) has edit tiers: a newer ydbfs is needed")
-        }
-        if tiers == 1 { slice.edits = try tier(runs: runs) }
-        guard slice.sums.baseRows == UInt64(slice.count), slice.count <= UInt32.max,
-            slice.edits.isValid(sliceRows: slice.count)
+        guard slice.pages.allSatisfy({ page in page.columns.allSatisfy { $0.nulls <= page.rows } })
         else { throw damaged }
+        for _ in 0..<(try size()) {
+            let level = try size()
+            let reference = BlockReference(
+                file: try varint(), offset: try varint(), length: try varint(),
+                hash: try fixed(UInt64.self))
+            slice.tiers.append(EditTier(reference: reference, level: level))
+        }
+        guard slice.sums.baseRows == UInt64(slice.count), slice.count <= UInt32.max else {
+            throw damaged
+        }
         return slice
     }
 
-    private mutating func tier(runs: [UInt64]) throws(Failure) -> [Edit] {
+    package mutating func tier() throws(Failure) -> [Edit] {
+        var runs: [UInt64] = []
+        for _ in 0..<(try size()) { runs.append(try varint()) }
         let count = try size()
         guard count <= content.count - position else { throw damaged }
         var edits: [Edit] = []
@@ -323,7 +388,7 @@ package struct IndexReader {
                 throw damaged
             }
             var edit = Edit(kind, at: UInt32(position))
-            if kind != .delete {
+            if kind.hasRow {
                 let run = try size()
                 let raw = try varint()
                 guard run < runs.count else { throw damaged }

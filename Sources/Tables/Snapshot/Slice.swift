@@ -1,52 +1,5 @@
 import Bytes
 
-/// What is known of a rendered page without rendering it, and of slices, blocks and tables by
-/// addition.
-///
-/// A *rendered page* is one stored page's rows within a slice, with the inserts at p in the page
-/// that holds row p (at n: the last). Every slice has at least one, possibly without rows.
-package struct PageSums: Sendable, Hashable {
-    /// Rows of the stored page that lie in the slice, dead ones included.
-    package var baseRows: UInt64 = 0
-    /// Rows at the point.
-    package var rows: UInt64 = 0
-    /// Bytes as CSV, without the header line.
-    package var csvBytes: UInt64 = 0
-    /// Edits in the page.
-    package var edits: UInt64 = 0
-
-    package init(baseRows: UInt64 = 0, rows: UInt64 = 0, csvBytes: UInt64 = 0, edits: UInt64 = 0) {
-        self.baseRows = baseRows
-        self.rows = rows
-        self.csvBytes = csvBytes
-        self.edits = edits
-    }
-
-    package static func += (a: inout PageSums, b: PageSums) {
-        a.baseRows += b.baseRows
-        a.rows += b.rows
-        a.csvBytes += b.csvBytes
-        a.edits += b.edits
-    }
-
-    /// False, and nothing is changed, if there isn't so much.
-    mutating func subtract(_ b: PageSums) -> Bool {
-        let isEnough = Self.series.allSatisfy { b[keyPath: $0.path] <= self[keyPath: $0.path] }
-        guard isEnough else { return false }
-        baseRows -= b.baseRows
-        rows -= b.rows
-        csvBytes -= b.csvBytes
-        edits -= b.edits
-        return true
-    }
-
-    /// The stored numbers of the series. Further formats add series; a reader skips what it doesn't
-    /// know.
-    static let series: [(id: UInt32, path: any WritableKeyPath<PageSums, UInt64> & Sendable)] = [
-        (1, \.baseRows), (2, \.rows), (3, \.csvBytes), (4, \.edits),
-    ]
-}
-
 /// Consecutive rows of one row group, and how they differ at a point.
 ///
 /// The slices of a table cover the key space without gaps: a slice holds the keys from its lower
@@ -59,6 +12,9 @@ package struct Slice: Sendable {
     package var count: Int
     package var lowerBound: [UInt8]
     package var pages: [PageSums]
+    /// Where its edits are stored, oldest first.
+    package var tiers: [EditTier] = []
+    /// All tiers merged, once they were read.
     package var edits: [Edit]
 
     package init(
@@ -79,22 +35,40 @@ package struct Slice: Sendable {
         Slice(file: 0, rowGroup: 0, firstRow: 0, count: 0, lowerBound: [], pages: [PageSums()])
     }
 
+    /// The pages' sums; `RowMeasure` knows what else a slice comes to.
     package var sums: PageSums { pages.reduce(into: PageSums()) { $0 += $1 } }
+
+    /// Position of each page's first base row, and behind the last one's end.
+    var pageStarts: [Int] {
+        var starts = [0]
+        starts.reserveCapacity(pages.count + 1)
+        for page in pages { starts.append(starts[starts.count - 1] + Int(page.baseRows)) }
+        return starts
+    }
+
+    /// Cuts off pages at both ends that have no row left; answers how many. Positions change then.
+    mutating func dropDeadPages() -> Int {
+        let before = pages.count
+        let dead = { (page: PageSums) in page.rows == 0 && page.baseRows > 0 }
+        while pages.count > 1, dead(pages[pages.count - 1]) {
+            count -= Int(pages.removeLast().baseRows)
+        }
+        edits.removeAll { $0.position >= count && $0.kind != .insert }
+        var first = 0
+        while pages.count > 1, dead(pages[0]) { first += Int(pages.removeFirst().baseRows) }
+        firstRow += first
+        count -= first
+        if first > 0 {
+            edits.removeAll { $0.position < first }
+            for index in edits.indices { edits[index].position -= UInt32(first) }
+        }
+        return before - pages.count
+    }
 
     /// Positions of a page's base rows within the slice.
     package func positions(ofPage page: Int) -> Range<Int> {
         let start = pages[..<page].reduce(0) { $0 + Int($1.baseRows) }
         return start..<start + Int(pages[page].baseRows)
-    }
-
-    /// The page that holds a position; the last one for position n.
-    package func page(ofPosition position: Int) -> Int {
-        var start = 0
-        for (index, page) in pages.enumerated() {
-            start += Int(page.baseRows)
-            if position < start { return index }
-        }
-        return pages.count - 1
     }
 
     /// The edits of a page, in order.
@@ -103,6 +77,18 @@ package struct Slice: Sendable {
         let start = edits.firstIndex(at: positions.lowerBound)
         if page == pages.count - 1 { return edits[start...] }
         return edits[start..<edits.firstIndex(at: positions.upperBound)]
+    }
+}
+
+/// Edits of one slice as some points in a row recorded them.
+package struct EditTier: Sendable, Hashable {
+    package var reference: BlockReference
+    /// 0 as one point wrote it, n + 1 if it was merged of tiers of level n.
+    package var level: Int
+
+    package init(reference: BlockReference, level: Int) {
+        self.reference = reference
+        self.level = level
     }
 }
 
@@ -125,9 +111,9 @@ package struct BlockReference: Sendable, Hashable, Codable {
 package struct BlockDescriptor: Sendable {
     package var reference: BlockReference
     package var lowerBound: [UInt8]
-    package var sums: PageSums
+    package var sums: SliceSums
 
-    package init(reference: BlockReference, lowerBound: [UInt8], sums: PageSums) {
+    package init(reference: BlockReference, lowerBound: [UInt8], sums: SliceSums) {
         self.reference = reference
         self.lowerBound = lowerBound
         self.sums = sums

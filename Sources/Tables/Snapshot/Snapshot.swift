@@ -17,9 +17,7 @@ package final class Snapshot: Sendable {
         csv = CSVRenderer(schema)
     }
 
-    func root() throws -> SnapshotRoot { try pool.root(reference) }
-
-    package func sums() throws -> PageSums { try root().sums }
+    func root() throws -> SnapshotRoot { try pool.root(reference, schema: schema) }
 
     /// A rendered page's place in the table, and where its CSV begins in the file.
     package struct PageAddress: Sendable, Hashable {
@@ -35,15 +33,15 @@ package final class Snapshot: Sendable {
         let header = UInt64(csv.header.count)
         precondition(offset >= header)
         let root = try root()
-        if offset - header >= root.sums.csvBytes { return nil }
+        if offset - header >= root.sums.pages.csvBytes { return nil }
         var rest = offset - header
         let block = root.csvStarts.lastIndex(notAbove: rest)
         rest -= root.csvStarts[block]
         let reference = root.blocks[block].reference
-        let starts = try pool.block(reference).csvStarts
+        let starts = try pool.block(reference, schema: schema).csvStarts
         let slice = starts.lastIndex(notAbove: rest)
         rest -= starts[slice]
-        let decoded = try pool.slice(reference, slice)
+        let decoded = try pool.slice(reference, slice, schema: schema)
         let page = decoded.csvStarts.lastIndex(notAbove: rest)
         rest -= decoded.csvStarts[page]
         let bytes = decoded.slice.pages[page].csvBytes
@@ -62,6 +60,9 @@ package final class Snapshot: Sendable {
         pool.cache.contains(csvKey(address))
     }
 
+    /// Drops a rendered page from the cache.
+    package func forget(_ address: PageAddress) { pool.cache.forget(csvKey(address)) }
+
     private func csvKey(_ address: PageAddress) -> SharedCache.Key {
         pool.key(
             .csvPage, reference.file << 40 ^ reference.offset,
@@ -74,7 +75,7 @@ package final class Snapshot: Sendable {
             // Some more than the bytes: the renderer wants room for a field before it writes one.
             let output = ByteBuffer(capacity: Int(address.bytes) + 1024)
             let reference = try root().blocks[address.block].reference
-            let slice = try pool.slice(reference, address.slice).slice
+            let slice = try pool.slice(reference, address.slice, schema: schema).slice
             try renderCSV(slice, page: address.page, into: output)
             guard UInt64(output.count) == address.bytes else {
                 let name = slice.file == 0 ? "a run" : try pool.rowFile(slice.file).name
@@ -89,16 +90,37 @@ package final class Snapshot: Sendable {
 
     private func renderCSV(_ slice: Slice, page: Int, into output: ByteBuffer) throws {
         pool.count { $0.pagesRendered += 1 }
-        var reader = SliceReader(slice, schema: schema, pool: pool)
-        try reader.forEachRun(ofPage: page) { batch, rows in
-            csv.render(batch, rows, into: output)
-        }
+        let reader = SliceReader(slice, schema: schema, pool: pool)
+        csv.render(try reader.merged(page: page), into: output)
     }
+
+    /// A slice of a block, without its edits.
+    func bareSlice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
+        try pool.block(block.reference, schema: schema).slice(index)
+    }
+
+    /// A slice of a block, with its edits.
+    func slice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
+        try pool.slice(block.reference, index, schema: schema).slice
+    }
+
+    func sliceSums(of block: BlockDescriptor) throws -> [SliceSums] {
+        try pool.block(block.reference, schema: schema).slices.map(\.sums)
+    }
+
+    /// Where the key range of each slice of a block begins.
+    func lowerBounds(of block: BlockDescriptor) throws -> [[UInt8]] {
+        let content = try pool.block(block.reference, schema: schema)
+        return try content.slices.indices.map { try content.lowerBound($0) }
+    }
+
+    /// All slices, in key order: for looking at what a point is made of.
+    package func slices() throws -> [Slice] { try root().blocks.flatMap(slices(ofBlock:)) }
 
     /// The slices of a block, in key order.
     func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
-        let content = try pool.block(block.reference)
-        return try content.slices.indices.map { try content.slice($0) }
+        let count = try pool.block(block.reference, schema: schema).slices.count
+        return try (0..<count).map { try slice($0, of: block) }
     }
 }
 
@@ -134,6 +156,13 @@ struct SliceReader {
 
     /// The base rows of a rendered page: a batch, and which of its rows; nil if there are none.
     func base(ofPage page: Int) throws -> (batch: RowBatch, rows: Range<Int>)? {
+        try base(ofPage: page, columns: schema.columns).map { (RowBatch(columns: $0), $1) }
+    }
+
+    /// As above, some columns alone.
+    func base(
+        ofPage page: Int, columns: [Column]
+    ) throws -> (columns: [ColumnVector], rows: Range<Int>)? {
         let positions = slice.positions(ofPage: page)
         if positions.isEmpty { return nil }
         let file = try pool.rowFile(slice.file)
@@ -145,33 +174,88 @@ struct SliceReader {
         guard first + positions.count <= rows.upperBound else {
             throw Failure(.corrupt, "row file \(file.name): its pages aren't where the index says")
         }
-        let batch = try pool.page(file, rowGroup: slice.rowGroup, page: stored, schema: schema)
         let start = first - rows.lowerBound
-        return (batch, start..<start + positions.count)
+        return (
+            try pool.page(file, rowGroup: slice.rowGroup, page: stored, columns: columns),
+            start..<start + positions.count
+        )
     }
 
-    /// Calls `body` with the rows of a rendered page, in key order, in runs of consecutive rows of
-    /// one batch: base rows in stretches between edits, edited rows one by one.
-    mutating func forEachRun(
-        ofPage page: Int, _ body: (RowBatch, Range<Int>) throws -> Void
-    ) throws {
+    /// The rows of a rendered page, in key order.
+    func merged(page: Int) throws -> MergedPage {
         let positions = slice.positions(ofPage: page)
-        let base = try base(ofPage: page)
-        var next = positions.lowerBound
-        func copy(upTo end: Int) throws {
-            guard let base, end > next else { return }
-            let start = base.rows.lowerBound - positions.lowerBound
-            try body(base.batch, start + next..<start + end)
-            next = end
+        var merged = MergedPage()
+        var next = 0
+        var shift = 0
+        if let base = try base(ofPage: page) {
+            next = base.rows.lowerBound
+            shift = base.rows.lowerBound - positions.lowerBound
+            merged.batches.append(base.batch)
         }
-        for edit in slice.edits(ofPage: page) {
-            try copy(upTo: Int(edit.position))
+        let edits = slice.edits(ofPage: page)
+        for (index, edit) in zip(edits.indices, edits) {
+            let position = Int(edit.position) + shift
+            merged.append(base: next..<position)
+            next = position
             if edit.kind != .delete {
-                let (batch, index) = try row(edit.row)
-                try body(batch, index..<index + 1)
+                if !merged.append(edit.row) {
+                    let rest = edits[index...].lazy.filter { $0.kind != .delete }.map(\.row)
+                    let page = try pool.runPage(of: edit.row, schema: schema, before: rest)
+                    try merged.append(edit.row, in: page)
+                }
             }
-            if edit.kind != .insert { next = Int(edit.position) + 1 }
+            if edit.kind != .insert { next += 1 }
         }
-        try copy(upTo: positions.upperBound)
+        merged.append(base: next..<positions.upperBound + shift)
+        return merged
+    }
+}
+
+/// The rows of a rendered page: where they lie, in key order. Nothing is copied to know it.
+struct MergedPage {
+    /// Consecutive rows of one batch.
+    struct Piece {
+        var batch: Int
+        var rows: Range<Int>
+    }
+    /// A page of a run: which rows of the run's file it holds, and its place among the batches.
+    private struct Run {
+        var file: UInt64
+        var rows: Range<Int>
+        var batch: Int
+    }
+
+    /// The base page, if the slice has base rows there, and pages of runs.
+    fileprivate(set) var batches: [RowBatch] = []
+    private(set) var pieces: [Piece] = []
+    private var runs: [Run] = []
+
+    fileprivate mutating func append(base rows: Range<Int>) {
+        if !rows.isEmpty { pieces.append(Piece(batch: 0, rows: rows)) }
+    }
+
+    /// A row that replaces or was inserted; false if its page isn't here.
+    fileprivate mutating func append(_ row: RunRow) -> Bool {
+        let number = Int(row.row)
+        for run in runs where run.file == row.file && run.rows.contains(number) {
+            append(number - run.rows.lowerBound, of: run.batch)
+            return true
+        }
+        return false
+    }
+
+    fileprivate mutating func append(_ row: RunRow, in page: RunPage) throws {
+        let rows = page.firstRow..<page.firstRow + page.batch.count
+        runs.append(Run(file: row.file, rows: rows, batch: batches.count))
+        batches.append(page.batch)
+        guard append(row) else { throw Failure(.corrupt, "a run has no row \(row.row)") }
+    }
+
+    private mutating func append(_ index: Int, of batch: Int) {
+        if let last = pieces.last, last.batch == batch, last.rows.upperBound == index {
+            pieces[pieces.count - 1].rows = last.rows.lowerBound..<index + 1
+        } else {
+            pieces.append(Piece(batch: batch, rows: index..<index + 1))
+        }
     }
 }

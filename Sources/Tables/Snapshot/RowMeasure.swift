@@ -1,0 +1,64 @@
+import Bytes
+
+/// What rows, pages and slices come to in every format: the one place where sizes are counted.
+package struct RowMeasure: Sendable {
+    private let csv: CSVRenderer
+    private let isVariable: [Bool]
+    private let parquet: [ParquetForm]
+
+    package init(_ schema: TableSchema) {
+        csv = CSVRenderer(schema)
+        isVariable = schema.columns.map { $0.type.layout == .variable }
+        parquet = schema.columns.map { ParquetForm($0.type) }
+    }
+
+    /// The sums of consecutive rows; base rows and edits are the caller's to count.
+    package func measure(_ batch: RowBatch, _ rows: Range<Int>) -> PageSums {
+        var sums = PageSums()
+        add(batch, rows, to: &sums)
+        return sums
+    }
+
+    /// Adds consecutive rows to what there is. Base rows and edits are the caller's to count.
+    package func add(_ batch: RowBatch, _ rows: Range<Int>, to sums: inout PageSums) {
+        sums.rows += UInt64(rows.count)
+        sums.csvBytes += csvBytes(batch, rows)
+        sums.fill(isVariable.count)
+        for index in isVariable.indices {
+            let column = batch.columns[index]
+            sums.columns[index].nulls += UInt64(column.nullCount(in: rows))
+            if isVariable[index] {
+                sums.columns[index].valueBytes += UInt64(column.valueBytes(in: rows))
+            }
+        }
+    }
+
+    private func csvBytes(_ batch: RowBatch, _ rows: Range<Int>) -> UInt64 {
+        Scratch.with { output in
+            csv.render(batch, rows, into: output)
+            return UInt64(output.count)
+        }
+    }
+
+    /// Bytes of one column's page as Parquet.
+    func parquetBytes(_ page: PageSums, column: Int) -> UInt64 {
+        if page.rows == 0 { return 0 }
+        let sums = page.columns.isEmpty ? ColumnSums() : page.columns[column]
+        return parquet[column].pageBytes(
+            rows: page.rows, nulls: sums.nulls, valueBytes: sums.valueBytes)
+    }
+
+    /// What the pages of a slice come to.
+    package func sums(ofSlice pages: [PageSums]) -> SliceSums {
+        var sums = SliceSums()
+        sums.fill(parquet.count)
+        for page in pages {
+            sums.pages += page
+            for column in parquet.indices {
+                sums.parquetBytes[column] += parquetBytes(page, column: column)
+            }
+        }
+        sums.filledSlices = sums.pages.rows > 0 ? 1 : 0
+        return sums
+    }
+}
