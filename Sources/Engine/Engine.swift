@@ -13,6 +13,7 @@ package final class Engine: Sendable {
         /// Refuses every statement with `EROFS`.
         package var isReadOnly = false
         package var limits = FormatLimits()
+        package var repository = Repository.Options()
 
         package init() {}
     }
@@ -82,7 +83,8 @@ package final class Engine: Sendable {
         self.options = options
         errors = ErrorLog(changed: changes.increment)
         do {
-            let repository = try Repository.open(location)
+            let repository = try Repository.open(
+                DirectoryStorage(location), options: options.repository)
             state.update { $0.repository = repository }
             try loadOperations(repository)
             noteDamagedCatalogs()
@@ -108,7 +110,9 @@ package final class Engine: Sendable {
         if let repository {
             if try repository.refresh().isEmpty { return }
             changes.increment()
-        } else if let repository = try? Repository.open(location) {
+        } else if let repository = try? Repository.open(
+            DirectoryStorage(location), options: options.repository)
+        {
             state.update { $0.repository = repository }
             changes.increment()
         }
@@ -251,7 +255,8 @@ package final class Engine: Sendable {
     private func makeRepository() throws(Failure) -> Repository {
         if let repository { return repository }
         do {
-            let made = try Repository.create(location)
+            let made = try Repository.create(
+                DirectoryStorage(location), options: options.repository)
             return state.update { state in
                 if let known = state.repository { return known }
                 state.repository = made
