@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// The index format: what is written is read, and nothing that is damaged does harm.
@@ -115,7 +116,9 @@ import Testing
         return try reader.tier()
     }
 
-    @Test(arguments: 0..<100) func `blocks, tiers and roots read as they were written`(seed: Int) throws {
+    @Test(arguments: 0..<100) func `blocks, tiers and roots read as they were written`(seed: Int)
+        throws
+    {
         let slices = Self.slices(seed: seed)
         let read = try Self.readBlock(Self.encodeBlock(slices))
         #expect(read.count == slices.count)

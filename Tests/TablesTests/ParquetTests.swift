@@ -1,9 +1,10 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// Stored row files are ordinary Parquet: pyarrow and DuckDB read from them what was written.
-@Suite(.enabled(if: Python.withReaders != nil, "needs pyarrow and DuckDB: see Python.withReaders"))
+@Suite
 struct ParquetTests {
     /// The cells of rows for Python: a line a row, cells as hexadecimal digits, NULL as `-`.
     private static func cells(_ rows: RowBatch) -> String {
@@ -96,7 +97,7 @@ struct ParquetTests {
                 [
                     directory + "/t.parquet", directory + "/cells",
                     schema.columns.map(\.type.name).joined(separator: " "), "\(first)",
-                ], python: Python.withReaders!)
+                ], python: Python.withReaders)
         }
         return report
     }
@@ -146,7 +147,8 @@ struct ParquetTests {
         let pool = FilePool(files, cache: SharedCache(maxBytes: 1 << 20))
         let result = try IncrementalWriter.write(
             parent: Snapshot(full.snapshot, schema: schema, pool: pool), hash: full.contentHash,
-            parentChanges: 0, changes: BatchCursor(changed, present: present), table: "orders", files: files,
+            parentChanges: 0, changes: BatchCursor(changed, present: present), table: "orders",
+            files: files,
             limits: limits)
         #expect(result?.updated == 30 && result?.inserted == 30 && result?.deleted == 30)
         let run = try #require(

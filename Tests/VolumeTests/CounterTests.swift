@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Foundation
 import Tables
+import TestSupport
 import Testing
 
 /// What looking costs, counted rather than timed.

@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import Synchronization
 import Tables
+import TestSupport
 import Testing
 
 /// Random histories, written by another program while points are cut, against what that program

@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Foundation
 import Fuse
+import Repository
 import SQLiteSource
 import Tables
 import Testing

@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import Synchronization
 import Tables
+import TestSupport
 import Testing
 
 @Suite struct WindowTests {
