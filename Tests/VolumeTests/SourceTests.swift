@@ -101,6 +101,7 @@ import Testing
             "set -e; ls \"$1\"/collections/*/data/*.cat; rm \"$1\"/collections/*/data/*.cat",
             shop.database + ".backups")
         try withTree(way, Product(shop.database, settings)) { tree in
+            #expect(try tree.text("shop/status").contains("\ncatalog "))
             for file in ["errors", "shop/status"] {
                 #expect(try tree.text(file).contains(".cat: it is missing"))
             }
@@ -108,7 +109,7 @@ import Testing
                 #expect(try tree.read(point + "/sub/products.csv") == shop.products)
             }
             _ = try tree.backup("full", of: "shop")
-            #expect(try !tree.text("shop/status").contains(".cat"))
+            #expect(try !tree.text("shop/status").contains("\ncatalog "))
         }
         try withTree(way, Product(shop.database, settings)) { tree in
             let errors = try tree.text("errors")
