@@ -9,8 +9,11 @@ package protocol FileOpener: Sendable {
 /// The row and index files of one collection, opened when needed, with decoded parts in a shared
 /// cache. Safe for concurrent use.
 package final class FilePool: Sendable {
-    /// Kinds of what is cached; rendered pages are `Snapshot`'s.
-    enum CacheKind: UInt8 { case rowFile, root, block, slice, runPage, csvPage }
+    /// Kinds of what is cached; the last ones are `CSVFile`'s and `ParquetFile`'s.
+    enum CacheKind: UInt8 {
+        case rowFile, root, block, slice, runPage
+        case csvPage, parquetLayout, parquetPage, parquetFooter
+    }
 
     /// Work done, for tests and `metrics`.
     package struct Figures: Sendable {
@@ -100,13 +103,21 @@ package final class FilePool: Sendable {
             columns: try file.readPage(rowGroup: rowGroup, page: page, columns: columns))
     }
 
-    /// The page of a run that holds `row`, and which of its rows that is.
-    func runPage(of row: RunRow, schema: TableSchema) throws -> RunPage {
+    /// A number for the columns that are read.
+    static func selection(_ schema: TableSchema) -> UInt64 {
+        schema.columns.reduce(0) { ($0 ^ UInt64($1.id)) &* 0x9E37_79B9_7F4A_7C15 }
+    }
+
+    /// The page of a run that holds `row`: the columns of `schema`, which is also given as
+    /// `selection`.
+    func runPage(of row: RunRow, schema: TableSchema, selection: UInt64) throws -> RunPage {
         let file = try rowFile(row.file)
         let (group, rowInGroup) = try file.rowGroup(of: Int(row.row))
         let (page, rows) = try file.page(of: rowInGroup, rowGroup: group)
         let start = Int(row.row) - rowInGroup + rows.lowerBound
-        return try cache.value(key(.runPage, row.file, UInt64(group), UInt64(page))) {
+        return try cache.value(
+            key(.runPage, row.file, UInt64(group) << 32 | UInt64(page), selection)
+        ) {
             let batch = try self.page(file, rowGroup: group, page: page, schema: schema)
             return (RunPage(batch, firstRow: start), bytes: batch.byteCount + 512)
         }

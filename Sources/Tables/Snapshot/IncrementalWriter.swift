@@ -40,7 +40,7 @@ package final class IncrementalWriter {
         self.changes = ChangeStream(changes, schema: schema, table: table)
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
-            csvBytes: 0, contentHash: hash)
+            csvBytes: 0, parquetBytes: 0, contentHash: hash)
     }
 
     /// Answers nil if nothing changed; nothing was written then. Throws `ResetAdvised` if the table
@@ -92,7 +92,8 @@ package final class IncrementalWriter {
         }
         result.snapshot = snapshot
         result.sums = sums
-        result.csvBytes = sums.csvBytes + UInt64(CSVRenderer(schema).header.count)
+        result.csvBytes = CSVFile.bytes(totals, schema)
+        result.parquetBytes = ParquetFile.bytes(totals, schema)
         return result
     }
 

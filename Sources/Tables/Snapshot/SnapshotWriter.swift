@@ -17,6 +17,7 @@ package struct TableResult: Sendable {
     package var snapshot: BlockReference
     package var sums: PageSums
     package var csvBytes: UInt64
+    package var parquetBytes: UInt64
     package var contentHash: ContentHash
     package var inserted: UInt64 = 0
     package var updated: UInt64 = 0
@@ -233,8 +234,9 @@ package enum FullWriter {
             let (snapshot, sums) = try builder.finish()
             return TableResult(
                 snapshot: snapshot, sums: sums.pages,
-                csvBytes: sums.pages.csvBytes + UInt64(CSVRenderer(schema).header.count),
-                contentHash: hash, inserted: sums.pages.rows)
+                csvBytes: CSVFile.bytes(sums, schema),
+                parquetBytes: ParquetFile.bytes(sums, schema), contentHash: hash,
+                inserted: sums.pages.rows)
         }
     }
 }
