@@ -58,8 +58,6 @@ struct TableBackup {
             return record(path, id: parent.id, description, known: parent, result: result)
         } catch is Misfit {
             // `full` meets the same value again and says which column it is.
-        } catch let advice as ResetAdvised {
-            note("\(path): \(advice.reason): backed up whole")
         } catch let failure as Failure where failure.code == .corrupt {
             note("\(path): \(failure.message): backed up whole")
         }
@@ -79,28 +77,41 @@ struct TableBackup {
             case .scan: break
             }
         }
-        if try isUnchanged(path, parent: parent) { return nil }
-        let live = try cut.scan(path, schema: parent.schema)
+        var live: (any RowCursor)?
+        if try cut.countRows(path) == parent.rows {
+            // Most tables don't change: hashing the live rows tells, without reading stored ones.
+            let (hash, rows) = try hash(path, schema: parent.schema)
+            if hash.description == parent.contentHash { return nil }
+            live = rows
+        }
+        let isReplay = live != nil
         let diff = Diff(
-            parent: snapshot(parent), live: live, table: path,
-            progress: { try files.progress(rows: $0) })
+            parent: snapshot(parent), live: try live ?? cut.scan(path, schema: parent.schema),
+            table: path, progress: { try files.progress(rows: isReplay ? 0 : $0) })
         return try write(path, parent: parent, changes: diff)
     }
 
-    /// Compares count and content hash, so that the stored table needn't be read.
-    private func isUnchanged(_ path: String, parent: TableRecord) throws -> Bool {
-        guard try cut.countRows(path) == parent.rows else { return false }
-        let cursor = try cut.scan(path, schema: parent.schema)
-        let hasher = RowHasher(parent.schema)
+    /// The content hash of the live rows, and the rows again if they are few.
+    private func hash(
+        _ path: String, schema: TableSchema
+    ) throws -> (hash: ContentHash, rows: RememberedRows?) {
+        let cursor = try cut.scan(path, schema: schema)
+        let hasher = RowHasher(schema)
         var hash = ContentHash()
-        let batch = RowBatch(parent.schema)
+        var remembered: RememberedRows? = RememberedRows()
+        var batch = RowBatch(schema)
         while true {
-            batch.removeAll()
             let more = try cursor.next(
                 into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
             hash += hasher.hash(batch)
             try files.progress(rows: UInt64(batch.count))
-            if !more { return hash.description == parent.contentHash }
+            if let rows = remembered, rows.take(batch) {
+                batch = RowBatch(schema)
+            } else {
+                remembered = nil
+                batch.removeAll()
+            }
+            if !more { return (hash, remembered) }
         }
     }
 
@@ -110,9 +121,13 @@ struct TableBackup {
         guard let hash = ContentHash(hex: parent.contentHash) else {
             throw Failure(.corrupt, "its recorded content hash is damaged")
         }
-        return try IncrementalWriter.write(
-            parent: snapshot(parent), hash: hash, changes: changes, table: path, files: files,
-            limits: limits)
+        let result = try IncrementalWriter.write(
+            parent: snapshot(parent), hash: hash,
+            parentChanges: parent.inserted + parent.updated + parent.deleted, changes: changes,
+            table: path, files: files, limits: limits)
+        // Slices may have been written anew for changes that were none.
+        if result == nil { files.abandonTable() }
+        return result
     }
 
     private func snapshot(_ record: TableRecord) -> Snapshot {
@@ -138,5 +153,26 @@ struct TableBackup {
             formats: ["csv": CSVRenderer.version, "parquet": ParquetFile.version],
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, isReset: isReset)
+    }
+}
+
+/// Rows of a table, kept while they are few, to be read once more.
+private final class RememberedRows: RowCursor {
+    private static let maxBytes = 16 << 20
+    private var batches: [RowBatch] = []
+    private var bytes = 0
+    private var next = 0
+
+    /// False if they have become too many.
+    func take(_ batch: RowBatch) -> Bool {
+        bytes += batch.byteCount
+        batches.append(batch)
+        return bytes <= Self.maxBytes
+    }
+
+    func next(into batch: RowBatch, maxRows: Int, maxBytes: Int) -> Bool {
+        if next < batches.count { batch.append(batches[next], rows: 0..<batches[next].count) }
+        next += 1
+        return next < batches.count
     }
 }

@@ -63,7 +63,9 @@ package struct RowHasher: Sendable {
         ContentHash(sum: sum(batch.columns, row..<row + 1))
     }
 
-    package func hash(_ batch: RowBatch) -> ContentHash {
-        ContentHash(sum: sum(batch.columns, 0..<batch.count))
+    package func hash(_ batch: RowBatch, _ rows: Range<Int>) -> ContentHash {
+        ContentHash(sum: sum(batch.columns, rows))
     }
+
+    package func hash(_ batch: RowBatch) -> ContentHash { hash(batch, 0..<batch.count) }
 }

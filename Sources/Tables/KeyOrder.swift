@@ -106,6 +106,11 @@ package struct KeyList: Sendable {
         buffer.compare(range(index), key)
     }
 
+    /// Negative, zero or positive, as the key at `index` is before, equal to or after `key`.
+    package func compare(_ index: Int, _ key: ByteBuffer) -> Int {
+        buffer.compare(range(index), key, 0..<key.count)
+    }
+
     /// True if each key is after the one before it, the first after `previous`.
     package func isIncreasing(after previous: [UInt8]?) -> Bool {
         if count == 0 { return true }

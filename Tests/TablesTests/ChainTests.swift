@@ -38,6 +38,33 @@ struct ModelTable {
         }
     }
 
+    /// Changes rows at random; answers the keys that may have changed.
+    mutating func change(
+        _ random: inout SeededGenerator, space: Int64, point: Int
+    ) -> Set<Int64> {
+        var touched: Set<Int64> = []
+        if point % 4 == 3 {
+            // A range of keys, in the table or behind it, is filled, emptied or rewritten.
+            let first = Int64.random(in: -space...space + 20, using: &random)
+            let action = Int.random(in: 0..<3, using: &random)
+            for key in first...first + Int64.random(in: 0...40, using: &random) {
+                touched.insert(key)
+                if action == 2, rows[key] == nil { continue }
+                rows[key] = action == 0 ? nil : Self.randomRow(&random)
+            }
+        }
+        for _ in 0..<Int.random(in: 0...(point % 3 == 2 ? 30 : 4), using: &random) {
+            let key = Int64.random(in: -space...space + Int64(point) * 3, using: &random)
+            touched.insert(key)
+            switch Int.random(in: 0..<4, using: &random) {
+            case 0: rows[key] = nil
+            case 1: break
+            default: rows[key] = Self.randomRow(&random)
+            }
+        }
+        return touched
+    }
+
     var batch: RowBatch {
         let batch = RowBatch(Self.schema)
         for key in rows.keys.sorted() { Self.append(key, rows[key]!, to: batch) }
@@ -78,14 +105,48 @@ struct ModelTable {
         limits.fileBytes = 400
         limits.blockSlices = 2
         limits.appendedSliceRows = 6
+        limits.editRows = 7
+        limits.rebaseMinEdits = 2
+        limits.joinSlices = 3
+        limits.maxRuns = 2
+        limits.equalTiers = 2
+        return limits
+    }
+
+    /// The tiny ones, now and then such that one kind of upkeep doesn't keep others from happening.
+    private static func limits(_ seed: Int) -> FormatLimits {
+        if seed % 8 == 7 { return FormatLimits() }
+        var limits = tiny
+        if seed % 3 == 1 { limits.rebaseMinEdits = 1000 }
+        if seed % 6 == 1 { (limits.rowGroupRows, limits.blockSlices) = (40, 8) }
+        if seed % 3 == 2 { (limits.rowGroupRows, limits.blockSlices) = (40, 8) }
+        if seed % 4 == 1 { limits.fatPages = 2 }
         return limits
     }
 
     @Test(arguments: 0..<400) func `every point of a random chain reads as the model`(seed: Int)
         throws
     {
+        _ = try Self.history(seed: seed)
+    }
+
+    @Test func `random chains meet every kind of upkeep`() throws {
+        var upkeep = Upkeep()
+        for seed in 1000..<1080 { upkeep += try Self.history(seed: seed) }
+        #expect(upkeep.rebased > 100)
+        #expect(upkeep.thinned > 20)
+        #expect(upkeep.joined > 10)
+        #expect(upkeep.rowsRewritten > 1000)
+        #expect(upkeep.slicesDropped > 5)
+        #expect(upkeep.pagesDropped > 10)
+        #expect(upkeep.tiersMerged > 100)
+        #expect(upkeep.gathered > 30 && upkeep.rowsGathered > 100)
+        #expect(upkeep.slicesAppended > 50)
+    }
+
+    private static func history(seed: Int) throws -> Upkeep {
         var random = SeededGenerator(seed: UInt64(seed))
-        let limits = seed % 4 == 3 ? FormatLimits() : Self.tiny
+        let limits = limits(seed)
         let files = MemoryFiles()
         let pool = FilePool(files, cache: SharedCache(maxBytes: seed % 2 == 0 ? 1 << 20 : 2000))
         var model = ModelTable()
@@ -94,24 +155,16 @@ struct ModelTable {
             let key = Int64.random(in: -space...space, using: &random)
             model.rows[key] = ModelTable.randomRow(&random)
         }
+        var upkeep = Upkeep()
         var points: [(Snapshot, ModelTable, TableResult)] = []
         var result = try FullWriter.write(
             BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
             limits: limits)
-        for point in 0..<10 {
+        for point in 0..<12 {
             let snapshot = Snapshot(result.snapshot, schema: ModelTable.schema, pool: pool)
             points.append((snapshot, model, result))
             files.endBackup()
-            var touched: Set<Int64> = []
-            for _ in 0..<Int.random(in: 0...(point % 3 == 2 ? 30 : 4), using: &random) {
-                let key = Int64.random(in: -space...space + Int64(point) * 3, using: &random)
-                touched.insert(key)
-                switch Int.random(in: 0..<4, using: &random) {
-                case 0: model.rows[key] = nil
-                case 1: break
-                default: model.rows[key] = ModelTable.randomRow(&random)
-                }
-            }
+            let touched = model.change(&random, space: space, point: point)
             let changes: any ChangeCursor
             if Bool.random(using: &random) {
                 let batch = RowBatch(ModelTable.schema)
@@ -125,23 +178,21 @@ struct ModelTable {
                     parent: snapshot, live: BatchCursor(model.batch), table: "t", progress: { _ in }
                 )
             }
-            do {
-                let next = try IncrementalWriter.write(
-                    parent: snapshot, hash: result.contentHash, changes: changes, table: "t",
-                    files: files, limits: limits)
-                result = next ?? result
-            } catch is ResetAdvised {
-                result = try FullWriter.write(
-                    BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
-                    limits: limits)
+            if let next = try IncrementalWriter.write(
+                parent: snapshot, hash: result.contentHash, parentChanges: result.changes,
+                changes: changes, table: "t", files: files, limits: limits)
+            {
+                result = next
+                upkeep += next.upkeep
             }
         }
         for (snapshot, model, result) in points {
             try check(snapshot, model, result, &random)
         }
+        return upkeep
     }
 
-    private func check(
+    private static func check(
         _ snapshot: Snapshot, _ model: ModelTable, _ result: TableResult,
         _ random: inout SeededGenerator
     ) throws {

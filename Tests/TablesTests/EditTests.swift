@@ -28,7 +28,21 @@ import Testing
     private func apply(
         _ changes: [(key: Int, row: UInt32?)], to edits: [Edit], base: Int, keys: RowKeys
     ) -> [Edit] {
-        var walker = EditWalker(edits)
+        // In two parts, as a slice with many changes is.
+        var splicer = EditSplicer(edits)
+        for half in [changes[..<(changes.count / 2)], changes[(changes.count / 2)...]] {
+            guard let first = half.first else { continue }
+            let start = Model.place(first.key, base: base).position
+            var walker = EditWalker(edits, from: half.startIndex == 0 ? 0 : start)
+            walk(&walker, half, into: &splicer, base: base, keys: keys)
+        }
+        return splicer.finish()
+    }
+
+    private func walk(
+        _ walker: inout EditWalker, _ changes: ArraySlice<(key: Int, row: UInt32?)>,
+        into splicer: inout EditSplicer, base: Int, keys: RowKeys
+    ) {
         for change in changes {
             let (position, hit) = Model.place(change.key, base: base)
             let found = walker.seek(position: position, hitsBase: hit) {
@@ -41,12 +55,11 @@ import Testing
             }
             let row = change.row.map { RunRow(file: 1, row: $0) }
             if let edit = EditWalker.outcome(position: position, hitsBase: hit, row: row) {
-                walker.put(edit)
+                splicer.put(walker.put(edit))
             } else {
-                walker.remove()
+                splicer.put(walker.remove())
             }
         }
-        return walker.finish()
     }
 
     /// What a slice shows: base rows as nil, edited ones by their row.
@@ -133,6 +146,7 @@ import Testing
         var model = Model(base: base)
         var keys: RowKeys = [:]
         var edits: [Edit] = []
+        var tiers: [[Edit]] = []
         var nextRow: UInt32 = 0
         for _ in 0..<40 {
             var touched: Set<Int> = []
@@ -151,8 +165,15 @@ import Testing
                     model.rows[key] = nil
                 }
             }
+            let before = edits
             edits = apply(changes, to: edits, base: base, keys: keys)
             check(edits, model, keys: keys, "seed \(seed)")
+            tiers.append(before.difference(to: edits))
+            if tiers.count > 3, Bool.random(using: &random) {
+                let last = tiers.removeLast()
+                tiers.append(tiers.removeLast().overridden(by: last))
+            }
+            #expect([Edit].merging(tiers) == edits, "seed \(seed)")
         }
     }
 
@@ -183,7 +204,11 @@ import Testing
         walker.keep()
         #expect(walker.seek(position: 3, hitsBase: false, order: { _ in 0 }) == nil)
         #expect(walker.isAtEnd)
-        #expect(walker.finish() == old)
+        let put = walker.put(Edit(.insert, at: 3))
+        #expect(put == Splice(index: 3, removes: false, edit: Edit(.insert, at: 3)))
+        var splicer = EditSplicer(old)
+        splicer.put(put)
+        #expect(splicer.finish() == old + [Edit(.insert, at: 3)])
     }
 }
 

@@ -10,7 +10,7 @@ import Testing
         let limits: FormatLimits
         private(set) var model = ModelTable()
         private(set) var result: TableResult
-        private(set) var resets = 0
+        private(set) var upkeep = Upkeep()
         private var points: [(result: TableResult, model: ModelTable)] = []
 
         init(_ keys: some Sequence<Int64>, limits: FormatLimits) throws {
@@ -34,8 +34,7 @@ import Testing
 
         /// Takes an incremental that puts and deletes keys; answers false if nothing changed.
         @discardableResult func point(
-            put: some Sequence<Int64>, delete: some Sequence<Int64> = [] as [Int64],
-            mayReset: Bool = true
+            put: some Sequence<Int64>, delete: some Sequence<Int64> = [] as [Int64]
         ) throws -> Bool {
             files.endBackup()
             var touched: Set<Int64> = []
@@ -53,22 +52,23 @@ import Testing
                 ModelTable.append(key, model.rows[key] ?? (0, nil), to: batch)
             }
             let changes = BatchCursor(batch, present: keys.map { model.rows[$0] != nil })
-            do {
-                let next = try IncrementalWriter.write(
-                    parent: snapshot(), hash: result.contentHash, changes: changes, table: "t",
-                    files: files, limits: limits)
-                points.append((next ?? result, model))
-                result = next ?? result
-                return next != nil
-            } catch let advice as ResetAdvised where mayReset {
-                #expect(!advice.reason.isEmpty)
-                resets += 1
-                result = try FullWriter.write(
-                    BatchCursor(model.batch), schema: ModelTable.schema, table: "t", files: files,
-                    limits: limits)
-                points.append((result, model))
-                return true
-            }
+            let next = try IncrementalWriter.write(
+                parent: snapshot(), hash: result.contentHash, parentChanges: result.changes,
+                changes: changes, table: "t", files: files, limits: limits)
+            points.append((next ?? result, model))
+            result = next ?? result
+            upkeep += next?.upkeep ?? Upkeep()
+            return next != nil
+        }
+
+        /// Each slice's row file, and how many edits it has.
+        func slices() throws -> [(file: UInt64, edits: UInt64)] {
+            try snapshot().slices().map { ($0.file, $0.sums.edits) }
+        }
+
+        /// Rows of the page that has most.
+        func largestPage() throws -> UInt64 {
+            try snapshot().slices().flatMap(\.pages).map(\.rows).max() ?? 0
         }
 
         /// Reads every point so far and compares it with the model of that time.
@@ -111,11 +111,11 @@ import Testing
 
     @Test func `rows appended a few at a time don't pile up in the last page`() throws {
         var limits = ChainTests.tiny
-        limits.resetPercent = 1000
+        limits.rebaseMinEdits = 1000
         let chain = try Chain(Self.keys(1...10), limits: limits)
         for point in 0..<40 {
             let first = 11 + point * 3
-            try chain.point(put: Self.keys(first...first + 2), mayReset: false)
+            try chain.point(put: Self.keys(first...first + 2))
         }
         let csv = CSVFile(chain.snapshot())
         var offset: UInt64 = 0
@@ -150,15 +150,14 @@ import Testing
         limits.pageRows = 16
         limits.rowGroupRows = 64
         limits.fileBytes = 2000
-        limits.resetPercent = 100
         let chain = try Chain(Self.keys(1...2000), limits: limits)
         var random = SeededGenerator(seed: 60)
         for _ in 1...60 {
             let put = (0..<20).map { _ in Int64.random(in: -5...2010, using: &random) }
             let gone = (0..<6).map { _ in Int64.random(in: -5...2010, using: &random) }
-            try chain.point(put: put, delete: gone, mayReset: false)
+            try chain.point(put: put, delete: gone)
         }
-        #expect(chain.resets == 0)
+        #expect(chain.upkeep.rebased > 30)
         try chain.checkAll()
     }
 
@@ -178,26 +177,91 @@ import Testing
         #expect(present.isEmpty)
     }
 
-    @Test func `a table of which most changed is to be carried whole`() throws {
-        var limits = ChainTests.tiny
-        limits.resetPercent = 50
-        let chain = try Chain(Self.keys(1...100), limits: limits)
-        try chain.point(put: Self.keys(1...50), mayReset: false)
-        #expect(throws: ResetAdvised.self) {
-            try chain.point(put: Self.keys(51...60), mayReset: false)
-        }
-    }
-
-    @Test func `many inserts at one place end in a reset, not in an endless page`() throws {
+    @Test func `many inserts at one place end in pages of their own, not in an endless one`() throws
+    {
         var limits = FormatLimits()
         limits.pageRows = 16
-        limits.resetPercent = 1_000_000
         let chain = try Chain([0, 1_000_000], limits: limits)
         for point in 0..<20 {
             try chain.point(put: Self.keys(point * 20 + 1...point * 20 + 20))
+            #expect(try chain.largestPage() <= 4 * 16)
         }
-        #expect(chain.resets == 2)
+        #expect(chain.upkeep.thinned > 3)
         try chain.checkAll()
+    }
+
+    @Test func `what changes in one place leaves other slices as they are`() throws {
+        var limits = FormatLimits()
+        limits.pageRows = 16
+        limits.rowGroupRows = 64
+        limits.rebaseMinEdits = 4
+        let chain = try Chain(Self.keys(1...640), limits: limits)
+        let before = try chain.slices()
+        #expect(before.count == 10)
+        for point in 0..<30 {
+            try chain.point(put: Self.keys(200 + point % 7...230 + point % 7), delete: [250])
+        }
+        #expect(chain.upkeep.rebased > 10 && chain.upkeep.rowsRewritten <= 30 * 64)
+        for (index, slice) in try chain.slices().enumerated() where index != 3 {
+            #expect(slice.file == before[index].file && slice.edits == 0, "slice \(index)")
+        }
+        try chain.checkAll()
+    }
+
+    @Test func `slices that fall due at once are written anew a few at each point`() throws {
+        var limits = FormatLimits()
+        limits.pageRows = 16
+        limits.rowGroupRows = 64
+        limits.rebaseMinEdits = 4
+        let chain = try Chain(Self.keys(0...6399), limits: limits)
+        var random = SeededGenerator(seed: 1)
+        var worst: UInt64 = 0
+        for _ in 0..<60 {
+            let put = (0..<128).map { _ in Int64.random(in: 0...6399, using: &random) }
+            let changes = chain.result.changes
+            let before = chain.upkeep.rowsRewritten
+            try chain.point(put: put)
+            let rewritten = chain.upkeep.rowsRewritten - before
+            #expect(rewritten <= max(64, 2 * min(changes, 128)) + 64)
+            worst = max(worst, try chain.slices().map { $0.edits * 100 / 64 }.max()!)
+        }
+        #expect(chain.upkeep.rebased > 100 && worst < 75)
+        try chain.checkAll()
+    }
+
+    @Test func `a burst is paid for by its own changes`() throws {
+        var limits = FormatLimits()
+        limits.pageRows = 16
+        limits.rowGroupRows = 64
+        limits.rebaseMinEdits = 4
+        let chain = try Chain(Self.keys(1...640), limits: limits)
+        try chain.point(put: [5])
+        try chain.point(put: Self.keys(1...640).filter { $0 % 2 == 0 })
+        #expect(chain.upkeep.rebased == 10 && chain.result.sums.edits == 0)
+        try chain.point(put: [], delete: Self.keys(100...600))
+        #expect(chain.upkeep.slicesDropped + chain.upkeep.rebased > 15)
+        try chain.checkAll()
+    }
+
+    @Test func `small neighbours are joined, large rows are no small slices`() throws {
+        var limits = FormatLimits()
+        limits.pageRows = 16
+        limits.rowGroupRows = 256
+        limits.appendedSliceRows = 16
+        let chain = try Chain(Self.keys(1...10), limits: limits)
+        for point in 0..<60 {
+            try chain.point(put: Self.keys(11 + point * 16...26 + point * 16))
+        }
+        #expect(chain.upkeep.joined > 40 && chain.upkeep.slicesAppended >= 60)
+        #expect(chain.upkeep.rowsRewritten < 2 * 1000)
+        #expect(try chain.slices().count < 25)
+        try chain.checkAll()
+
+        limits.rowGroupBytes = 1000
+        let wide = try Chain(Self.keys(1...400), limits: limits)
+        let count = try wide.slices().count
+        for point in 0..<5 { try wide.point(put: [Int64(point)]) }
+        #expect(wide.upkeep.joined == 0 && count > 10)
     }
 
     // MARK: Sources that break their word
@@ -229,7 +293,7 @@ import Testing
         let chain = try Chain(Self.keys(1...20), limits: ChainTests.tiny)
         let incremental = Self.isCorrupt(naming: "sub/orders") {
             _ = try IncrementalWriter.write(
-                parent: chain.snapshot(), hash: chain.result.contentHash,
+                parent: chain.snapshot(), hash: chain.result.contentHash, parentChanges: 0,
                 changes: BatchCursor(
                     Self.batch(keys), present: Array(repeating: false, count: keys.count)),
                 table: "sub/orders", files: chain.files, limits: chain.limits)
@@ -305,7 +369,7 @@ import Testing
                 let files = MemoryFiles()
                 do {
                     _ = try IncrementalWriter.write(
-                        parent: snapshot, hash: chain.result.contentHash,
+                        parent: snapshot, hash: chain.result.contentHash, parentChanges: 0,
                         changes: BatchCursor(
                             Self.batch([5, 30, 55, 62]), present: [true, false, true, true]),
                         table: "t", files: files, limits: chain.limits)

@@ -25,8 +25,34 @@ import Testing
                     columns: columns))
         }
         let rows = sums.reduce(0) { $0 + Int($1.baseRows) }
+        let tiers = (0..<Int.random(in: 0...9, using: &random)).map { _ in
+            EditTier(
+                reference: BlockReference(
+                    file: random.next(), offset: random.next(), length: random.next(),
+                    hash: random.next()), level: Int.random(in: 0...5, using: &random))
+        }
+        let bound = (0..<Int.random(in: 1...20, using: &random)).map { _ in
+            UInt8.random(in: 0...255, using: &random)
+        }
+        var slice = Slice(
+            file: UInt64.random(in: 0...UInt64.max, using: &random),
+            rowGroup: Int.random(in: 0...9, using: &random),
+            firstRow: Int.random(in: 0...70_000, using: &random), count: rows,
+            lowerBound: first ? [] : bound, pages: sums)
+        slice.tiers = tiers
+        return slice
+    }
+
+    /// A tier of a slice of up to 400 rows.
+    private static func tier(seed: Int) -> [Edit] {
+        var random = SeededGenerator(seed: UInt64(seed))
+        let rows = Int.random(in: 0...400, using: &random)
         var edits: [Edit] = []
         for position in 0...rows where Int.random(in: 0..<4, using: &random) == 0 {
+            if Int.random(in: 0..<4, using: &random) == 0 {
+                edits.append(Edit(.clear, at: UInt32(position)))
+                continue
+            }
             let runRow = {
                 (random: inout SeededGenerator) in
                 RunRow(
@@ -43,14 +69,7 @@ import Testing
             default: break
             }
         }
-        let bound = (0..<Int.random(in: 1...20, using: &random)).map { _ in
-            UInt8.random(in: 0...255, using: &random)
-        }
-        return Slice(
-            file: UInt64.random(in: 0...UInt64.max, using: &random),
-            rowGroup: Int.random(in: 0...9, using: &random),
-            firstRow: Int.random(in: 0...70_000, using: &random), count: rows,
-            lowerBound: first ? [] : bound, pages: sums, edits: edits)
+        return edits
     }
 
     private static func slices(seed: Int) -> [Slice] {
@@ -72,7 +91,7 @@ import Testing
     private static func same(_ a: Slice, _ b: Slice) -> Bool {
         a.file == b.file && a.rowGroup == b.rowGroup && a.firstRow == b.firstRow
             && a.count == b.count && a.lowerBound == b.lowerBound && a.pages == b.pages
-            && a.edits == b.edits
+            && a.tiers == b.tiers
     }
 
     private static func encodeBlock(_ slices: [Slice]) -> ByteBuffer {
@@ -84,18 +103,27 @@ import Testing
         var reader = try IndexReader(content, tag: "B", schema: schema, name: "x")
         let directory = try reader.blockDirectory()
         var slices: [Slice] = []
-        for entry in directory.slices {
+        for entry in directory {
             var reader = try IndexReader(content, tag: "B", schema: schema, name: "x")
-            slices.append(try reader.body(at: entry.offset, runs: directory.runs))
+            slices.append(try reader.body(at: entry.offset))
         }
         return slices
     }
 
-    @Test(arguments: 0..<100) func `blocks and roots read as they were written`(seed: Int) throws {
+    private static func readTier(_ content: ByteBuffer) throws(Failure) -> [Edit] {
+        var reader = try IndexReader(content, tag: "E", schema: schema, name: "x")
+        return try reader.tier()
+    }
+
+    @Test(arguments: 0..<100) func `blocks, tiers and roots read as they were written`(seed: Int)
+        throws
+    {
         let slices = Self.slices(seed: seed)
         let read = try Self.readBlock(Self.encodeBlock(slices))
         #expect(read.count == slices.count)
         for (a, b) in zip(read, slices) { #expect(Self.same(a, b), "seed \(seed)") }
+        let tier = Self.tier(seed: seed)
+        #expect(try Self.readTier(IndexCodec.encodeTier(tier)) == tier)
         let blocks = Self.blocks(seed: seed)
         var reader = try IndexReader(
             IndexCodec.encodeRoot(blocks, schema: Self.schema), tag: "R", schema: Self.schema,
@@ -141,6 +169,7 @@ import Testing
         let contents = [
             Self.encodeBlock(Self.slices(seed: seed)).array,
             IndexCodec.encodeRoot(Self.blocks(seed: seed), schema: Self.schema).array,
+            IndexCodec.encodeTier(Self.tier(seed: seed)).array,
         ]
         for content in contents {
             for length in 0..<min(content.count, 400) { Self.readAny(Array(content[..<length])) }
@@ -167,6 +196,10 @@ import Testing
                 for page in slice.pages.indices { _ = slice.edits(ofPage: page) }
                 _ = encodeBlock([slice])
             }
+        }
+        if let tier = try? readTier(buffer) {
+            _ = [Edit].merging([tier, tier])
+            _ = IndexCodec.encodeTier(tier)
         }
         if var reader = try? IndexReader(buffer, tag: "R", schema: schema, name: "x"),
             let blocks = try? reader.root()

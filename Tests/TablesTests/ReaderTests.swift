@@ -194,7 +194,6 @@ import Testing
         limits.pageRows = 11
         limits.runPageRows = 4
         limits.rowGroupRows = 64
-        limits.resetPercent = 1000
         return limits
     }
 
@@ -237,7 +236,8 @@ import Testing
         let next = try #require(
             try IncrementalWriter.write(
                 parent: Snapshot(result.snapshot, schema: schema, pool: pool),
-                hash: result.contentHash, changes: BatchCursor(changed, present: present),
+                hash: result.contentHash, parentChanges: 0,
+                changes: BatchCursor(changed, present: present),
                 table: "t", files: files, limits: Self.small))
         let second = Case(
             name: "point", schema: schema, rows: after,

@@ -212,7 +212,8 @@ struct ParquetReader {
     func expectBounds(_ schema: TableSchema) throws {
         var first = 0
         let leading = columns[schema.key[0]]
-        let isExact = groups.allSatisfy { $0.chunks[schema.key[0]].least != nil }
+        let hasBounds = groups.allSatisfy { $0.chunks[schema.key[0]].least != nil }
+        #expect(hasBounds || groups.allSatisfy { $0.chunks[schema.key[0]].least == nil })
         for group in groups {
             for (index, chunk) in group.chunks.enumerated() where index != schema.key[0] {
                 #expect(chunk.least == nil && chunk.greatest == nil)
@@ -220,13 +221,13 @@ struct ParquetReader {
             let chunk = group.chunks[schema.key[0]]
             let type = schema.columns[schema.key[0]].type
             #expect((chunk.least == nil) == (chunk.greatest == nil))
-            #expect(chunk.exactMarks == (isExact ? 2 : 0))
+            #expect(chunk.exactMarks == (hasBounds ? 2 : 0))
             let last = first + group.rows - 1
             if let least = chunk.least, let greatest = chunk.greatest {
                 #expect(least == leading.bytes(first) && greatest == leading.bytes(last))
                 #expect(least.count <= 64 && greatest.count <= 64 && chunk.nulls == 0)
             } else if type == .int64 || type == .uuid || type == .bool {
-                #expect(chunk.nulls > 0)
+                #expect(leading.nullCount > 0)
             }
             first += group.rows
         }

@@ -69,7 +69,6 @@ import Testing
     private static func history(_ schema: TableSchema, seed: Int, comment: Comment) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         var limits = ChainTests.tiny
-        limits.resetPercent = 1000
         limits.pageRows = 5
         let files = MemoryFiles()
         var rows = schema.randomRows(40, &random)
@@ -87,16 +86,10 @@ import Testing
                 ? BatchCursor(next.touched, present: next.present)
                 : Diff(
                     parent: parent, live: BatchCursor(next.rows), table: "t", progress: { _ in })
-            do {
-                result =
-                    try IncrementalWriter.write(
-                        parent: parent, hash: result.contentHash, changes: changes, table: "t",
-                        files: files, limits: limits) ?? result
-            } catch is ResetAdvised {
-                result = try FullWriter.write(
-                    BatchCursor(next.rows), schema: schema, table: "t", files: files, limits: limits
-                )
-            }
+            result =
+                try IncrementalWriter.write(
+                    parent: parent, hash: result.contentHash, parentChanges: result.changes,
+                    changes: changes, table: "t", files: files, limits: limits) ?? result
             rows = next.rows
             try check(result, rows, schema: schema, files: files, comment)
         }

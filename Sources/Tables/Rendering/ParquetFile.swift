@@ -137,10 +137,14 @@ package struct ParquetFile: RenderedFile {
 
     private func renderedFooter() throws -> ByteBuffer {
         let layout = try layout()
-        let groups = try layout.groups.indices.map { index in
-            var group = layout.rowGroup(index)
-            group.bounds = try bounds(layout.groups[index], nulls: group.chunks)
-            return group
+        var groups = layout.groups.indices.map { layout.rowGroup($0) }
+        for index in groups.indices {
+            groups[index].bounds = try bounds(layout.groups[index], groups[index])
+            if groups[index].bounds == nil {
+                // All have bounds or none: DataFusion answers MIN and MAX from those that are there.
+                for index in groups.indices { groups[index].bounds = nil }
+                break
+            }
         }
         return footer.render(groups)
     }
@@ -148,10 +152,10 @@ package struct ParquetFile: RenderedFile {
     /// The least and the greatest value of the leading key column, if they can be told exactly: those
     /// of the first and the last row.
     private func bounds(
-        _ group: ParquetLayout.Group, nulls: [(offset: UInt64, bytes: UInt64, nulls: UInt64)]
+        _ group: ParquetLayout.Group, _ rowGroup: ParquetFooter.RowGroup
     ) throws -> (least: [UInt8], greatest: [UInt8])? {
         let column = snapshot.schema.key[0]
-        if nulls[column].nulls > 0 { return nil }
+        if rowGroup.chunks[column].nulls > 0 { return nil }
         guard let least = try bound(group.first, column, isLast: false),
             let greatest = try bound(group.last, column, isLast: true)
         else { return nil }

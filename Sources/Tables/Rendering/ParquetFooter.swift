@@ -36,7 +36,7 @@ struct ParquetFooter: Sendable {
         let group = ByteBuffer()
         var writer = ThriftWriter(into: group)
         let empty = RowGroup(chunks: schema.columns.map { _ in (0, 0, 0) })
-        Self.write(empty, schema, types, isExact: true, &writer)
+        Self.write(empty, schema, types, &writer)
         bytesOfGroup = group.count
     }
 
@@ -65,7 +65,7 @@ struct ParquetFooter: Sendable {
         return output
     }
 
-    /// What two bounds take: heads, lengths, and whether they are called exact.
+    /// What two bounds take: heads, lengths, and that they are exact.
     private static func bytes(ofBounds bytes: Int) -> Int { bytes + 6 }
 
     // MARK: Writing
@@ -81,9 +81,7 @@ struct ParquetFooter: Sendable {
                 zip(schema.columns, types).map { ($0.name, $1, Int($0.id), true) })
             writer.padded64(3, Int(groups.reduce(0) { $0 + $1.rows }))
             writer.list(4, of: .structure, count: groups.count)
-            // DataFusion answers MIN and MAX from bounds called exact, though some row groups have none.
-            let isExact = groups.allSatisfy { $0.bounds != nil }
-            for group in groups { write(group, schema, types, isExact: isExact, &writer) }
+            for group in groups { write(group, schema, types, &writer) }
             writer.list(5, of: .structure, count: 3)
             writer.pair("ydbfs.types", schema.columns.map(\.type.name).joined(separator: " "))
             writer.pair("ydbfs.key", schema.key.map { "\($0)" }.joined(separator: " "))
@@ -107,7 +105,7 @@ struct ParquetFooter: Sendable {
     }
 
     private static func write(
-        _ group: RowGroup, _ schema: TableSchema, _ types: [ParquetType], isExact: Bool,
+        _ group: RowGroup, _ schema: TableSchema, _ types: [ParquetType],
         _ writer: inout ThriftWriter
     ) {
         writer.element { writer in
@@ -132,8 +130,8 @@ struct ParquetFooter: Sendable {
                             guard index == schema.key[0], let bounds = group.bounds else { return }
                             $0.binary(5, bounds.greatest)
                             $0.binary(6, bounds.least)
-                            $0.bool(7, isExact)
-                            $0.bool(8, isExact)
+                            $0.bool(7, true)
+                            $0.bool(8, true)
                         }
                     }
                 }

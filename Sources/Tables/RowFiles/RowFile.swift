@@ -124,6 +124,26 @@ package final class RowFile: Sendable {
         }
     }
 
+    /// Has the pages of these columns fetched at once.
+    func willNeed(
+        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+    ) throws {
+        let index = try pageIndex(rowGroup)
+        guard columns.count > 1, index.firstRows.indices.contains(page) else { return }
+        for (column, _) in columns {
+            file.willNeed(
+                at: UInt64(index.offsets[column][page]), count: index.sizes[column][page])
+        }
+    }
+
+    /// Bytes that a page of some columns takes in the file.
+    func storedBytes(
+        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+    ) throws -> Int {
+        let index = try pageIndex(rowGroup)
+        return columns.reduce(0) { $0 + index.sizes[$1.index][page] }
+    }
+
     private func decode(
         offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
     ) throws -> ColumnVector {

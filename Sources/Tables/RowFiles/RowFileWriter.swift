@@ -15,10 +15,29 @@ package struct FormatLimits: Sendable {
     package var fileBytes = 256 << 20
     /// Slices of an index block.
     package var blockSlices = 64
+    /// Changes that are worked on at a time, in rows and bytes.
+    package var editRows = 4096
+    package var editBytes = 4 << 20
     /// Contiguous new rows at the end of a table that become slices of their own.
     package var appendedSliceRows = 4096
-    /// Live edits of a table, in percent of its rows, above which it is carried whole.
-    package var resetPercent = 50
+    /// Tiers of equal age of a slice's edits that are merged into one.
+    package var equalTiers = 4
+    /// Edits of a slice, in percent of its base rows, above which it is written anew as soon as the
+    /// budget of a point allows, and above which it is in any case; if they are more than some.
+    package var rebasePercent = 25
+    package var rebaseAlwaysPercent = 60
+    package var rebaseMinEdits = 256
+    /// The budget: how many rows are written anew for each row that changed; at least one slice.
+    package var rebaseRunFactor = 2
+    /// Runs that a slice's edits may lie in before their rows are gathered in one file, as soon as
+    /// the budget allows, and if they are twice as many in any case; and that budget: rows gathered
+    /// for each row that changed; at least one slice's.
+    package var maxRuns = 16
+    package var gatherRunFactor = 1
+    /// Pages' worth of rows in one page, inserts included, above which its slice is written anew.
+    package var fatPages = 4
+    /// Small neighbouring slices that are joined, even if they don't make half a row group.
+    package var joinSlices = 16
     package var compressionLevel = 1
 
     package init() {}

@@ -20,11 +20,16 @@ package struct RunRow: Sendable, Hashable {
 package struct Edit: Sendable, Hashable {
     package enum Kind: UInt8, Sendable {
         case delete, replace, insert
+        /// Nothing at this position any more, whatever older tiers say. Within tiers only.
+        case clear
+
+        /// Whether there is a row of a run.
+        var hasRow: Bool { self == .replace || self == .insert }
     }
 
     package var position: UInt32
     package var kind: Kind
-    /// The row that replaces or is inserted; of no meaning for a delete.
+    /// The row that replaces or is inserted; else of no meaning.
     package var row: RunRow
 
     package init(_ kind: Kind, at position: UInt32, row: RunRow = RunRow(file: 0, row: 0)) {
@@ -34,20 +39,37 @@ package struct Edit: Sendable, Hashable {
     }
 }
 
-/// Walks the edits of a slice in key order and puts changes in: the edit algebra.
+/// One step of a change to a slice's edits: what stands in front of the old edit at `index`, and
+/// whether that one goes.
+///
+/// Splices of later keys have the same or a higher index, so that parts of a slice can be worked on
+/// apart from each other and put together in order.
+package struct Splice: Sendable, Hashable {
+    package var index: Int
+    package var removes: Bool
+    package var edit: Edit?
+
+    package init(index: Int, removes: Bool, edit: Edit?) {
+        self.index = index
+        self.removes = removes
+        self.edit = edit
+    }
+}
+
+/// Walks the edits of a slice in key order and says how changes alter them: the edit algebra.
 ///
 /// For each change, in strictly increasing key order: `seek` to where its key belongs, look at the
-/// edit that is there, then `keep`, `put` or `remove`. `finish` answers the new edits. It never
-/// reads a row: the caller compares keys of inserted rows when asked.
+/// edit that is there, then `keep`, `put` or `remove`. It never reads a row: the caller compares
+/// keys of inserted rows when asked.
 package struct EditWalker {
     private let old: [Edit]
-    private var next = 0
-    private var result: [Edit] = []
+    private var next: Int
     private var isAtEdit = false
 
-    package init(_ edits: [Edit]) {
+    /// - Parameter position: no key before it will be sought.
+    package init(_ edits: [Edit], from position: UInt32 = 0) {
         old = edits
-        result.reserveCapacity(edits.count + 16)
+        next = edits.firstIndex(at: Int(position))
     }
 
     /// Moves to the place of a key that belongs at `position`; `hitsBase` if the base row there has
@@ -71,7 +93,6 @@ package struct EditWalker {
                     if order > 0 { return nil }
                 }
             }
-            result.append(edit)
             next += 1
         }
         return nil
@@ -83,35 +104,27 @@ package struct EditWalker {
     }
 
     /// Leaves things as they are at the place sought.
-    package mutating func keep() {
-        guard isAtEdit else { return }
-        result.append(old[next])
-        remove()
-    }
+    package mutating func keep() { _ = splice(nil) }
 
     /// Puts an edit where the key sought belongs, instead of the one found there, if any.
-    package mutating func put(_ edit: Edit) {
-        result.append(edit)
-        remove()
-    }
+    package mutating func put(_ edit: Edit) -> Splice { splice(edit) }
 
     /// Takes away the edit found.
-    package mutating func remove() {
-        if isAtEdit {
-            next += 1
+    package mutating func remove() -> Splice {
+        precondition(isAtEdit)
+        return splice(nil)
+    }
+
+    private mutating func splice(_ edit: Edit?) -> Splice {
+        defer {
+            if isAtEdit { next += 1 }
             isAtEdit = false
         }
+        return Splice(index: next, removes: isAtEdit, edit: edit)
     }
 
     /// True if no edit of before is left behind the place sought.
     package var isAtEnd: Bool { !isAtEdit && next == old.count }
-
-    package mutating func finish() -> [Edit] {
-        precondition(!isAtEdit)
-        result.append(contentsOf: old[next...])
-        next = old.count
-        return result
-    }
 
     /// What a change of a key does, given whether the base has the key (at `position`) and which
     /// edit concerns it now: the new edit, or none. `row` is nil for a deletion.
@@ -127,11 +140,99 @@ package struct EditWalker {
     }
 }
 
+/// Puts splices, which come in order, into the edits that they are of.
+package struct EditSplicer {
+    private let old: [Edit]
+    private var result: [Edit] = []
+    private var next = 0
+
+    package init(_ edits: [Edit]) { old = edits }
+
+    package mutating func put(_ splice: Splice) {
+        result.append(contentsOf: old[next..<splice.index])
+        next = splice.index + (splice.removes ? 1 : 0)
+        if let edit = splice.edit { result.append(edit) }
+    }
+
+    /// The new edits.
+    package mutating func finish() -> [Edit] {
+        result.append(contentsOf: old[next...])
+        next = old.count
+        return result
+    }
+}
+
+/// Edits of a slice are stored in tiers, so that a point writes in proportion to what it changed: a
+/// newer tier overrides older ones, position by position, all edits at a position at once.
 extension [Edit] {
+    /// The tier that makes `new` of these edits.
+    package func difference(to new: [Edit]) -> [Edit] {
+        var result: [Edit] = []
+        var (i, j) = (0, 0)
+        while i < count || j < new.count {
+            let position = Swift.min(
+                i < count ? self[i].position : .max, j < new.count ? new[j].position : .max)
+            let (before, after) = (
+                end(ofPosition: position, from: i), new.end(ofPosition: position, from: j)
+            )
+            if i == before || j == after || self[i..<before] != new[j..<after] {
+                if j == after { result.append(Edit(.clear, at: position)) }
+                result.append(contentsOf: new[j..<after])
+            }
+            (i, j) = (before, after)
+        }
+        return result
+    }
+
+    /// This tier and a newer one as one.
+    package func overridden(by newer: [Edit]) -> [Edit] {
+        var result: [Edit] = []
+        result.reserveCapacity(count + newer.count)
+        var (i, j) = (0, 0)
+        while j < newer.count {
+            let position = newer[j].position
+            let start = i
+            while i < count, self[i].position < position { i += 1 }
+            result.append(contentsOf: self[start..<i])
+            i = end(ofPosition: position, from: i)
+            let after = newer.end(ofPosition: position, from: j)
+            result.append(contentsOf: newer[j..<after])
+            j = after
+        }
+        result.append(contentsOf: self[i...])
+        return result
+    }
+
+    /// All tiers of a slice, oldest first, as its edits.
+    package static func merging(_ tiers: [[Edit]]) -> [Edit] {
+        guard var result = tiers.last else { return [] }
+        for tier in tiers.dropLast().reversed() { result = tier.overridden(by: result) }
+        result.removeAll { $0.kind == .clear }
+        return result
+    }
+
+    private func end(ofPosition position: UInt32, from start: Int) -> Int {
+        var end = start
+        while end < count, self[end].position == position { end += 1 }
+        return end
+    }
+}
+
+extension [Edit] {
+    /// How many files the rows of edits lie in. They are few.
+    var runs: Int {
+        var files: [UInt64] = []
+        for edit in self where edit.kind.hasRow {
+            if !files.contains(edit.row.file) { files.append(edit.row.file) }
+        }
+        return files.count
+    }
+
     /// Checks what `Edit` promises, but for key order; for edits that come from a file.
     func isValid(sliceRows: Int) -> Bool {
         var previous: Edit?
         for edit in self {
+            if edit.kind == .clear { return false }
             if edit.kind == .insert ? edit.position > sliceRows : edit.position >= sliceRows {
                 return false
             }

@@ -18,6 +18,9 @@ package final class FilePool: Sendable {
     /// Work done, for tests and `metrics`.
     package struct Figures: Sendable {
         package var pagesDecoded: UInt64 = 0
+        /// Bytes of row files that were read for them, and what they came to in memory.
+        package var bytesRead: UInt64 = 0
+        package var bytesDecoded: UInt64 = 0
         package var pagesRendered: UInt64 = 0
         package var rowFilesOpened: UInt64 = 0
 
@@ -26,6 +29,8 @@ package final class FilePool: Sendable {
         package static func + (a: Figures, b: Figures) -> Figures {
             var sum = a
             sum.pagesDecoded += b.pagesDecoded
+            sum.bytesRead += b.bytesRead
+            sum.bytesDecoded += b.bytesDecoded
             sum.pagesRendered += b.pagesRendered
             sum.rowFilesOpened += b.rowFilesOpened
             return sum
@@ -75,7 +80,19 @@ package final class FilePool: Sendable {
         _ reference: BlockReference, _ index: Int, schema: TableSchema
     ) throws -> DecodedSlice {
         try cache.value(key(.slice, reference.file, reference.offset, UInt64(index))) {
-            let slice = try DecodedSlice(block(reference, schema: schema).slice(index))
+            var bare = try block(reference, schema: schema).slice(index)
+            for tier in bare.tiers.dropFirst() {
+                let reference = tier.reference
+                try opener.open(file: reference.file).willNeed(
+                    at: reference.offset, count: Int(reference.length))
+            }
+            bare.edits = try .merging(bare.tiers.map { try tier($0, schema: schema) })
+            guard bare.edits.isValid(sliceRows: bare.count),
+                bare.sums.edits == UInt64(bare.edits.count)
+            else {
+                throw Failure(.corrupt, "index \(try name(reference.file)) is damaged")
+            }
+            let slice = DecodedSlice(bare)
             let perPage = 96 + schema.columns.count * 16
             return (
                 slice,
@@ -83,6 +100,16 @@ package final class FilePool: Sendable {
             )
         }
     }
+
+    /// One tier of a slice's edits; not cached.
+    func tier(_ tier: EditTier, schema: TableSchema) throws -> [Edit] {
+        let file = try opener.open(file: tier.reference.file)
+        let content = try IndexCodec.open(tier.reference, in: file)
+        var reader = try IndexReader(content, tag: "E", schema: schema, name: file.name)
+        return try reader.tier()
+    }
+
+    private func name(_ file: UInt64) throws -> String { try opener.open(file: file).name }
 
     func root(_ reference: BlockReference, schema: TableSchema) throws -> SnapshotRoot {
         try cache.value(key(.root, reference.file, reference.offset)) {
@@ -95,31 +122,73 @@ package final class FilePool: Sendable {
 
     /// Some columns of a page, decoded; not cached.
     func page(
-        _ file: RowFile, rowGroup: Int, page: Int, schema: TableSchema
-    ) throws -> RowBatch {
-        let columns = try file.positions(of: schema)
-        count { $0.pagesDecoded += UInt64(columns.count) }
-        return RowBatch(
-            columns: try file.readPage(rowGroup: rowGroup, page: page, columns: columns))
+        _ file: RowFile, rowGroup: Int, page: Int, columns: [Column]
+    ) throws -> [ColumnVector] {
+        let positions = try file.positions(of: columns)
+        try file.willNeed(rowGroup: rowGroup, page: page, columns: positions)
+        let vectors = try file.readPage(rowGroup: rowGroup, page: page, columns: positions)
+        let bytes = try file.storedBytes(rowGroup: rowGroup, page: page, columns: positions)
+        let decoded = vectors.reduce(0) { $0 + $1.byteCount }
+        count {
+            $0.pagesDecoded += UInt64(vectors.count)
+            $0.bytesRead += UInt64(bytes)
+            $0.bytesDecoded += UInt64(decoded)
+        }
+        return vectors
     }
 
-    /// A number for the columns that are read.
-    static func selection(_ schema: TableSchema) -> UInt64 {
-        schema.columns.reduce(0) { ($0 ^ UInt64($1.id)) &* 0x9E37_79B9_7F4A_7C15 }
+    /// The page of a run that holds `row`, the columns of `schema` alone. If it has to be decoded, the pages of `next`, which are
+    /// wanted soon, are fetched with it.
+    func runPage(
+        of row: RunRow, schema: TableSchema, before next: some Sequence<RunRow>
+    ) throws -> RunPage {
+        let place = try runPlace(of: row, schema: schema)
+        return try cache.value(place.key) {
+            try willNeed(next, schema: schema)
+            let batch = RowBatch(
+                columns: try page(
+                    place.file, rowGroup: place.rowGroup, page: place.page,
+                    columns: schema.columns))
+            return (
+                RunPage(batch, firstRow: place.rows.lowerBound), bytes: batch.byteCount + 512
+            )
+        }
     }
 
-    /// The page of a run that holds `row`: the columns of `schema`, which is also given as
-    /// `selection`.
-    func runPage(of row: RunRow, schema: TableSchema, selection: UInt64) throws -> RunPage {
+    func runPage(of row: RunRow, schema: TableSchema) throws -> RunPage {
+        try runPage(of: row, schema: schema, before: EmptyCollection())
+    }
+
+    private struct RunPlace {
+        var file: RowFile
+        var rowGroup: Int
+        var page: Int
+        /// The page's, counted from the file's begin.
+        var rows: Range<Int>
+        var key: SharedCache.Key
+    }
+
+    private func runPlace(of row: RunRow, schema: TableSchema) throws -> RunPlace {
         let file = try rowFile(row.file)
         let (group, rowInGroup) = try file.rowGroup(of: Int(row.row))
         let (page, rows) = try file.page(of: rowInGroup, rowGroup: group)
-        let start = Int(row.row) - rowInGroup + rows.lowerBound
-        return try cache.value(
-            key(.runPage, row.file, UInt64(group) << 32 | UInt64(page), selection)
-        ) {
-            let batch = try self.page(file, rowGroup: group, page: page, schema: schema)
-            return (RunPage(batch, firstRow: start), bytes: batch.byteCount + 512)
+        let start = Int(row.row) - rowInGroup
+        let columns = schema.columns.reduce(0) { ($0 ^ UInt64($1.id)) &* 0x9E37_79B9_7F4A_7C15 }
+        return RunPlace(
+            file: file, rowGroup: group, page: page,
+            rows: start + rows.lowerBound..<start + rows.upperBound,
+            key: key(.runPage, row.file, UInt64(group) << 32 | UInt64(page), columns))
+    }
+
+    private func willNeed(_ rows: some Sequence<RunRow>, schema: TableSchema) throws {
+        var asked: [UInt64: Range<Int>] = [:]
+        for row in rows where asked[row.file]?.contains(Int(row.row)) != true {
+            let place = try runPlace(of: row, schema: schema)
+            asked[row.file] = place.rows
+            if cache.contains(place.key) { continue }
+            try place.file.willNeed(
+                rowGroup: place.rowGroup, page: place.page,
+                columns: place.file.positions(of: schema.columns))
         }
     }
 }
@@ -179,19 +248,24 @@ final class IndexBlock: Sendable {
     let slices: [(offset: Int, sums: SliceSums)]
     /// Bytes of CSV before each slice, counted from the block's begin.
     let csvStarts: [UInt64]
-    private let runs: [UInt64]
     private let reader: IndexReader
 
     init(_ content: ByteBuffer, schema: TableSchema, name: String) throws {
         var reader = try IndexReader(content, tag: "B", schema: schema, name: name)
-        (runs, slices) = try reader.blockDirectory()
+        slices = try reader.blockDirectory()
         csvStarts = prefixSums(slices.lazy.map(\.sums.pages.csvBytes))
         self.reader = reader
     }
 
+    func lowerBound(_ index: Int) throws -> [UInt8] {
+        var reader = reader
+        return try reader.lowerBound(at: slices[index].offset)
+    }
+
+    /// A slice without its edits.
     func slice(_ index: Int) throws -> Slice {
         var reader = reader
-        return try reader.body(at: slices[index].offset, runs: runs)
+        return try reader.body(at: slices[index].offset)
     }
 }
 
@@ -210,9 +284,9 @@ final class SnapshotRoot: Sendable {
 }
 
 extension RowFile {
-    /// Where the columns of a schema are in this file.
-    func positions(of schema: TableSchema) throws -> [(index: Int, layout: ColumnVector.Layout)] {
-        try schema.columns.map { column in
+    /// Where columns of a table are in this file.
+    func positions(of columns: [Column]) throws -> [(index: Int, layout: ColumnVector.Layout)] {
+        try columns.map { column in
             guard let index = fieldIDs.firstIndex(of: Int(column.id)) else {
                 throw Failure(.corrupt, "row file \(name) has no column \(column.name)")
             }

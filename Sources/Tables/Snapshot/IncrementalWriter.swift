@@ -1,402 +1,378 @@
 import Bytes
 
-/// Thrown by `IncrementalWriter` when the table is better carried whole: too much of it changed.
-package struct ResetAdvised: Error, Sendable {
-    package let reason: String
-}
-
 /// Makes the next snapshot of a table from its parent and a stream of changed keys.
 ///
 /// Changes only say which keys *may* have changed, and what is there now: a row that is the same as
 /// before leaves no trace, a deletion of what wasn't there neither. Positions are resolved here,
 /// once, so that readers never compare keys.
+///
+/// One thread reads the source and divides the changes among the slices; others work out what they
+/// do to each slice; the first then puts the results, in key order, into the run and the index.
+///
+/// The run holds what changed and nothing else. Slices that have too many edits (`RewritePlan`) get
+/// row files of their own beside it, as a full backup's are.
 package final class IncrementalWriter {
+    /// The changes of a slice, or of a part of it if there are many.
+    private struct Part: Sendable {
+        let block: BlockDescriptor
+        let place: SlicePlace
+        let changes: [ChangeRows]
+        let isTableEnd: Bool
+        let isFirst: Bool
+        let isLast: Bool
+        var isUntouched: Bool { isFirst && isLast && changes.isEmpty }
+    }
+    /// What is put into the new snapshot, in key order.
+    private enum Step: Sendable {
+        /// A block in whose key range nothing may have changed.
+        case keep(BlockDescriptor)
+        case edit(Part)
+        case endBlock(BlockDescriptor)
+    }
+    private enum Outcome: Sendable {
+        case keep(BlockDescriptor)
+        case edit(Part, Slice, EditedPart)
+        case endBlock(BlockDescriptor)
+    }
+
     private let parent: Snapshot
-    private let schema: TableSchema
-    private let files: any FileFactory
     private let limits: FormatLimits
+    private let files: any FileFactory
     private let builder: SnapshotBuilder
     private let run: RunWriter
-    private let hasher: RowHasher
-    private let measure: RowMeasure
-    private var changes: ChangeStream
+    private let gatherer: RunWriter
+    private let parentChanges: UInt64
+    private let plan: RewritePlan
+    private let makeRewriter: () -> SliceRewriter
+    private var rewriter: SliceRewriter?
     private var result: TableResult
-    private var changed: UInt64 { result.inserted + result.updated + result.deleted }
-    /// Inserts at one page above which the table is carried whole.
-    private var maxPageEdits: Int { max(8 * limits.pageRows, 64) }
+    /// Taken over once something follows that did change: nothing is written for nothing.
+    private var unchanged: [BlockDescriptor] = []
+    /// The new slices of the present block, and whether they differ from the parent's.
+    private var slices: [Slice] = []
+    private var isBlockChanged = false
+    private var open: OpenSlice?
 
     private init(
-        _ parent: Snapshot, hash: ContentHash, changes: any ChangeCursor, table: String,
+        _ parent: Snapshot, hash: ContentHash, parentChanges: UInt64, table: String,
         files: any FileFactory, limits: FormatLimits
     ) throws {
         self.parent = parent
-        schema = parent.schema
-        self.files = files
         self.limits = limits
-        builder = SnapshotBuilder(files, schema: schema, limits: limits)
-        run = RunWriter(schema: schema, table: table, files: files, limits: limits)
-        hasher = RowHasher(schema)
-        measure = RowMeasure(schema)
-        self.changes = ChangeStream(changes, schema: schema, table: table)
+        self.files = files
+        builder = SnapshotBuilder(files, schema: parent.schema, limits: limits)
+        let schema = parent.schema
+        run = RunWriter(.run, schema: schema, table: table, files: files, limits: limits)
+        gatherer = RunWriter(
+            .gathered, schema: schema, table: table, files: files, limits: limits)
+        self.parentChanges = parentChanges
+        plan = try RewritePlan(parent, parentChanges: parentChanges, limits: limits)
+        makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
             csvBytes: 0, parquetBytes: 0, contentHash: hash)
     }
 
-    /// Answers nil if nothing changed; nothing was written then. Throws `ResetAdvised` if the table
-    /// should be carried whole; what was written is of no use then.
+    /// Answers nil if nothing changed; what was written then, if anything, is of no use.
+    /// - Parameter parentChanges: how many rows the parent inserted, updated and deleted.
     package static func write(
-        parent: Snapshot, hash: ContentHash, changes: any ChangeCursor, table: String,
-        files: any FileFactory, limits: FormatLimits
+        parent: Snapshot, hash: ContentHash, parentChanges: UInt64, changes: any ChangeCursor,
+        table: String, files: any FileFactory, limits: FormatLimits
     ) throws -> TableResult? {
+        var changes = ChangeStream(changes, schema: parent.schema, table: table)
+        guard try changes.hasKey(before: nil) else { return nil }
         let writer = try IncrementalWriter(
-            parent, hash: hash, changes: changes, table: table, files: files, limits: limits)
-        return try writer.write()
+            parent, hash: hash, parentChanges: parentChanges, table: table, files: files,
+            limits: limits)
+        defer { writer.rewriter?.close() }
+        try writer.work(through: changes)
+        return try writer.finish()
     }
 
-    private func write() throws -> TableResult? {
+    // MARK: Dividing the work
+
+    private func work(through changes: ChangeStream) throws {
+        var changes = changes
+        let editor = SliceEditor(parent.schema, pool: parent.pool)
+        let pipeline = OrderedPipeline<Step, Outcome>(
+            threads: 2, capacity: 8,
+            transform: { [parent, plan] step in
+                switch step {
+                case .keep(let block): return .keep(block)
+                case .endBlock(let block): return .endBlock(block)
+                case .edit(let part):
+                    if part.isUntouched, plan.slices[part.place] == nil {
+                        let slice = try parent.bareSlice(part.place.slice, of: part.block)
+                        return .edit(part, slice, EditedPart())
+                    }
+                    let slice = try parent.slice(part.place.slice, of: part.block)
+                    let task = EditTask(
+                        slice: slice, changes: part.changes, isTableEnd: part.isTableEnd)
+                    return .edit(part, slice, try editor.edit(task))
+                }
+            },
+            consume: { [unowned self] in try consume($0) })
+        defer { pipeline.close() }
         let blocks = try parent.root().blocks
-        // Taken over once something follows that did change: nothing is written for nothing.
-        var unchanged: [BlockDescriptor] = []
         for (index, block) in blocks.enumerated() {
             let upper = index + 1 < blocks.count ? blocks[index + 1].lowerBound : nil
-            guard try changes.hasKey(before: upper) else {
-                unchanged.append(block)
+            guard try changes.hasKey(before: upper) || plan.blocks.contains(index) else {
+                try pipeline.submit(.keep(block))
                 continue
             }
-            let before = changed
-            var edited: [Slice] = []
-            let slices = try parent.slices(ofBlock: block)
-            for (number, slice) in slices.enumerated() {
-                let end = number + 1 < slices.count ? slices[number + 1].lowerBound : upper
-                edited += try changes.hasKey(before: end) ? edit(slice, upper: end) : [slice]
+            let bounds = try parent.lowerBounds(of: block)
+            for slice in bounds.indices {
+                let end = slice + 1 < bounds.count ? bounds[slice + 1] : upper
+                var isFirst = true
+                var isLast = false
+                while !isLast {
+                    let rows = try changes.next(
+                        before: end, maxRows: limits.editRows, maxBytes: limits.editBytes)
+                    isLast = try !changes.hasKey(before: end)
+                    let part = Part(
+                        block: block, place: SlicePlace(block: index, slice: slice),
+                        changes: rows, isTableEnd: end == nil, isFirst: isFirst, isLast: isLast)
+                    try pipeline.submit(.edit(part))
+                    isFirst = false
+                }
             }
-            if changed == before {
-                unchanged.append(block)
-                continue
+            try pipeline.submit(.endBlock(block))
+        }
+        try pipeline.finish()
+    }
+
+    // MARK: Putting together
+
+    private func consume(_ outcome: Outcome) throws {
+        switch outcome {
+        case .keep(let block): unchanged.append(block)
+        case .endBlock(let block): try endBlock(block)
+        case .edit(let part, let slice, let edited):
+            if part.isFirst { try begin(part, slice, edited) }
+            open!.runs = max(open!.runs, edited.oldRuns + 1)
+            try record(part, edited)
+            result.contentHash += edited.hash
+            if part.isLast { try endSlice() }
+            try files.progress(rows: 0)
+        }
+    }
+
+    private func begin(_ part: Part, _ slice: Slice, _ edited: EditedPart) throws {
+        let isRewritten = try shouldRewrite(slice, part, edited)
+        open = OpenSlice(slice, isRewritten: isRewritten, limits: limits)
+        if isRewritten {
+            let rewriter = rewriter ?? makeRewriter()
+            self.rewriter = rewriter
+            rewriter.begin(slice)
+            isBlockChanged = true
+        } else {
+            try endRewritten()
+        }
+    }
+
+    /// Whether the slice is due, or becomes so by changes that pay for it.
+    private func shouldRewrite(_ slice: Slice, _ part: Part, _ edited: EditedPart) throws -> Bool {
+        switch plan.slices[part.place] {
+        case .edits:
+            result.upkeep.rebased += 1
+            return true
+        case .smallNeighbours:
+            result.upkeep.joined += 1
+            return true
+        case nil: break
+        }
+        var sums = slice.sums
+        var isFat = false
+        for (page, gain, loss) in edited.pages {
+            try sums.replace(loss, by: gain)
+            var page = slice.pages[page]
+            try page.replace(loss, by: gain)
+            isFat = isFat || limits.isFat(page)
+        }
+        let budget = UInt64(edited.changes.count * limits.rebaseRunFactor)
+        if limits.isOverdue(sums) || limits.isDue(sums) && budget >= sums.rows {
+            result.upkeep.rebased += 1
+            return true
+        }
+        result.upkeep.thinned += isFat ? 1 : 0
+        return isFat
+    }
+
+    private func record(_ part: Part, _ edited: EditedPart) throws {
+        let tail = open!.tailStart(edited, isLast: part.isLast)
+        for (index, change) in edited.changes.enumerated() {
+            switch change.operation {
+            case .insert: result.inserted += 1
+            case .update: result.updated += 1
+            case .delete: result.deleted += 1
             }
+            if index >= tail, !open!.hasTail {
+                run.beginSlices()
+                open!.hasTail = true
+            }
+            let batch = part.changes[change.source].batch
+            var splice = change.splice
+            splice.edit?.row = try run.append(batch, change.row, operation: change.operation)
+            if index >= tail {
+                open!.append(splice)
+            } else if open!.isRewritten {
+                let isPresent = change.operation != .delete
+                try rewriter!.put(splice, new: isPresent ? (batch, change.row) : nil)
+            } else {
+                open!.splicer.put(splice)
+            }
+        }
+        if edited.changes.isEmpty { return }
+        isBlockChanged = true
+        open!.isChanged = true
+        for (page, gain, loss) in edited.pages {
+            try open!.slice.pages[page].replace(loss, by: gain)
+        }
+        open!.tailSums += edited.tailGain
+    }
+
+    private func endSlice() throws {
+        let appended = open!.hasTail ? try run.endSlices() : []
+        if open!.isRewritten {
+            try rewriter!.endSlice()
+            if !appended.isEmpty { try endRewritten() }
+            slices += appended
+            result.upkeep.slicesAppended += UInt64(appended.count)
+        } else if open!.isChanged {
+            slices += try endEdited(&open!, appended)
+        } else {
+            slices.append(open!.slice)
+        }
+        open = nil
+    }
+
+    /// The slices as they are now. `appended` are made of the rows behind all others.
+    private func endEdited(_ open: inout OpenSlice, _ appended: [Slice]) throws -> [Slice] {
+        var appended = appended
+        open.endTail(&appended)
+        result.upkeep.slicesAppended += UInt64(appended.count)
+        var slice = open.slice
+        if slice.sums.rows == 0 {
+            // Its keys fall to the slice before it, if there is one.
+            result.upkeep.slicesDropped += 1
+            if !slice.lowerBound.isEmpty { return appended }
+            if appended.isEmpty { return [Slice.empty] }
+            appended[0].lowerBound = []
+            return appended
+        }
+        let old = slice.edits
+        slice.edits = open.splicer.finish()
+        let dropped = slice.dropDeadPages()
+        result.upkeep.pagesDropped += UInt64(dropped)
+        if shouldGather(slice, runs: open.runs) { try gather(&slice) }
+        try builder.store(
+            slice.edits, of: &slice, old: dropped > 0 ? nil : old, parent: parent, &result.upkeep)
+        return [slice] + appended
+    }
+
+    // MARK: Runs
+
+    /// Whether a slice's edits lie in so many runs that reading a page of it means looking into many
+    /// files.
+    private func shouldGather(_ slice: Slice, runs: Int) -> Bool {
+        if runs <= limits.maxRuns { return false }
+        let rows = result.upkeep.rowsGathered + UInt64(slice.edits.count)
+        let budget = parentChanges * UInt64(limits.gatherRunFactor)
+        return result.upkeep.rowsGathered == 0 || rows <= budget || runs > 2 * limits.maxRuns
+    }
+
+    /// Copies the rows that a slice's edits show from older runs into one file of this point.
+    private func gather(_ slice: inout Slice) throws {
+        var reader = SliceReader(slice, schema: parent.schema, pool: parent.pool)
+        for index in slice.edits.indices where slice.edits[index].kind != .delete {
+            let row = slice.edits[index].row
+            if run.numbers.contains(row.file) { continue }
+            let (batch, source) = try reader.row(row)
+            slice.edits[index].row = try gatherer.append(batch, source)
+            result.upkeep.rowsGathered += 1
+        }
+        result.upkeep.gathered += 1
+    }
+
+    /// Puts the slices written anew in their place.
+    private func endRewritten() throws {
+        if let rewriter { slices += try rewriter.endSlices() }
+    }
+
+    private func endBlock(_ block: BlockDescriptor) throws {
+        try endRewritten()
+        if isBlockChanged {
             for block in unchanged { try builder.append(block) }
             unchanged = []
-            for slice in edited { try builder.append(slice) }
+            for slice in slices { try builder.append(slice) }
             try builder.endBlock()
+        } else {
+            unchanged.append(block)
         }
-        if changed == 0 { return nil }
+        slices = []
+        isBlockChanged = false
+    }
+
+    private func finish() throws -> TableResult? {
+        if result.changes == 0 { return nil }
         for block in unchanged { try builder.append(block) }
         try run.finish()
+        try gatherer.finish()
+        try rewriter?.finish()
+        result.upkeep.rowsRewritten = rewriter?.rows ?? 0
         let (snapshot, totals) = try builder.finish()
-        let sums = totals.pages
-        if sums.edits > UInt64(limits.pageRows),
-            sums.edits * 100 > sums.rows * UInt64(limits.resetPercent)
-        {
-            throw ResetAdvised(reason: "\(sums.edits) of \(sums.rows) rows differ from the base")
-        }
         result.snapshot = snapshot
-        result.sums = sums
-        result.csvBytes = CSVFile.bytes(totals, schema)
-        result.parquetBytes = ParquetFile.bytes(totals, schema)
+        result.sums = totals.pages
+        result.csvBytes = CSVFile.bytes(totals, parent.schema)
+        result.parquetBytes = ParquetFile.bytes(totals, parent.schema)
         return result
     }
-
-    // MARK: One slice
-
-    /// Applies the changes of a slice's key range; more slices than one if rows were appended.
-    private func edit(_ slice: Slice, upper: [UInt8]?) throws -> [Slice] {
-        var base = try BaseRows(slice, schema: schema, pool: parent.pool)
-        var reader = SliceReader(slice, schema: schema, pool: parent.pool)
-        var walker = EditWalker(slice.edits)
-        var edited = slice
-        var tail = AppendedRows(measure, limits: limits)
-        while let change = try changes.next(before: upper) {
-            let (position, hit) = try base.position(of: change.key)
-            let found = try walker.seek(position: UInt32(position), hitsBase: hit) { row in
-                let (batch, index) = try reader.row(row)
-                let key = NormalizedKey.of(batch, row: index, schema: schema)
-                return isBefore(key, change.key) ? -1 : key == change.key ? 0 : 1
-            }
-            let old: (batch: RowBatch, index: Int)? =
-                switch found?.kind {
-                case .delete: nil
-                case .replace, .insert: try reader.row(found!.row)
-                case nil: hit ? try base.row(at: position) : nil
-                }
-            if isSame(old, change) {
-                walker.keep()
-                continue
-            }
-            let address = try record(change, old: old)
-            account(change, old: old)
-            let isTail = upper == nil && position == slice.count && !hit && walker.isAtEnd
-            if isTail, change.isPresent {
-                tail.append(change, at: address)
-                continue
-            }
-            let outcome = EditWalker.outcome(
-                position: UInt32(position), hitsBase: hit,
-                row: change.isPresent ? address.row : nil)
-            let page = slice.page(ofPosition: position)
-            if let old { try measure.subtract(old.batch, old.index, from: &edited.pages[page]) }
-            if change.isPresent {
-                measure.add(change.batch, change.index, to: &edited.pages[page])
-            }
-            if outcome != nil { edited.pages[page].edits += 1 }
-            if found != nil {
-                guard edited.pages[page].edits > 0 else {
-                    throw Failure(.corrupt, "the sums of a snapshot contradict its edits")
-                }
-                edited.pages[page].edits -= 1
-            }
-            if let outcome { walker.put(outcome) } else { walker.remove() }
-            if edited.pages[page].edits > slice.pages[page].baseRows + UInt64(maxPageEdits) {
-                throw ResetAdvised(reason: "many rows were inserted at one place")
-            }
-        }
-        edited.edits = walker.finish()
-        let appended = tail.finish(into: &edited)
-        return [edited] + appended
-    }
-
-    private func isSame(_ old: (batch: RowBatch, index: Int)?, _ change: ChangeStream.Change)
-        -> Bool
-    {
-        guard let old else { return !change.isPresent }
-        return change.isPresent
-            && RowBatch.identical(old.batch, old.index, change.batch, change.index)
-    }
-
-    private func record(
-        _ change: ChangeStream.Change, old: (batch: RowBatch, index: Int)?
-    ) throws -> RunWriter.Address {
-        let operation: RunOperation =
-            switch (old != nil, change.isPresent) {
-            case (false, _): .insert
-            case (true, true): .update
-            case (true, false): .delete
-            }
-        switch operation {
-        case .insert: result.inserted += 1
-        case .update: result.updated += 1
-        case .delete: result.deleted += 1
-        }
-        return try run.append(
-            change.batch, change.index, key: change.key, operation: operation)
-    }
-
-    /// Keeps up the content hash.
-    private func account(_ change: ChangeStream.Change, old: (batch: RowBatch, index: Int)?) {
-        if let old {
-            result.contentHash = result.contentHash - hasher.hash(old.batch, row: old.index)
-        }
-        if change.isPresent {
-            result.contentHash += hasher.hash(change.batch, row: change.index)
-        }
-    }
 }
 
-/// Changed keys one by one, with their order checked.
-struct ChangeStream {
-    struct Change {
-        var key: [UInt8]
-        var isPresent: Bool
-        var batch: RowBatch
-        var index: Int
-    }
-
-    private let cursor: any ChangeCursor
-    private let schema: TableSchema
-    private let table: String
-    private var batch: RowBatch
-    private var present: [Bool] = []
-    private var index = 0
-    private var isDone = false
-    private var head: Change?
-    private var lastKey: [UInt8]?
-
-    init(_ cursor: any ChangeCursor, schema: TableSchema, table: String) {
-        self.cursor = cursor
-        self.schema = schema
-        self.table = table
-        batch = RowBatch(schema)
-    }
-
-    /// True if there is a change left with a key before `bound` (nil: any key).
-    mutating func hasKey(before bound: [UInt8]?) throws -> Bool {
-        if head == nil { try advance() }
-        guard let head else { return false }
-        return bound.map { isBefore(head.key, $0) } ?? true
-    }
-
-    mutating func next(before bound: [UInt8]?) throws -> Change? {
-        guard try hasKey(before: bound) else { return nil }
-        defer { head = nil }
-        return head
-    }
-
-    private mutating func advance() throws {
-        if index == batch.count {
-            if isDone { return }
-            batch = RowBatch(schema)
-            present = []
-            index = 0
-            while batch.count == 0, !isDone {
-                isDone = try !cursor.next(
-                    into: batch, present: &present, maxRows: 2048, maxBytes: 1 << 20)
-            }
-            guard present.count == batch.count else {
-                preconditionFailure("a source's change cursor forgot to say what is present")
-            }
-            if batch.count == 0 { return }
-        }
-        let key = NormalizedKey.of(batch, row: index, schema: schema)
-        if let lastKey, !isBefore(lastKey, key) {
-            throw Failure(.corrupt, "\(table): the source gave changes out of key order")
-        }
-        lastKey = key
-        head = Change(key: key, isPresent: present[index], batch: batch, index: index)
-        index += 1
-    }
-}
-
-/// Finds keys among the base rows of a slice, dead ones included. Decodes a page only when a key
-/// falls into it, or to find the page.
-struct BaseRows {
-    private let slice: Slice
-    private let schema: TableSchema
-    /// The key columns alone: what finding a page needs.
-    private let keySchema: TableSchema
-    private var reader: SliceReader
-    private var keyReader: SliceReader
-    /// Keys of the pages that were looked at; a slice has few pages.
-    private var keys: [Int: (list: KeyList, rows: Range<Int>)] = [:]
-    /// The page that the last key was in: most often the next one is in it too, or close behind.
-    private var lastPage = 0
-    private var current: (page: Int, batch: RowBatch, rows: Range<Int>)?
-
-    init(_ slice: Slice, schema: TableSchema, pool: FilePool) throws {
-        self.slice = slice
-        self.schema = schema
-        keySchema = try TableSchema(
-            columns: schema.key.map { schema.columns[$0] }, key: Array(schema.key.indices))
-        reader = SliceReader(slice, schema: schema, pool: pool)
-        keyReader = SliceReader(slice, schema: keySchema, pool: pool)
-    }
-
-    private mutating func keys(ofPage page: Int) throws -> (list: KeyList, rows: Range<Int>) {
-        if let known = keys[page] { return known }
-        guard let (batch, rows) = try keyReader.base(ofPage: page) else {
-            throw Failure(.corrupt, "a slice has an empty page")
-        }
-        let found = (list: KeyList(batch, schema: keySchema), rows: rows)
-        keys[page] = found
-        return found
-    }
-
-    /// Whether the page's first key is `key` or before it.
-    private mutating func begins(_ page: Int, notAfter key: [UInt8]) throws -> Bool {
-        let keys = try keys(ofPage: page)
-        return keys.list.compare(keys.rows.lowerBound, key) <= 0
-    }
-
-    /// The page that holds `key`, or the place where it would be. Gallops from the last one.
-    private mutating func page(of key: [UInt8]) throws -> Int {
-        var low = try begins(lastPage, notAfter: key) ? lastPage : 0
-        let keys = try keys(ofPage: low)
-        if keys.list.compare(keys.rows.upperBound - 1, key) >= 0 { return low }
-        var high = slice.pages.count
-        var step = 1
-        while low + step < high {
-            if try begins(low + step, notAfter: key) {
-                low += step
-                step *= 2
-            } else {
-                high = low + step
-            }
-        }
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if try begins(middle, notAfter: key) { low = middle } else { high = middle }
-        }
-        return low
-    }
-
-    /// The position of the first base row whose key isn't before `key`, and whether it is this key.
-    mutating func position(of key: [UInt8]) throws -> (position: Int, hit: Bool) {
-        if slice.count == 0 { return (0, false) }
-        lastPage = try page(of: key)
-        let (list, rows) = try keys(ofPage: lastPage)
-        let index = min(list.lowerBound(key, from: rows.lowerBound), rows.upperBound)
-        let position = slice.positions(ofPage: lastPage).lowerBound + index - rows.lowerBound
-        return (position, index < rows.upperBound && list.compare(index, key) == 0)
-    }
-
-    /// The base row at a position that `position` just found.
-    mutating func row(at position: Int) throws -> (batch: RowBatch, index: Int) {
-        let page = slice.page(ofPosition: position)
-        if current?.page != page {
-            guard let (batch, rows) = try reader.base(ofPage: page) else {
-                throw Failure(.corrupt, "a slice has an empty page")
-            }
-            current = (page, batch, rows)
-        }
-        let start = slice.positions(ofPage: page).lowerBound
-        return (current!.batch, current!.rows.lowerBound + position - start)
-    }
-}
-
-/// New rows behind everything that a table had: edits while they are few, slices of their own when
-/// they are many, so that a growing table doesn't pile up in one page.
-private struct AppendedRows {
-    private let measure: RowMeasure
+/// A slice whose changes are being put in.
+private struct OpenSlice {
+    var slice: Slice
+    let isRewritten: Bool
+    var isChanged = false
+    /// Runs that its edits lie in.
+    var runs = 0
+    var splicer: EditSplicer
     private let limits: FormatLimits
-    private var edits: [RunRow] = []
-    private var rows = 0
-    private var slices: [Slice] = []
-    private var lastPage = -1
+    /// New rows behind everything that the table had: edits while they are few, slices of their own
+    /// when they are many, so that a growing table doesn't pile up in one page.
+    private var tail: [Splice] = []
+    var hasTail = false
+    var tailSums = PageSums()
 
-    init(_ measure: RowMeasure, limits: FormatLimits) {
-        self.measure = measure
+    init(_ slice: Slice, isRewritten: Bool, limits: FormatLimits) {
+        self.slice = slice
+        self.isRewritten = isRewritten
         self.limits = limits
+        splicer = EditSplicer(slice.edits)
     }
 
-    mutating func append(_ change: ChangeStream.Change, at address: RunWriter.Address) {
-        rows += 1
-        if rows < limits.appendedSliceRows {
-            edits.append(address.row)
-        } else {
-            edits = []
-        }
-        if slices.last?.file != address.row.file || slices.last?.rowGroup != address.rowGroup {
-            slices.append(
-                Slice(
-                    file: address.row.file, rowGroup: address.rowGroup,
-                    firstRow: address.rowInGroup, count: 0, lowerBound: change.key, pages: []))
-            lastPage = -1
-        }
-        let last = slices.count - 1
-        if address.page != lastPage {
-            slices[last].pages.append(PageSums())
-            lastPage = address.page
-        }
-        slices[last].count += 1
-        let page = slices[last].pages.count - 1
-        slices[last].pages[page].baseRows += 1
-        measure.add(change.batch, change.index, to: &slices[last].pages[page])
+    /// Index of the first change of a part that may go to slices of new rows. A slice that is
+    /// written anew takes few of them in.
+    func tailStart(_ edited: EditedPart, isLast: Bool) -> Int {
+        let isShort = edited.changes.count - edited.tail < limits.appendedSliceRows
+        return isRewritten && isLast && !hasTail && isShort ? .max : edited.tail
     }
 
-    /// Puts few rows into `slice` as inserts behind its last row; answers slices for many.
-    func finish(into slice: inout Slice) -> [Slice] {
-        if rows == 0 { return [] }
+    /// Takes a row behind all others.
+    mutating func append(_ splice: Splice) {
+        if tail.count < limits.appendedSliceRows { tail.append(splice) }
+    }
+
+    /// Puts in the rows behind all others, unless they are better off as the slices `appended`.
+    mutating func endTail(_ appended: inout [Slice]) {
+        guard hasTail else { return }
         // Also when few rows were appended at each of many points: edits don't pile up in a page.
-        let last = slice.pages[slice.pages.count - 1]
-        if rows >= limits.appendedSliceRows
-            || last.edits + UInt64(rows) > UInt64(limits.appendedSliceRows)
-        {
-            return slices
+        let last = slice.pages.count - 1
+        let limit = UInt64(limits.appendedSliceRows)
+        if tailSums.rows < limit, slice.pages[last].edits + tailSums.rows <= limit {
+            for splice in tail { splicer.put(splice) }
+            slice.pages[last] += tailSums
+            appended = []
         }
-        slice.edits += edits.map { Edit(.insert, at: UInt32(slice.count), row: $0) }
-        var sums = slices.reduce(into: PageSums()) { $0 += $1.sums }
-        sums.baseRows = 0
-        sums.edits = UInt64(rows)
-        slice.pages[slice.pages.count - 1] += sums
-        return []
     }
 }

@@ -16,7 +16,6 @@ import Bytes
 ///
 /// block        u8 1 | u8 tag 'B' | u16 0
 ///              series of slices | series of pages
-///              u32 number of runs | u64 file number of each
 ///              u32 number of slices, then for each:
 ///                u32 offset of its body in the content | u64 sum, for each series of slices
 ///              bodies
@@ -24,11 +23,15 @@ import Bytes
 /// body         v file | v row group | v first row | v rows
 ///              v length of lower bound | lower bound
 ///              v number of pages, then for each series of pages: v number for each page
-///              v number of tiers (newer ones override older ones, position by position), each:
-///                v number of edits, then for each:
-///                  v position − previous position, × 4 + kind (0 delete, 1 replace, 2 insert,
-///                    3 reserved: no inserts any more at this position)
-///                  unless a delete: v run | v zigzag(row − previous row of this run in this tier)
+///              v number of tiers, oldest first (newer ones override older ones, position by
+///              position), each: v level | v file | v offset | v length | u64 XXH3
+///
+/// tier         u8 1 | u8 tag 'E' | u16 0
+///              v number of runs | v file number of each
+///              v number of edits, then for each:
+///                v position − previous position, × 4 + kind (0 delete, 1 replace, 2 insert,
+///                  3 nothing: alone at its position)
+///                if replace or insert: v run | v zigzag(row − previous row of this run)
 ///
 /// series       u32 how many, then for each: u32 what it counts | u32 id of its column, or 0
 ///
@@ -39,7 +42,6 @@ import Bytes
 ///                5 slices that have rows · 8 bytes of the column's pages as Parquet, with headers
 ///              A reader skips others, and refuses an index that lacks one of these.
 /// ```
-/// Writers of format 1 make one tier; a reader that meets more refuses.
 package enum IndexCodec {
     static let magic = "YDBFSIX1"
     /// More than any real block has; beyond it the content is damaged.
@@ -114,13 +116,6 @@ package enum IndexCodec {
         writeHead("B", to: output)
         write(series.ofSlices, schema, to: output)
         write(series.ofPages, schema, to: output)
-        let runs = Set(
-            slices.lazy.flatMap { $0.edits.lazy.filter { $0.kind != .delete } }.map(\.row.file)
-        )
-        .sorted()
-        output.append(fixed: UInt32(runs.count))
-        for run in runs { output.append(fixed: run) }
-        let indices = Dictionary(uniqueKeysWithValues: zip(runs, runs.indices))
         output.append(fixed: UInt32(slices.count))
         var entries: [Int] = []
         for sums in sums {
@@ -130,7 +125,7 @@ package enum IndexCodec {
         }
         for (slice, entry) in zip(slices, entries) {
             output.replace(at: entry, with: UInt32(output.count))
-            writeBody(slice, series.ofPages, runs: indices, to: output)
+            writeBody(slice, series.ofPages, to: output)
         }
         return output
     }
@@ -151,7 +146,7 @@ package enum IndexCodec {
     }
 
     private static func writeBody(
-        _ slice: Slice, _ series: [Series], runs: [UInt64: Int], to output: ByteBuffer
+        _ slice: Slice, _ series: [Series], to output: ByteBuffer
     ) {
         for number in [
             slice.file, UInt64(slice.rowGroup), UInt64(slice.firstRow), UInt64(slice.count),
@@ -164,11 +159,25 @@ package enum IndexCodec {
         for series in series {
             for page in slice.pages { Varint.append(page[series], to: output) }
         }
-        Varint.append(slice.edits.isEmpty ? 0 : 1, to: output)
-        if !slice.edits.isEmpty { writeTier(slice.edits, runs: runs, to: output) }
+        Varint.append(UInt64(slice.tiers.count), to: output)
+        for tier in slice.tiers {
+            let reference = tier.reference
+            for number in [
+                UInt64(tier.level), reference.file, reference.offset, reference.length,
+            ] {
+                Varint.append(number, to: output)
+            }
+            output.append(fixed: reference.hash)
+        }
     }
 
-    private static func writeTier(_ edits: [Edit], runs: [UInt64: Int], to output: ByteBuffer) {
+    package static func encodeTier(_ edits: [Edit]) -> ByteBuffer {
+        let output = ByteBuffer(capacity: 64 + edits.count * 6)
+        writeHead("E", to: output)
+        let files = Set(edits.lazy.filter(\.kind.hasRow).map(\.row.file)).sorted()
+        let runs = Dictionary(uniqueKeysWithValues: zip(files, files.indices))
+        Varint.append(UInt64(files.count), to: output)
+        for file in files { Varint.append(file, to: output) }
         Varint.append(UInt64(edits.count), to: output)
         var position: UInt32 = 0
         var rows = [Int64](repeating: 0, count: runs.count)
@@ -176,17 +185,18 @@ package enum IndexCodec {
             let step = UInt64(edit.position - position)
             Varint.append(step << 2 | UInt64(edit.kind.rawValue), to: output)
             position = edit.position
-            if edit.kind == .delete { continue }
+            if !edit.kind.hasRow { continue }
             let run = runs[edit.row.file]!
             Varint.append(UInt64(run), to: output)
             let delta = Int64(edit.row.row) - rows[run]
             Varint.append(UInt64(bitPattern: delta << 1 ^ delta >> 63), to: output)
             rows[run] = Int64(edit.row.row)
         }
+        return output
     }
 }
 
-/// Reads a root or a block that may be damaged in ways that its checksum doesn't show.
+/// Reads a root, a block or a tier that may be damaged in ways that its checksum doesn't show.
 package struct IndexReader {
     private let content: ByteBuffer
     private var position = 0
@@ -208,6 +218,7 @@ package struct IndexReader {
         }
         guard content.load(at: 1, as: UInt8.self) == tag.asciiValue else { throw damaged }
         position = 4
+        if tag == "E" { return }
         ofSlices = try series(of: Series.ofSlices(schema))
         if tag == "B" { ofPages = try series(of: Series.ofPages(schema)) }
     }
@@ -308,11 +319,7 @@ package struct IndexReader {
     }
 
     /// The directory of a block: for each slice where its body begins, and its sums.
-    package mutating func blockDirectory() throws(Failure) -> (
-        runs: [UInt64], slices: [(offset: Int, sums: SliceSums)]
-    ) {
-        var runs: [UInt64] = []
-        for _ in 0..<(try count(max: 1 << 20)) { runs.append(try fixed(UInt64.self)) }
+    package mutating func blockDirectory() throws(Failure) -> [(offset: Int, sums: SliceSums)] {
         var slices: [(offset: Int, sums: SliceSums)] = []
         for _ in 0..<(try count(max: 1 << 20)) {
             let offset = try count(max: content.count)
@@ -320,10 +327,18 @@ package struct IndexReader {
         }
         guard !slices.isEmpty else { throw damaged }
         try checkTotals(slices.lazy.map(\.sums))
-        return (runs, slices)
+        return slices
     }
 
-    package mutating func body(at offset: Int, runs: [UInt64]) throws(Failure) -> Slice {
+    /// The lower bound of the slice whose body begins at `offset`.
+    mutating func lowerBound(at offset: Int) throws(Failure) -> [UInt8] {
+        position = offset
+        for _ in 0..<4 { _ = try varint() }
+        return try bytes(size())
+    }
+
+    /// A slice without its edits.
+    package mutating func body(at offset: Int) throws(Failure) -> Slice {
         position = offset
         var slice = Slice(
             file: try varint(), rowGroup: try size(), firstRow: try size(), count: try size(),
@@ -344,18 +359,22 @@ package struct IndexReader {
         }
         guard slice.pages.allSatisfy({ page in page.columns.allSatisfy { $0.nulls <= page.rows } })
         else { throw damaged }
-        let tiers = try varint()
-        guard tiers <= 1 else {
-            throw Failure(.unsupported, "index \(name) has edit tiers: a newer ydbfs is needed")
+        for _ in 0..<(try size()) {
+            let level = try size()
+            let reference = BlockReference(
+                file: try varint(), offset: try varint(), length: try varint(),
+                hash: try fixed(UInt64.self))
+            slice.tiers.append(EditTier(reference: reference, level: level))
         }
-        if tiers == 1 { slice.edits = try tier(runs: runs) }
-        guard slice.sums.baseRows == UInt64(slice.count), slice.count <= UInt32.max,
-            slice.edits.isValid(sliceRows: slice.count)
-        else { throw damaged }
+        guard slice.sums.baseRows == UInt64(slice.count), slice.count <= UInt32.max else {
+            throw damaged
+        }
         return slice
     }
 
-    private mutating func tier(runs: [UInt64]) throws(Failure) -> [Edit] {
+    package mutating func tier() throws(Failure) -> [Edit] {
+        var runs: [UInt64] = []
+        for _ in 0..<(try size()) { runs.append(try varint()) }
         let count = try size()
         guard count <= content.count - position else { throw damaged }
         var edits: [Edit] = []
@@ -369,7 +388,7 @@ package struct IndexReader {
                 throw damaged
             }
             var edit = Edit(kind, at: UInt32(position))
-            if kind != .delete {
+            if kind.hasRow {
                 let run = try size()
                 let raw = try varint()
                 guard run < runs.count else { throw damaged }

@@ -33,32 +33,6 @@ package struct RowMeasure: Sendable {
         }
     }
 
-    package func add(_ batch: RowBatch, _ row: Int, to sums: inout PageSums) {
-        add(batch, row..<row + 1, to: &sums)
-    }
-
-    /// Takes a row away. Throws if the sums have never held it: they contradict their rows then.
-    package func subtract(_ batch: RowBatch, _ row: Int, from sums: inout PageSums) throws(Failure)
-    {
-        let contradiction = Failure(.corrupt, "the sums of a snapshot contradict its rows")
-        func take(_ amount: UInt64, from number: inout UInt64) throws(Failure) {
-            guard amount <= number else { throw contradiction }
-            number -= amount
-        }
-        try take(1, from: &sums.rows)
-        try take(csvBytes(batch, row..<row + 1), from: &sums.csvBytes)
-        sums.fill(isVariable.count)
-        for index in isVariable.indices {
-            let column = batch.columns[index]
-            if column.isNull(row) {
-                try take(1, from: &sums.columns[index].nulls)
-            } else if isVariable[index] {
-                let bytes = column.valueBytes(in: row..<row + 1)
-                try take(UInt64(bytes), from: &sums.columns[index].valueBytes)
-            }
-        }
-    }
-
     private func csvBytes(_ batch: RowBatch, _ rows: Range<Int>) -> UInt64 {
         Scratch.with { output in
             csv.render(batch, rows, into: output)

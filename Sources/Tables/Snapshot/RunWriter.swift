@@ -11,16 +11,14 @@ package enum RunOperation: Int32, Sendable {
 ///
 /// Columns: `__ydbfs_op` (Int8, as `RunOperation`), the table's columns, and YDB's
 /// `__ydb_incrBackupImpl_deleted`. Of a deleted row there are the key and NULLs.
+///
+/// Also writes rows gathered from several runs, which are the table's columns alone.
 final class RunWriter {
-    /// Where an appended row lies.
-    struct Address {
-        var row: RunRow
-        var rowGroup: Int
-        var rowInGroup: Int
-        /// Counts the row group's pages.
-        var page: Int
+    enum Kind: String {
+        case run, gathered
     }
 
+    private let kind: Kind
     private let schema: TableSchema
     private let table: String
     private let files: any FileFactory
@@ -28,20 +26,32 @@ final class RunWriter {
     private let columns: [StoredColumn]
     private var writer: RowFileWriter?
     private var number: UInt64 = 0
+    /// The files written so far.
+    private(set) var numbers: Set<UInt64> = []
     private var operations = ColumnVector(.fixed(4))
     private var deleted = ColumnVector(.fixed(1))
     private var batch: RowBatch
-    private var pagesInGroup = 0
-    private var firstKey: [UInt8] = []
+    private var firstKey: [UInt8]?
     private var lastKey: [UInt8] = []
+    private let measure: RowMeasure
+    /// Slices whose base are rows of the run.
+    private var slices: [Slice] = []
+    /// The first row of `batch` that goes to them; nil if none does.
+    private var sliceStart: Int?
 
-    init(schema: TableSchema, table: String, files: any FileFactory, limits: FormatLimits) {
+    init(
+        _ kind: Kind, schema: TableSchema, table: String, files: any FileFactory,
+        limits: FormatLimits
+    ) {
+        self.kind = kind
         self.schema = schema
         self.table = table
         self.files = files
         self.limits = limits
         batch = RowBatch(schema)
-        columns = Self.storedColumns(schema)
+        measure = RowMeasure(schema)
+        columns =
+            kind == .run ? Self.storedColumns(schema) : FullWriter.storedColumns(schema)
     }
 
     static func storedColumns(_ schema: TableSchema) -> [StoredColumn] {
@@ -56,17 +66,17 @@ final class RunWriter {
         return [operation] + FullWriter.storedColumns(schema) + [deleted]
     }
 
+    /// Records a row's change; answers where the row lies.
+    ///
+    /// - Parameter operation: of no meaning for gathered rows, which are there.
     func append(
-        _ source: RowBatch, _ index: Int, key: [UInt8], operation: RunOperation
-    ) throws -> Address {
+        _ source: RowBatch, _ index: Int, operation: RunOperation = .insert
+    ) throws -> RunRow {
         if batch.count >= limits.runPageRows || batch.byteCount >= limits.pageBytes {
             try endPage()
         }
         let writer = try currentFile()
-        let address = Address(
-            row: RunRow(file: number, row: UInt32(writer.rows + batch.count)),
-            rowGroup: writer.currentRowGroup,
-            rowInGroup: writer.currentRowGroupRows + batch.count, page: pagesInGroup)
+        let row = RunRow(file: number, row: UInt32(writer.rows + batch.count))
         operations.append(operation.rawValue)
         deleted.append(UInt8(operation == .delete ? 1 : 0))
         if operation == .delete {
@@ -80,10 +90,42 @@ final class RunWriter {
         } else {
             batch.append(source, row: index)
         }
-        if firstKey.isEmpty { firstKey = key }
-        lastKey = key
-        return address
+        return row
     }
+
+    // MARK: New rows as slices
+
+    /// The rows that follow, all inserts, may be slices of their own.
+    func beginSlices() { sliceStart = batch.count }
+
+    /// The slices of the rows since `beginSlices`.
+    func endSlices() throws -> [Slice] {
+        try endPage()
+        defer { slices = [] }
+        sliceStart = nil
+        return slices
+    }
+
+    /// Adds rows of the present page to the slices, before it is written.
+    private func extendSlices(_ writer: RowFileWriter) {
+        guard let start = sliceStart else { return }
+        sliceStart = 0
+        if start == batch.count { return }
+        let group = writer.currentRowGroup
+        if slices.last?.file != number || slices.last?.rowGroup != group {
+            slices.append(
+                Slice(
+                    file: number, rowGroup: group, firstRow: writer.currentRowGroupRows + start,
+                    count: 0, lowerBound: NormalizedKey.of(batch, row: start, schema: schema),
+                    pages: []))
+        }
+        var sums = measure.measure(batch, start..<batch.count)
+        sums.baseRows = sums.rows
+        slices[slices.count - 1].count += batch.count - start
+        slices[slices.count - 1].pages.append(sums)
+    }
+
+    // MARK: Pages and files
 
     private func currentFile() throws -> RowFileWriter {
         if let writer, !(writer.isFull && batch.count == 0) { return writer }
@@ -91,16 +133,20 @@ final class RunWriter {
         let (number, sink) = try files.createRowFile()
         let created = try RowFileWriter(sink, columns: columns, limits: limits)
         self.number = number
+        numbers.insert(number)
         writer = created
         return created
     }
 
     private func endPage() throws {
         guard let writer, batch.count > 0 else { return }
+        extendSlices(writer)
+        if firstKey == nil { firstKey = NormalizedKey.of(batch, row: 0, schema: schema) }
+        lastKey = NormalizedKey.of(batch, row: batch.count - 1, schema: schema)
         let page = try EncodedPage(
-            [operations] + batch.columns + [deleted], stored: columns,
-            level: limits.compressionLevel)
-        pagesInGroup = try writer.append(page) ? 0 : pagesInGroup + 1
+            kind == .run ? [operations] + batch.columns + [deleted] : batch.columns,
+            stored: columns, level: limits.compressionLevel)
+        _ = try writer.append(page)
         operations.removeAll()
         deleted.removeAll()
         batch.removeAll()
@@ -109,19 +155,18 @@ final class RunWriter {
     private func endFile() throws {
         try endPage()
         guard let writer else { return }
-        pagesInGroup = 0
         func hex(_ bytes: [UInt8]) -> String {
             let text = ByteBuffer()
             text.append(hex: bytes)
             return String(decoding: text.array, as: UTF8.self)
         }
         try writer.finish(metadata: [
-            ("ydbfs.table", table), ("ydbfs.kind", "run"), ("ydbfs.first_key", hex(firstKey)),
-            ("ydbfs.last_key", hex(lastKey)),
+            ("ydbfs.table", table), ("ydbfs.kind", kind.rawValue),
+            ("ydbfs.first_key", hex(firstKey ?? [])), ("ydbfs.last_key", hex(lastKey)),
         ])
         try files.finishRowFile(number, rows: UInt64(writer.rows))
         self.writer = nil
-        firstKey = []
+        firstKey = nil
     }
 
     func finish() throws { try endFile() }

@@ -12,6 +12,9 @@ package struct Slice: Sendable {
     package var count: Int
     package var lowerBound: [UInt8]
     package var pages: [PageSums]
+    /// Where its edits are stored, oldest first.
+    package var tiers: [EditTier] = []
+    /// All tiers merged, once they were read.
     package var edits: [Edit]
 
     package init(
@@ -35,20 +38,37 @@ package struct Slice: Sendable {
     /// The pages' sums; `RowMeasure` knows what else a slice comes to.
     package var sums: PageSums { pages.reduce(into: PageSums()) { $0 += $1 } }
 
+    /// Position of each page's first base row, and behind the last one's end.
+    var pageStarts: [Int] {
+        var starts = [0]
+        starts.reserveCapacity(pages.count + 1)
+        for page in pages { starts.append(starts[starts.count - 1] + Int(page.baseRows)) }
+        return starts
+    }
+
+    /// Cuts off pages at both ends that have no row left; answers how many. Positions change then.
+    mutating func dropDeadPages() -> Int {
+        let before = pages.count
+        let dead = { (page: PageSums) in page.rows == 0 && page.baseRows > 0 }
+        while pages.count > 1, dead(pages[pages.count - 1]) {
+            count -= Int(pages.removeLast().baseRows)
+        }
+        edits.removeAll { $0.position >= count && $0.kind != .insert }
+        var first = 0
+        while pages.count > 1, dead(pages[0]) { first += Int(pages.removeFirst().baseRows) }
+        firstRow += first
+        count -= first
+        if first > 0 {
+            edits.removeAll { $0.position < first }
+            for index in edits.indices { edits[index].position -= UInt32(first) }
+        }
+        return before - pages.count
+    }
+
     /// Positions of a page's base rows within the slice.
     package func positions(ofPage page: Int) -> Range<Int> {
         let start = pages[..<page].reduce(0) { $0 + Int($1.baseRows) }
         return start..<start + Int(pages[page].baseRows)
-    }
-
-    /// The page that holds a position; the last one for position n.
-    package func page(ofPosition position: Int) -> Int {
-        var start = 0
-        for (index, page) in pages.enumerated() {
-            start += Int(page.baseRows)
-            if position < start { return index }
-        }
-        return pages.count - 1
     }
 
     /// The edits of a page, in order.
@@ -57,6 +77,18 @@ package struct Slice: Sendable {
         let start = edits.firstIndex(at: positions.lowerBound)
         if page == pages.count - 1 { return edits[start...] }
         return edits[start..<edits.firstIndex(at: positions.upperBound)]
+    }
+}
+
+/// Edits of one slice as some points in a row recorded them.
+package struct EditTier: Sendable, Hashable {
+    package var reference: BlockReference
+    /// 0 as one point wrote it, n + 1 if it was merged of tiers of level n.
+    package var level: Int
+
+    package init(reference: BlockReference, level: Int) {
+        self.reference = reference
+        self.level = level
     }
 }
 

@@ -14,11 +14,6 @@ package final class Snapshot: Sendable {
 
     func root() throws -> SnapshotRoot { try pool.root(reference, schema: schema) }
 
-    /// A slice of a block of the root's.
-    func slice(_ place: SlicePlace) throws -> DecodedSlice {
-        try pool.slice(root().blocks[place.block].reference, place.slice, schema: schema)
-    }
-
     static var contradiction: Failure {
         Failure(.corrupt, "the sums of a snapshot contradict each other")
     }
@@ -28,10 +23,38 @@ package final class Snapshot: Sendable {
         pool.key(kind, reference.file << 40 ^ reference.offset, b, c)
     }
 
+    /// A slice, with its edits.
+    func slice(_ place: SlicePlace) throws -> DecodedSlice {
+        try pool.slice(root().blocks[place.block].reference, place.slice, schema: schema)
+    }
+
+    /// A slice of a block, without its edits.
+    func bareSlice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
+        try pool.block(block.reference, schema: schema).slice(index)
+    }
+
+    /// A slice of a block, with its edits.
+    func slice(_ index: Int, of block: BlockDescriptor) throws -> Slice {
+        try pool.slice(block.reference, index, schema: schema).slice
+    }
+
+    func sliceSums(of block: BlockDescriptor) throws -> [SliceSums] {
+        try pool.block(block.reference, schema: schema).slices.map(\.sums)
+    }
+
+    /// Where the key range of each slice of a block begins.
+    func lowerBounds(of block: BlockDescriptor) throws -> [[UInt8]] {
+        let content = try pool.block(block.reference, schema: schema)
+        return try content.slices.indices.map { try content.lowerBound($0) }
+    }
+
+    /// All slices, in key order: for looking at what a point is made of.
+    package func slices() throws -> [Slice] { try root().blocks.flatMap(slices(ofBlock:)) }
+
     /// The slices of a block, in key order.
     func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
-        let content = try pool.block(block.reference, schema: schema)
-        return try content.slices.indices.map { try content.slice($0) }
+        let count = try pool.block(block.reference, schema: schema).slices.count
+        return try (0..<count).map { try slice($0, of: block) }
     }
 }
 
@@ -46,7 +69,6 @@ struct SliceReader {
     let slice: Slice
     private let schema: TableSchema
     private let pool: FilePool
-    private let selection: UInt64
     /// The run pages last used, by file: edits of one run go through its pages in order.
     private var runPages: [UInt64: RunPage] = [:]
     /// Pages beyond this number are forgotten, to bound memory.
@@ -56,7 +78,6 @@ struct SliceReader {
         self.slice = slice
         self.schema = schema
         self.pool = pool
-        selection = FilePool.selection(schema)
     }
 
     /// A row that replaces or was inserted.
@@ -64,7 +85,7 @@ struct SliceReader {
         if let page = runPages[row.file], let index = page.index(of: row) {
             return (page.batch, index)
         }
-        let page = try pool.runPage(of: row, schema: schema, selection: selection)
+        let page = try pool.runPage(of: row, schema: schema)
         guard let index = page.index(of: row) else {
             throw Failure(.corrupt, "a run has no row \(row.row)")
         }
@@ -75,6 +96,13 @@ struct SliceReader {
 
     /// The base rows of a rendered page: a batch, and which of its rows; nil if there are none.
     func base(ofPage page: Int) throws -> (batch: RowBatch, rows: Range<Int>)? {
+        try base(ofPage: page, columns: schema.columns).map { (RowBatch(columns: $0), $1) }
+    }
+
+    /// As above, some columns alone.
+    func base(
+        ofPage page: Int, columns: [Column]
+    ) throws -> (columns: [ColumnVector], rows: Range<Int>)? {
         let positions = slice.positions(ofPage: page)
         if positions.isEmpty { return nil }
         let file = try pool.rowFile(slice.file)
@@ -86,9 +114,11 @@ struct SliceReader {
         guard first + positions.count <= rows.upperBound else {
             throw Failure(.corrupt, "row file \(file.name): its pages aren't where the index says")
         }
-        let batch = try pool.page(file, rowGroup: slice.rowGroup, page: stored, schema: schema)
         let start = first - rows.lowerBound
-        return (batch, start..<start + positions.count)
+        return (
+            try pool.page(file, rowGroup: slice.rowGroup, page: stored, columns: columns),
+            start..<start + positions.count
+        )
     }
 
     /// The rows of a rendered page, in key order.
@@ -102,13 +132,16 @@ struct SliceReader {
             shift = base.rows.lowerBound - positions.lowerBound
             merged.batches.append(base.batch)
         }
-        for edit in slice.edits(ofPage: page) {
+        let edits = slice.edits(ofPage: page)
+        for (index, edit) in zip(edits.indices, edits) {
             let position = Int(edit.position) + shift
             merged.append(base: next..<position)
             next = position
             if edit.kind != .delete {
-                try merged.append(edit.row) {
-                    try pool.runPage(of: edit.row, schema: schema, selection: selection)
+                if !merged.append(edit.row) {
+                    let rest = edits[index...].lazy.filter { $0.kind != .delete }.map(\.row)
+                    let page = try pool.runPage(of: edit.row, schema: schema, before: rest)
+                    try merged.append(edit.row, in: page)
                 }
             }
             if edit.kind != .insert { next += 1 }
@@ -178,23 +211,21 @@ struct MergedPage {
         if !rows.isEmpty { pieces.append(Piece(batch: 0, rows: rows)) }
     }
 
-    /// A row that replaces or was inserted.
-    fileprivate mutating func append(
-        _ row: RunRow, from find: () throws -> RunPage
-    ) throws {
+    /// A row that replaces or was inserted; false if its page isn't here.
+    fileprivate mutating func append(_ row: RunRow) -> Bool {
         let number = Int(row.row)
         for run in runs where run.file == row.file && run.rows.contains(number) {
             append(number - run.rows.lowerBound, of: run.batch)
-            return
+            return true
         }
-        let page = try find()
-        guard let index = page.index(of: row) else {
-            throw Failure(.corrupt, "a run has no row \(row.row)")
-        }
+        return false
+    }
+
+    fileprivate mutating func append(_ row: RunRow, in page: RunPage) throws {
         let rows = page.firstRow..<page.firstRow + page.batch.count
         runs.append(Run(file: row.file, rows: rows, batch: batches.count))
         batches.append(page.batch)
-        append(index, of: batches.count - 1)
+        guard append(row) else { throw Failure(.corrupt, "a run has no row \(row.row)") }
     }
 
     /// The values of a column, one behind the other; copied unless they are all of one batch.

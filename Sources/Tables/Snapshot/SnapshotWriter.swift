@@ -22,6 +22,10 @@ package struct TableResult: Sendable {
     package var inserted: UInt64 = 0
     package var updated: UInt64 = 0
     package var deleted: UInt64 = 0
+    package var upkeep = Upkeep()
+
+    /// Rows that differ from the parent's.
+    package var changes: UInt64 { inserted + updated + deleted }
 }
 
 /// Writes blocks and the root of a snapshot into the index file, slices in key order.
@@ -39,6 +43,8 @@ final class SnapshotBuilder {
         self.limits = limits
         measure = RowMeasure(schema)
     }
+
+    var isEmpty: Bool { blocks.isEmpty && pending.isEmpty }
 
     /// Takes over a block that didn't change.
     func append(_ block: BlockDescriptor) throws {
@@ -60,6 +66,40 @@ final class SnapshotBuilder {
                 reference: try write(block), lowerBound: pending[0].lowerBound,
                 sums: sums.reduce(into: SliceSums()) { $0 += $1 }))
         pending = []
+    }
+
+    /// Stores a slice's edits, which were `old` before. Tiers of equal age are merged.
+    ///
+    /// - Parameter old: nil if positions aren't the same as before.
+    func store(
+        _ edits: [Edit], of slice: inout Slice, old: [Edit]?, parent: Snapshot,
+        _ upkeep: inout Upkeep
+    ) throws {
+        defer { slice.edits = [] }
+        var tier = old?.difference(to: edits) ?? edits
+        if edits.isEmpty {
+            slice.tiers = []
+        } else if old == nil || tier.count * 2 > edits.count {
+            let level = slice.tiers.first?.level ?? 0
+            slice.tiers = [try write(edits, level: level)]
+        } else if !tier.isEmpty {
+            var level = 0
+            while case let equal = slice.tiers.suffix(limits.equalTiers - 1),
+                equal.count == limits.equalTiers - 1, equal.allSatisfy({ $0.level == level })
+            {
+                for older in equal.reversed() {
+                    tier = try parent.pool.tier(older, schema: schema).overridden(by: tier)
+                }
+                slice.tiers.removeLast(equal.count)
+                level += 1
+                upkeep.tiersMerged += 1
+            }
+            slice.tiers.append(try write(slice.tiers.isEmpty ? edits : tier, level: level))
+        }
+    }
+
+    private func write(_ tier: [Edit], level: Int) throws -> EditTier {
+        EditTier(reference: try write(IndexCodec.encodeTier(tier)), level: level)
     }
 
     private func write(_ content: ByteBuffer) throws -> BlockReference {
@@ -88,36 +128,6 @@ final class SnapshotBuilder {
 
 /// Writes whole tables: every row of a cursor, in key order.
 package enum FullWriter {
-    private struct Page: Sendable {
-        var encoded: EncodedPage
-        var sums: PageSums
-        var hash: ContentHash
-        var keys: KeyList
-        /// What the page was made of, to be filled again.
-        var batch: RowBatch
-    }
-
-    /// Batches that were used and can be filled again, by the thread that reads the source.
-    private final class SpareBatches {
-        private var batches: [RowBatch] = []
-        private let schema: TableSchema
-        /// Larger ones are given back to the system.
-        private let maxBytes: Int
-
-        init(_ schema: TableSchema, maxBytes: Int) {
-            self.schema = schema
-            self.maxBytes = maxBytes
-        }
-
-        func take() -> RowBatch { batches.popLast() ?? RowBatch(schema) }
-
-        func give(_ batch: RowBatch) {
-            if batch.byteCount > maxBytes { return }
-            batch.removeAll()
-            batches.append(batch)
-        }
-    }
-
     /// The columns of a full's row files.
     static func storedColumns(_ schema: TableSchema) -> [StoredColumn] {
         schema.columns.map {
@@ -131,112 +141,29 @@ package enum FullWriter {
         _ cursor: any RowCursor, schema: TableSchema, table: String, files: any FileFactory,
         limits: FormatLimits
     ) throws -> TableResult {
-        let assembler = Assembler(schema: schema, table: table, files: files, limits: limits)
-        let level = limits.compressionLevel
-        let stored = storedColumns(schema)
-        let measure = RowMeasure(schema)
-        let hasher = RowHasher(schema)
-        let spare = SpareBatches(schema, maxBytes: 2 * limits.pageBytes)
-        let pipeline = OrderedPipeline<RowBatch, Page>(
-            threads: 2, capacity: 8,
-            transform: { batch in
-                var sums = measure.measure(batch, 0..<batch.count)
-                sums.baseRows = sums.rows
-                return Page(
-                    encoded: try EncodedPage(batch.columns, stored: stored, level: level),
-                    sums: sums, hash: hasher.hash(batch), keys: KeyList(batch, schema: schema),
-                    batch: batch)
-            },
-            consume: { page in
-                try assembler.append(page)
-                spare.give(page.batch)
-            })
-        defer { pipeline.close() }
+        let builder = SnapshotBuilder(files, schema: schema, limits: limits)
+        let writer = SliceWriter(
+            schema, kind: .full, table: table, files: files, limits: limits,
+            progress: { try files.progress(rows: $0) })
+        defer { writer.close() }
+        writer.begin(lowerBound: [])
         while true {
-            let batch = spare.take()
+            let batch = writer.emptyPage()
             let more = try cursor.next(
                 into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
-            if batch.count > 0 { try pipeline.submit(batch) } else { spare.give(batch) }
+            try writer.append(batch)
+            for slice in writer.finished() { try builder.append(slice) }
             if !more { break }
         }
-        try pipeline.finish()
-        return try assembler.finish()
-    }
-
-    /// Puts pages, which come in order, into row files and slices.
-    private final class Assembler {
-        private let schema: TableSchema
-        private let table: String
-        private let files: any FileFactory
-        private let limits: FormatLimits
-        private let builder: SnapshotBuilder
-        private var writer: RowFileWriter?
-        private var file: UInt64 = 0
-        private var slice: Slice?
-        private var lastKey: [UInt8]?
-        private var hash = ContentHash()
-        private var isFirstSlice = true
-
-        init(schema: TableSchema, table: String, files: any FileFactory, limits: FormatLimits) {
-            self.schema = schema
-            self.table = table
-            self.files = files
-            self.limits = limits
-            builder = SnapshotBuilder(files, schema: schema, limits: limits)
-        }
-
-        func append(_ page: Page) throws {
-            guard page.keys.isIncreasing(after: lastKey) else {
-                throw Failure(.corrupt, "\(table): the source gave rows out of key order")
-            }
-            if writer?.isFull == true { try endFile() }
-            let writer = try currentFile()
-            if slice == nil {
-                slice = Slice(
-                    file: file, rowGroup: writer.currentRowGroup, firstRow: 0, count: 0,
-                    lowerBound: isFirstSlice ? [] : page.keys[0], pages: [])
-                isFirstSlice = false
-            }
-            slice!.count += page.keys.count
-            slice!.pages.append(page.sums)
-            lastKey = page.keys[page.keys.count - 1]
-            hash += page.hash
-            if try writer.append(page.encoded) { try endSlice() }
-            try files.progress(rows: page.sums.rows)
-        }
-
-        private func currentFile() throws -> RowFileWriter {
-            if let writer { return writer }
-            let (number, sink) = try files.createRowFile()
-            let created = try RowFileWriter(
-                sink, columns: FullWriter.storedColumns(schema), limits: limits)
-            file = number
-            writer = created
-            return created
-        }
-
-        private func endSlice() throws {
-            if let slice { try builder.append(slice) }
-            slice = nil
-        }
-
-        private func endFile() throws {
-            guard let writer else { return }
-            try endSlice()
-            try writer.finish(metadata: [("ydbfs.table", table), ("ydbfs.kind", "full")])
-            try files.finishRowFile(file, rows: UInt64(writer.rows))
-            self.writer = nil
-        }
-
-        func finish() throws -> TableResult {
-            try endFile()
-            if isFirstSlice { try builder.append(Slice.empty) }
-            let (snapshot, sums) = try builder.finish()
-            return TableResult(
-                snapshot: snapshot, sums: sums.pages,
-                csvBytes: CSVFile.bytes(sums, schema),
-                parquetBytes: ParquetFile.bytes(sums, schema), contentHash: hash,
-                inserted: sums.pages.rows)
-        }
+        try writer.finish()
+        for slice in writer.finished() { try builder.append(slice) }
+        if builder.isEmpty { try builder.append(Slice.empty) }
+        let (snapshot, totals) = try builder.finish()
+        let sums = totals.pages
+        return TableResult(
+            snapshot: snapshot, sums: sums,
+            csvBytes: CSVFile.bytes(totals, schema),
+            parquetBytes: ParquetFile.bytes(totals, schema),
+            contentHash: writer.hash, inserted: sums.rows)
     }
 }

@@ -38,6 +38,26 @@ package struct PageSums: Sendable, Hashable {
         for index in b.columns.indices { a.columns[index] += b.columns[index] }
     }
 
+    /// Takes rows and edits away and adds others; base rows stay. Throws if the sums have never held
+    /// what goes: they contradict their rows then.
+    mutating func replace(_ loss: PageSums, by gain: PageSums) throws(Failure) {
+        func take(_ amount: UInt64, from number: inout UInt64) throws(Failure) {
+            guard amount <= number else {
+                throw Failure(.corrupt, "the sums of a snapshot contradict its rows")
+            }
+            number -= amount
+        }
+        try take(loss.rows, from: &rows)
+        try take(loss.csvBytes, from: &csvBytes)
+        try take(loss.edits, from: &edits)
+        if !loss.columns.isEmpty { fill(loss.columns.count) }
+        for index in loss.columns.indices {
+            try take(loss.columns[index].nulls, from: &columns[index].nulls)
+            try take(loss.columns[index].valueBytes, from: &columns[index].valueBytes)
+        }
+        self += gain
+    }
+
     /// Makes room for the numbers of `count` columns.
     mutating func fill(_ count: Int) {
         if columns.isEmpty { columns = Array(repeating: ColumnSums(), count: count) }
