@@ -14,9 +14,9 @@ package enum CSVForm: Sendable, Hashable {
     case bytes
 }
 
-extension ByteBuffer {
-    /// Where one column's values lie while rows are written.
-    private struct Cell {
+/// Columns to be written as CSV, looked at once: where their values lie.
+package final class CSVRows {
+    fileprivate struct Cell {
         let form: CSVForm
         let values: UnsafeRawPointer
         let marks: UnsafeRawPointer
@@ -24,22 +24,44 @@ extension ByteBuffer {
         let separator: UInt8
     }
 
-    /// Appends rows as CSV lines: fields by `forms`, `,` between them and LF behind.
-    ///
-    /// Lines are written row by row from cursors on the stack; memory is checked once a field.
-    package func append(csvRows rows: Range<Int>, of columns: [ColumnVector], forms: [CSVForm]) {
-        precondition(columns.count == forms.count && rows.lowerBound >= 0)
-        withUnsafeTemporaryAllocation(of: Cell.self, capacity: columns.count) { cells in
-            for index in columns.indices {
-                let column = columns[index]
-                precondition(rows.upperBound <= column.count)
-                cells[index] = Cell(
+    private let columns: [ColumnVector]
+    private let count: Int
+    fileprivate let cells: UnsafeMutableBufferPointer<Cell>
+
+    package init(_ columns: [ColumnVector], forms: [CSVForm]) {
+        precondition(columns.count == forms.count && !columns.isEmpty)
+        self.columns = columns
+        count = columns[0].count
+        cells = .allocate(capacity: columns.count)
+        for index in columns.indices {
+            let column = columns[index]
+            precondition(column.count == count)
+            cells.initializeElement(
+                at: index,
+                to: Cell(
                     form: forms[index], values: column.address, marks: column.marks.base,
                     hasNulls: column.layout == .variable || column.nullCount > 0,
-                    separator: UInt8(ascii: index + 1 == columns.count ? "\n" : ","))
-            }
-            withExtendedLifetime(columns) { append(csvRows: rows, UnsafeBufferPointer(cells)) }
+                    separator: UInt8(ascii: index + 1 == columns.count ? "\n" : ",")))
         }
+    }
+
+    deinit { cells.deallocate() }
+
+    fileprivate func check(_ rows: Range<Int>) {
+        precondition(rows.lowerBound >= 0 && rows.upperBound <= count)
+    }
+}
+
+extension ByteBuffer {
+    private typealias Cell = CSVRows.Cell
+
+    /// Appends rows as CSV lines: `,` between fields and LF behind.
+    ///
+    /// Lines are written row by row from cursors on the stack; memory is checked once a field. The
+    /// columns mustn't have grown since `source` was made.
+    package func append(csv source: CSVRows, _ rows: Range<Int>) {
+        source.check(rows)
+        withExtendedLifetime(source) { append(csvRows: rows, UnsafeBufferPointer(source.cells)) }
     }
 
     private func append(csvRows rows: Range<Int>, _ cells: UnsafeBufferPointer<Cell>) {

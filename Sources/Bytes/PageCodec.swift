@@ -1,16 +1,51 @@
-/// Bodies of Parquet data pages, version 1: definition levels and PLAIN values of one flat column.
+/// Bodies of Parquet data pages, version 1: definition levels and values of one flat column.
 ///
 /// ```
 /// optional column   u32 length | levels (RLE/bit-packed hybrid, one bit each: 1 = has a value)
 /// values            of the rows that have one: fixed: width bytes; variable: u32 length | bytes;
-///                   one byte wide (Bool): bits, lowest first
+///                   one byte wide (Bool): bits, lowest first; or `DeltaCodec`'s form of integers
 /// ```
 /// Source: Parquet's format description, "Encodings".
 package enum PageCodec {
+    /// How values are written; the raw values are Parquet's.
+    package enum Encoding: Int, Sendable {
+        case plain = 0
+        /// DELTA_BINARY_PACKED, for integers of 4 and 8 bytes.
+        case delta = 5
+    }
+
     /// Appends the page body of all rows of `vector`.
-    package static func encode(_ vector: ColumnVector, optional: Bool, into output: ByteBuffer) {
+    package static func encode(
+        _ vector: ColumnVector, optional: Bool, as encoding: Encoding = .plain,
+        into output: ByteBuffer
+    ) {
         precondition(optional || vector.nullCount == 0)
         if optional { encodeLevels(vector, into: output) }
+        switch encoding {
+        case .plain: encodePlain(vector, into: output)
+        case .delta where vector.nullCount == 0:
+            vector.withPacked { encodeDelta($0, vector.layout, into: output) }
+        case .delta:
+            Scratch.with { plain in
+                encodePlain(vector, into: plain)
+                plain.withBytes { encodeDelta($0, vector.layout, into: output) }
+            }
+        }
+    }
+
+    private static func encodeDelta(
+        _ values: UnsafeRawBufferPointer, _ layout: ColumnVector.Layout, into output: ByteBuffer
+    ) {
+        // There is a first byte even where there is no value.
+        let source = values.baseAddress ?? UnsafeRawPointer(output.base)
+        switch layout {
+        case .fixed(4): DeltaCodec.encode(Int32.self, source, count: values.count / 4, into: output)
+        case .fixed(8): DeltaCodec.encode(Int64.self, source, count: values.count / 8, into: output)
+        default: preconditionFailure("only integers of 4 and 8 bytes have differences")
+        }
+    }
+
+    private static func encodePlain(_ vector: ColumnVector, into output: ByteBuffer) {
         switch vector.layout {
         case .variable:
             vector.withPacked { output.append($0) }
@@ -83,7 +118,8 @@ package enum PageCodec {
 
     /// The column of a page body of `rows` rows. Takes over `body`.
     package static func decode(
-        _ body: ByteBuffer, rows: Int, layout: ColumnVector.Layout, optional: Bool
+        _ body: ByteBuffer, rows: Int, layout: ColumnVector.Layout, optional: Bool,
+        as encoding: Encoding = .plain
     ) throws(Failure) -> ColumnVector {
         let damaged = Failure(.corrupt, "a page doesn't hold the rows that its header promises")
         guard rows >= 0, rows <= maxRows else { throw damaged }
@@ -104,6 +140,19 @@ package enum PageCodec {
             }
         }
         let marks = nulls > 0 ? present : nil
+        var body = body
+        if encoding == .delta {
+            let count = rows - nulls
+            let plain: ByteBuffer? =
+                switch layout {
+                case .fixed(4): DeltaCodec.decode(Int32.self, body, from: position, count: count)
+                case .fixed(8): DeltaCodec.decode(Int64.self, body, from: position, count: count)
+                default: nil
+                }
+            guard let plain else { throw damaged }
+            body = plain
+            position = 0
+        }
         let column: ColumnVector? =
             switch layout {
             case .variable:

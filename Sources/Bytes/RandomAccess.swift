@@ -5,6 +5,13 @@ package protocol RandomAccess: Sendable {
     var sizeBytes: UInt64 { get }
     /// Appends exactly `count` bytes at `offset`; throws `Failure(.corrupt)` if they aren't there.
     func read(at offset: UInt64, count: Int, into output: ByteBuffer) throws
+    /// Says that these bytes are going to be read soon: what is wanted from several places is
+    /// fetched from all of them at once. Does nothing where that isn't possible.
+    func willNeed(at offset: UInt64, count: Int)
+}
+
+extension RandomAccess {
+    package func willNeed(at offset: UInt64, count: Int) {}
 }
 
 /// An object that is being written from its first byte to its last.

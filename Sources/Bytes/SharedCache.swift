@@ -67,6 +67,18 @@ package final class SharedCache: Sendable {
     /// The value if it is here, or somebody is making it: for deciding whether to read ahead.
     package func contains(_ key: Key) -> Bool { state.withLock { $0.nodes[key] != nil } }
 
+    /// Drops a value that nobody is going to ask for again, so that its memory serves the next one.
+    package func forget(_ key: Key) {
+        // Freed behind the lock.
+        _ = state.withLock { state -> Node? in
+            guard let node = state.nodes[key], node.value != nil else { return nil }
+            Self.unlink(node, &state)
+            state.bytes -= node.bytes
+            state.nodes[key] = nil
+            return node
+        }
+    }
+
     /// The value of `key`; `make` answers it and its size in bytes.
     package func value<V: AnyObject & Sendable>(
         _ key: Key, make: () throws -> (V, bytes: Int)

@@ -27,6 +27,26 @@ package enum Zstd {
         }
     }
 
+    /// Appends a frame that holds `input` as it is: for what hardly shrinks, so that reading it costs
+    /// a copy. Source: RFC 8878, sections 3.1.1.1 and 3.1.1.2.
+    package static func store(_ input: UnsafeRawBufferPointer, into output: ByteBuffer) {
+        let maxBlockBytes = 128 << 10
+        output.reserve(input.count + 16 + input.count / maxBlockBytes * 3)
+        output.append(fixed: UInt32(0xFD2F_B528))
+        // One segment, content size in four bytes, no checksum.
+        output.append(byte: 0xA0)
+        output.append(fixed: UInt32(input.count))
+        var offset = 0
+        repeat {
+            let size = min(maxBlockBytes, input.count - offset)
+            let header = UInt32(size) << 3 | (offset + size == input.count ? 1 : 0)
+            output.append(byte: UInt8(truncatingIfNeeded: header))
+            output.append(fixed: UInt16(truncatingIfNeeded: header >> 8))
+            output.append(UnsafeRawBufferPointer(rebasing: input[offset..<offset + size]))
+            offset += size
+        } while offset < input.count
+    }
+
     /// The content of one frame, which must have exactly `size` bytes. No memory is taken for a
     /// size that the frame doesn't confirm.
     package static func decompress(

@@ -114,6 +114,11 @@ package struct DataFile: RandomAccess {
         }
     }
 
+    package func willNeed(at offset: UInt64, count: Int) {
+        // Whoever reads meets the same error and reports it.
+        try? cache.open(object, sizeBytes: reference.bytes).willNeed(at: offset, count: count)
+    }
+
     /// Reads all of it and compares with what its entry says. `progress` hears of each piece's
     /// bytes and may throw to end it.
     package func verify(progress: (Int) throws -> Void = { _ in }) throws {

@@ -31,6 +31,10 @@ final class File: Sendable {
         return done
     }
 
+    func willNeed(at offset: UInt64, count: Int) {
+        calls.willNeed(descriptor, at: offset, count: count)
+    }
+
     func write(_ bytes: UnsafeRawBufferPointer) throws {
         var done = 0
         while done < bytes.count {

@@ -56,6 +56,8 @@ package protocol StoredObject: Sendable {
     var sizeBytes: UInt64 { get throws }
     /// Fills `buffer` from `offset`; fewer bytes only where the object ends.
     func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws -> Int
+    /// Says that these bytes are going to be read soon.
+    func willNeed(at offset: UInt64, count: Int)
 }
 
 /// An object being written, by one thread at a time.

@@ -9,6 +9,8 @@ package protocol SystemCalls: Sendable {
     func read(
         _ descriptor: Int32, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(Errno) -> Int
+    /// Asks the kernel to have these bytes at hand soon. It may decline.
+    func willNeed(_ descriptor: Int32, at offset: UInt64, count: Int)
     func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int
     func sync(_ descriptor: Int32) throws(Errno)
     func size(_ descriptor: Int32) throws(Errno) -> UInt64
@@ -24,6 +26,10 @@ package protocol SystemCalls: Sendable {
     /// Takes the open file's exclusive lock; `EAGAIN` when another open file has it.
     func lock(_ descriptor: Int32) throws(Errno)
     func space(_ path: String) throws(Errno) -> Space
+}
+
+extension SystemCalls {
+    package func willNeed(_ descriptor: Int32, at offset: UInt64, count: Int) {}
 }
 
 package enum FileAccess: Sendable {
@@ -91,6 +97,11 @@ package struct Kernel: SystemCalls {
     ) throws(Errno) -> Int {
         guard let offset = off_t(exactly: offset) else { throw Errno(rawValue: EINVAL) }
         return try checked(pread(descriptor, buffer.baseAddress, buffer.count, offset))
+    }
+
+    package func willNeed(_ descriptor: Int32, at offset: UInt64, count: Int) {
+        guard let offset = off_t(exactly: offset) else { return }
+        _ = posix_fadvise(descriptor, offset, off_t(count), POSIX_FADV_WILLNEED)
     }
 
     package func write(

@@ -165,6 +165,7 @@ final class LogCursor: ChangeCursor {
         try connection.sync { _ in
             let start = batch.count
             var bytes = batch.byteCount
+            let targets = RowReader.Targets(batch)
             while batch.count < maxRows, bytes <= maxBytes, !isAtEnd {
                 guard try keys.step() else {
                     isAtEnd = true
@@ -177,7 +178,7 @@ final class LogCursor: ChangeCursor {
                 }
                 defer { row.reset() }
                 if try row.step() {
-                    bytes += try reader.appendRow(of: row.open(), to: batch.columns)
+                    bytes += try reader.appendRow(of: row.open(), to: targets)
                     present.append(true)
                 } else if reader.keyFits(try keys.open()) {
                     bytes += try reader.appendKey(of: keys.open(), to: batch.columns)

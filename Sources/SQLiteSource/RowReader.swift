@@ -53,13 +53,22 @@ struct RowReader {
         }.joined(separator: ", ")
     }
 
+    /// The vectors that rows are appended to, as the row loop wants them: not counted as used again
+    /// for every value. Whoever passes them keeps the batch.
+    struct Targets {
+        fileprivate let vectors: [Unmanaged<ColumnVector>]
+
+        init(_ batch: RowBatch) { vectors = batch.columns.map { .passUnretained($0) } }
+    }
+
     /// Appends the statement's present row; returns its bytes.
     @inline(__always)
-    func appendRow(of statement: OpaquePointer, to vectors: [ColumnVector]) throws -> Int {
+    func appendRow(of statement: OpaquePointer, to targets: Targets) throws -> Int {
         var bytes = 0
         for column in kinds.indices {
-            bytes += try append(
-                statement, CInt(truncatingIfNeeded: column), into: vectors[column], column)
+            bytes += try targets.vectors[column]._withUnsafeGuaranteedRef {
+                try append(statement, CInt(truncatingIfNeeded: column), into: $0, column)
+            }
         }
         return bytes
     }
@@ -101,13 +110,11 @@ struct RowReader {
         switch kinds[column] {
         case .integer:
             guard storage == SQLITE_INTEGER else { throw misfit(column) }
-            withUnsafeBytes(of: sqlite3_column_int64(statement, index)) { vector.append(bytes: $0) }
+            vector.append(sqlite3_column_int64(statement, index))
             return 8
         case .real:
             guard storage == SQLITE_FLOAT else { throw misfit(column) }
-            withUnsafeBytes(of: sqlite3_column_double(statement, index)) {
-                vector.append(bytes: $0)
-            }
+            vector.append(sqlite3_column_double(statement, index))
             return 8
         case .text, .utf16:
             guard storage == SQLITE_TEXT else { throw misfit(column) }
@@ -170,16 +177,16 @@ final class ScanCursor: RowCursor {
             var count = start
             var bytes = batch.byteCount
             let handle = try statement.open()
-            let vectors = batch.columns
+            let targets = RowReader.Targets(batch)
             while count < maxRows, bytes <= maxBytes, !isAtEnd {
                 guard try statement.step() else {
                     isAtEnd = true
                     break
                 }
-                bytes += try reader.appendRow(of: handle, to: vectors)
+                bytes += try reader.appendRow(of: handle, to: targets)
                 count += 1
             }
-            return count > start || !isAtEnd
+            return withExtendedLifetime(batch) { count > start || !isAtEnd }
         }
     }
 }

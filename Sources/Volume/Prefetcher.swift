@@ -5,7 +5,7 @@ import Tables
 /// something to do. Requests beyond the queue's limit are dropped: reading ahead is only a favour.
 final class Prefetcher: Sendable {
     private struct State {
-        var queue: [(snapshot: Snapshot, page: Snapshot.PageAddress)] = []
+        var queue: [(reader: CSVReader, page: Snapshot.PageAddress)] = []
         var isClosed = false
     }
 
@@ -18,21 +18,20 @@ final class Prefetcher: Sendable {
         threads = (0..<count).map { _ in
             WorkerThread {
                 while true {
-                    let next: (Snapshot, Snapshot.PageAddress)?? = state.wait { state in
+                    let next: (CSVReader, Snapshot.PageAddress)?? = state.wait { state in
                         if state.isClosed { return .some(nil) }
                         return state.queue.isEmpty ? nil : .some(state.queue.removeFirst())
                     }
-                    guard case .some(.some(let (snapshot, page))) = next else { return }
-                    // Whoever reads the page meets the same error and reports it.
-                    _ = try? snapshot.csvPage(page)
+                    guard case .some(.some(let (reader, page))) = next else { return }
+                    reader.prefetch(page)
                 }
             }
         }
     }
 
-    func request(_ snapshot: Snapshot, _ page: Snapshot.PageAddress) {
+    func request(_ page: Snapshot.PageAddress, of reader: CSVReader) {
         state.update { state in
-            if state.queue.count < Self.queueLimit { state.queue.append((snapshot, page)) }
+            if state.queue.count < Self.queueLimit { state.queue.append((reader, page)) }
         }
     }
 
@@ -50,10 +49,14 @@ final class CSVReader: Sendable {
         var sequentialReads = 0
         /// Pages up to here have been asked for ahead.
         var prefetched: UInt64 = 0
+        /// Bytes read so far of pages that were read in part, by where they begin.
+        var partlyRead: [UInt64: Int] = [:]
     }
 
     /// How far ahead of a sequential reader pages are rendered.
     private static let windowBytes: UInt64 = 4 << 20
+    /// More pages read in part are forgotten at once.
+    private static let maxPartlyRead = 64
     private let snapshot: Snapshot
     private let prefetcher: Prefetcher
     private let position = Monitor(Position())
@@ -74,7 +77,7 @@ final class CSVReader: Sendable {
             offset += UInt64(part.count)
             rest -= part.count
         }
-        readAhead(of: offset + UInt64(rest), from: offset)
+        let isSequential = readAhead(from: offset, to: offset + UInt64(rest))
         while rest > 0, let page = try snapshot.page(atCSVOffset: offset) {
             let bytes = try snapshot.csvPage(page)
             let start = Int(offset - page.offset)
@@ -82,28 +85,54 @@ final class CSVReader: Sendable {
             output.append(bytes, from: start, count: part)
             offset += UInt64(part)
             rest -= part
+            if isSequential { leave(page, part) }
         }
     }
 
-    /// Two reads in a row, give or take what the kernel reorders, make a sequential reader.
-    private func readAhead(of end: UInt64, from start: UInt64) {
-        let window: (from: UInt64, to: UInt64)? = position.withLock { position in
+    /// Two reads in a row, give or take what the kernel reorders, make a sequential reader: pages in
+    /// front of it are asked for.
+    private func readAhead(from start: UInt64, to end: UInt64) -> Bool {
+        let header = UInt64(snapshot.csvHeader.count)
+        var ahead = header..<header
+        let isSequential = position.withLock { position in
             let isNear =
                 start <= position.next + Self.windowBytes && end + Self.windowBytes > position.next
-            position.sequentialReads = isNear ? position.sequentialReads + 1 : 0
-            if !isNear { position.prefetched = 0 }
-            position.next = max(end, isNear ? position.next : 0)
-            guard position.sequentialReads >= 2 else { return nil }
-            let from = max(position.next, position.prefetched)
+            if !isNear { position = Position() }
+            position.sequentialReads += isNear ? 1 : 0
+            position.next = max(end, position.next)
+            guard position.sequentialReads >= 2 else { return false }
+            let from = max(position.next, position.prefetched, header)
             let to = position.next + Self.windowBytes
             position.prefetched = max(to, position.prefetched)
-            return from < to ? (from, to) : nil
+            if from < to { ahead = from..<to }
+            return true
         }
-        guard let window else { return }
-        var from = max(window.from, UInt64(snapshot.csvHeader.count))
-        while from < window.to, let page = try? snapshot.page(atCSVOffset: from) {
-            if !snapshot.isRendered(page) { prefetcher.request(snapshot, page) }
-            from = page.offset + page.bytes
+        // Damage is told by those who read the page.
+        var offset = ahead.lowerBound
+        while offset < ahead.upperBound, let page = try? snapshot.page(atCSVOffset: offset) {
+            if !snapshot.isRendered(page) { prefetcher.request(page, of: self) }
+            offset = page.offset + page.bytes
         }
+        return isSequential
+    }
+
+    /// Drops a page that a sequential reader has read to its end: the kernel's cache has it now, and
+    /// its memory, still in the processor's, serves the next one.
+    private func leave(_ page: Snapshot.PageAddress, _ part: Int) {
+        let isRead = position.withLock { position in
+            let read = (position.partlyRead.removeValue(forKey: page.offset) ?? 0) + part
+            if read >= page.bytes { return true }
+            if position.partlyRead.count >= Self.maxPartlyRead { position.partlyRead = [:] }
+            position.partlyRead[page.offset] = read
+            return false
+        }
+        if isRead { snapshot.forget(page) }
+    }
+
+    /// Renders a page that was asked for ahead, unless the reader has passed it since.
+    fileprivate func prefetch(_ page: Snapshot.PageAddress) {
+        let isPassed = position.withLock { page.offset + page.bytes <= $0.next }
+        // Whoever reads the page meets the same error and reports it.
+        if !isPassed { _ = try? snapshot.csvPage(page) }
     }
 }

@@ -24,16 +24,25 @@ import Testing
         return column
     }
 
-    @Test(arguments: [ColumnType.bool, .int32, .double, .uuid, .utf8], Nulls.allCases)
-    func `a page body reads as it was written`(type: ColumnType, nulls: Nulls) throws {
+    struct Form: Sendable {
+        var type: ColumnType
+        var encoding = PageCodec.Encoding.plain
+        static let all =
+            [ColumnType.bool, .int32, .double, .uuid, .utf8].map { Form(type: $0) }
+            + [.int8, .int32, .uint32, .int64, .uint64].map { Form(type: $0, encoding: .delta) }
+    }
+
+    @Test(arguments: Form.all, Nulls.allCases)
+    func `a page body reads as it was written`(form: Form, nulls: Nulls) throws {
+        let type = form.type
         var random = SeededGenerator(seed: 7)
         for rows in [0, 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 500, 2048] {
             let column = Self.column(type, rows: rows, nulls, &random)
             for optional in [true, false] where optional || column.nullCount == 0 {
                 let body = ByteBuffer()
-                PageCodec.encode(column, optional: optional, into: body)
+                PageCodec.encode(column, optional: optional, as: form.encoding, into: body)
                 let bytes = body.array
-                if optional {
+                if optional, form.encoding == .plain {
                     let nulls = column.nullCount(in: 0..<rows)
                     let valueBytes =
                         type.layout == .variable ? column.valueBytes(in: 0..<rows) : 0
@@ -43,7 +52,7 @@ import Testing
                     #expect(size == UInt64(bytes.count))
                 }
                 let read = try PageCodec.decode(
-                    body, rows: rows, layout: type.layout, optional: optional)
+                    body, rows: rows, layout: type.layout, optional: optional, as: form.encoding)
                 #expect(read.count == rows && read.nullCount == column.nullCount)
                 for row in 0..<rows {
                     #expect(read.isNull(row) == column.isNull(row))
@@ -51,7 +60,7 @@ import Testing
                 }
                 // What was decoded can be encoded again, and copied row by row.
                 let again = ByteBuffer()
-                PageCodec.encode(read, optional: optional, into: again)
+                PageCodec.encode(read, optional: optional, as: form.encoding, into: again)
                 #expect(again.array == bytes)
                 let copy = ColumnVector(type.layout)
                 for row in 0..<rows { copy.append(read, row: row) }
@@ -60,16 +69,17 @@ import Testing
         }
     }
 
-    @Test(arguments: [ColumnType.bool, .int32, .double, .uuid, .utf8], [true, false])
+    @Test(arguments: Form.all, [true, false])
     func `a damaged page body is refused or read, never trapped over`(
-        type: ColumnType, optional: Bool
+        form: Form, optional: Bool
     ) {
+        let type = form.type
         var random = SeededGenerator(seed: 11)
         for round in 0..<3000 {
             let rows = Int.random(in: 0...40, using: &random)
             let column = Self.column(type, rows: rows, optional ? .some : .none, &random)
             let body = ByteBuffer()
-            PageCodec.encode(column, optional: optional, into: body)
+            PageCodec.encode(column, optional: optional, as: form.encoding, into: body)
             var bytes = body.array
             switch round % 3 {
             case 0: bytes = Array(bytes.prefix(Int.random(in: 0...bytes.count, using: &random)))
@@ -84,10 +94,40 @@ import Testing
             let claimed = round % 2 == 0 ? rows : Int.random(in: -1...1 << 40, using: &random)
             guard
                 let read = try? PageCodec.decode(
-                    damaged, rows: claimed, layout: type.layout, optional: optional)
+                    damaged, rows: claimed, layout: type.layout, optional: optional,
+                    as: form.encoding)
             else { continue }
             #expect(read.count == claimed)
             for row in 0..<min(read.count, 100) { _ = read.bytes(row) }
+        }
+    }
+
+    @Test func `differences take few bits, and every width of them is read`() throws {
+        var random = SeededGenerator(seed: 5)
+        for width in 0...64 {
+            let column = ColumnVector(.fixed(8))
+            var value: Int64 = .min
+            for _ in 0..<300 {
+                column.append(value)
+                value &+= width == 0 ? 7 : Int64(bitPattern: random.next() >> UInt64(64 - width))
+            }
+            let body = ByteBuffer()
+            PageCodec.encode(column, optional: false, as: .delta, into: body)
+            #expect(body.count <= 30 + 3 * 14 + 384 * width / 8)
+            let read = try PageCodec.decode(
+                body, rows: 300, layout: .fixed(8), optional: false, as: .delta)
+            #expect((0..<300).allSatisfy { ColumnVector.identical(read, $0, column, $0) })
+        }
+    }
+
+    @Test func `what is stored as it is reads like any zstd frame`() throws {
+        for size in [0, 1, 1000, 128 << 10, 128 << 10 + 1, 1 << 20] {
+            let content = ByteBuffer()
+            content.append(byte: 7, repeated: size)
+            let frame = ByteBuffer()
+            content.withBytes { Zstd.store($0, into: frame) }
+            let read = try frame.withBytes { try Zstd.decompress($0, size: size) }
+            #expect(read.array == content.array)
         }
     }
 

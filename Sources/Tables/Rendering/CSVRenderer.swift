@@ -23,7 +23,12 @@ package struct CSVRenderer: Sendable {
     }
 
     package func render(_ batch: RowBatch, _ rows: Range<Int>, into output: ByteBuffer) {
-        output.append(csvRows: rows, of: batch.columns, forms: forms)
+        output.append(csv: CSVRows(batch.columns, forms: forms), rows)
+    }
+
+    func render(_ page: MergedPage, into output: ByteBuffer) {
+        let sources = page.batches.map { CSVRows($0.columns, forms: forms) }
+        for piece in page.pieces { output.append(csv: sources[piece.batch], piece.rows) }
     }
 }
 

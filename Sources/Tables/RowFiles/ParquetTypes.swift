@@ -104,3 +104,11 @@ struct ParquetType {
         }
     }
 }
+
+extension ColumnType {
+    /// True if Parquet holds it as INT32 or INT64.
+    var isStoredAsInteger: Bool {
+        let physical = ParquetType(self).physical
+        return physical == .int32 || physical == .int64
+    }
+}

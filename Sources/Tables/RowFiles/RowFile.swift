@@ -132,28 +132,43 @@ package final class RowFile: Sendable {
         return columns.reduce(0) { $0 + index.sizes[$1.index][page] }
     }
 
+    /// Has the pages of these columns fetched at once.
+    func willNeed(
+        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+    ) throws {
+        let index = try pageIndex(rowGroup)
+        guard columns.count > 1, index.firstRows.indices.contains(page) else { return }
+        for (column, _) in columns {
+            file.willNeed(
+                at: UInt64(index.offsets[column][page]), count: index.sizes[column][page])
+        }
+    }
+
     private func decode(
         offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
     ) throws -> ColumnVector {
         guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
             throw Failure(.corrupt, "a page lies behind the file's end")
         }
-        let body = try Scratch.with { stored in
+        let (body, encoding) = try Scratch.with { stored in
             try file.read(at: UInt64(offset), count: size, into: stored)
             var header = PageHeader()
             let bodyStart = try header.parse(stored)
             guard header.values == rows, stored.count - bodyStart == header.compressedBytes,
-                header.encoding == 0, codec == 6
+                let encoding = PageCodec.Encoding(rawValue: header.encoding), codec == 6
             else { throw Failure(.corrupt, "a page's header contradicts the index") }
             return try stored.withBytes { bytes in
                 let compressed = bytes.from(bodyStart)
                 guard header.crc == Checksum.crc32(compressed) else {
                     throw Failure(.corrupt, "a page's checksum is wrong")
                 }
-                return try Zstd.decompress(compressed, size: header.uncompressedBytes)
+                return (
+                    try Zstd.decompress(compressed, size: header.uncompressedBytes), encoding
+                )
             }
         }
-        return try PageCodec.decode(body, rows: rows, layout: layout, optional: optional)
+        return try PageCodec.decode(
+            body, rows: rows, layout: layout, optional: optional, as: encoding)
     }
 
     private func pageIndex(_ rowGroup: Int) throws -> PageIndex {

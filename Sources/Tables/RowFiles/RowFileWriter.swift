@@ -62,42 +62,69 @@ package struct EncodedPage: Sendable {
     package init(_ columns: [ColumnVector], stored: [StoredColumn], level: Int) throws {
         rows = columns[0].count
         precondition(columns.count == stored.count && rows > 0)
-        let pages = try zip(columns, stored).map { column, stored in
-            try Self.page(column, optional: stored.optional, level: level)
+        var pages: [ByteBuffer] = []
+        var uncompressedBytes: [Int] = []
+        for (column, stored) in zip(columns, stored) {
+            let body = try PageBody(column, stored, level: level)
+            let page = ByteBuffer(capacity: body.compressed.count + 48)
+            body.writeHeader(rows: rows, into: page)
+            uncompressedBytes.append(page.count + body.uncompressedBytes)
+            page.append(body.compressed, from: 0, count: body.compressed.count)
+            pages.append(page)
         }
-        self.columns = pages.map(\.page)
-        uncompressedBytes = pages.map(\.uncompressedBytes)
+        self.columns = pages
+        self.uncompressedBytes = uncompressedBytes
+    }
+}
+
+/// One column's values of a page, in the encoding that suits them.
+private struct PageBody {
+    let encoding: PageCodec.Encoding
+    let uncompressedBytes: Int
+    let compressed: ByteBuffer
+
+    init(_ column: ColumnVector, _ stored: StoredColumn, level: Int) throws {
+        let plain = ByteBuffer(capacity: column.byteCount + 64)
+        guard stored.type.isStoredAsInteger else {
+            PageCodec.encode(column, optional: stored.optional, into: plain)
+            try self.init(plain, .plain, level: level)
+            return
+        }
+        let delta = ByteBuffer(capacity: column.byteCount / 2 + 64)
+        PageCodec.encode(column, optional: stored.optional, as: .delta, into: delta)
+        // Where differences need many bits, compression may find more in the values themselves.
+        let differences = try PageBody(delta, .delta, level: level)
+        if delta.count * 8 <= column.byteCount * 5 {
+            self = differences
+            return
+        }
+        PageCodec.encode(column, optional: stored.optional, into: plain)
+        let values = try PageBody(plain, .plain, level: level)
+        self = values.compressed.count < differences.compressed.count ? values : differences
     }
 
-    private static func page(
-        _ column: ColumnVector, optional: Bool, level: Int
-    ) throws -> (page: ByteBuffer, uncompressedBytes: Int) {
-        try Scratch.with { body in
-            PageCodec.encode(column, optional: optional, into: body)
-            return try Scratch.with { compressed in
-                try body.withBytes { try Zstd.compress($0, level: level, into: compressed) }
-                let page = ByteBuffer(capacity: compressed.count + 48)
-                writeHeader(
-                    rows: column.count, size: body.count, compressed: compressed, into: page)
-                let uncompressedBytes = page.count + body.count
-                page.append(compressed, from: 0, count: compressed.count)
-                return (page, uncompressedBytes)
-            }
+    private init(_ body: ByteBuffer, _ encoding: PageCodec.Encoding, level: Int) throws {
+        self.encoding = encoding
+        uncompressedBytes = body.count
+        compressed = ByteBuffer(capacity: body.count / 2 + 64)
+        try body.withBytes { try Zstd.compress($0, level: level, into: compressed) }
+        // Undoing a compression that hardly saves anything is what costs readers most.
+        if compressed.count * 16 > body.count * 15 {
+            compressed.removeAll()
+            body.withBytes { Zstd.store($0, into: compressed) }
         }
     }
 
-    private static func writeHeader(
-        rows: Int, size: Int, compressed: ByteBuffer, into page: ByteBuffer
-    ) {
+    func writeHeader(rows: Int, into page: ByteBuffer) {
         var writer = ThriftWriter(into: page)
         writer.element {
             $0.int32(1, 0)
-            $0.int32(2, size)
+            $0.int32(2, uncompressedBytes)
             $0.int32(3, compressed.count)
             $0.int32(4, Int(Int32(bitPattern: compressed.withBytes { Checksum.crc32($0) })))
             $0.structure(5) {
                 $0.int32(1, rows)
-                $0.int32(2, 0)
+                $0.int32(2, encoding.rawValue)
                 $0.int32(3, 3)
                 $0.int32(4, 3)
             }
@@ -275,9 +302,9 @@ package final class RowFileWriter {
         _ column: StoredColumn, _ chunk: Chunk, rows: Int, _ writer: inout ThriftWriter
     ) {
         writer.int32(1, ParquetType(column.type).physical.rawValue)
-        writer.list(2, of: .int32, count: 2)
-        writer.varint(0)
-        writer.varint(3)
+        let encodings = column.type.isStoredAsInteger ? [0, 3, 5] : [0, 3]
+        writer.list(2, of: .int32, count: encodings.count)
+        for encoding in encodings { writer.varint(encoding) }
         writer.list(3, of: .binary, count: 1)
         writer.text(column.name)
         writer.int32(4, 6)

@@ -113,9 +113,8 @@ struct MergedRows {
             guard try nextSlice() else { return false }
         }
         let merged = RowBatch(snapshot.schema)
-        try reader!.forEachRun(ofPage: page) { source, rows in
-            merged.append(source, rows: rows)
-        }
+        let rows = try reader!.merged(page: page)
+        for piece in rows.pieces { merged.append(rows.batches[piece.batch], rows: piece.rows) }
         page += 1
         batch = merged
         keys = KeyList(merged, schema: snapshot.schema)

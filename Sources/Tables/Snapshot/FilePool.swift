@@ -117,6 +117,7 @@ package final class FilePool: Sendable {
         _ file: RowFile, rowGroup: Int, page: Int, columns: [Column]
     ) throws -> [ColumnVector] {
         let positions = try file.positions(of: columns)
+        try file.willNeed(rowGroup: rowGroup, page: page, columns: positions)
         let vectors = try file.readPage(rowGroup: rowGroup, page: page, columns: positions)
         let bytes = try file.storedBytes(rowGroup: rowGroup, page: page, columns: positions)
         let decoded = vectors.reduce(0) { $0 + $1.byteCount }
@@ -128,17 +129,57 @@ package final class FilePool: Sendable {
         return vectors
     }
 
-    /// The page of a run that holds `row`, and which of its rows that is.
+    /// The page of a run that holds `row`. If it has to be decoded, the pages of `next`, which are
+    /// wanted soon, are fetched with it.
+    func runPage(
+        of row: RunRow, schema: TableSchema, before next: some Sequence<RunRow>
+    ) throws -> RunPage {
+        let place = try runPlace(of: row)
+        return try cache.value(place.key) {
+            try willNeed(next, schema: schema)
+            let batch = RowBatch(
+                columns: try page(
+                    place.file, rowGroup: place.rowGroup, page: place.page,
+                    columns: schema.columns))
+            return (
+                RunPage(batch, firstRow: place.rows.lowerBound), bytes: batch.byteCount + 512
+            )
+        }
+    }
+
     func runPage(of row: RunRow, schema: TableSchema) throws -> RunPage {
+        try runPage(of: row, schema: schema, before: EmptyCollection())
+    }
+
+    private struct RunPlace {
+        var file: RowFile
+        var rowGroup: Int
+        var page: Int
+        /// The page's, counted from the file's begin.
+        var rows: Range<Int>
+        var key: SharedCache.Key
+    }
+
+    private func runPlace(of row: RunRow) throws -> RunPlace {
         let file = try rowFile(row.file)
         let (group, rowInGroup) = try file.rowGroup(of: Int(row.row))
         let (page, rows) = try file.page(of: rowInGroup, rowGroup: group)
-        let start = Int(row.row) - rowInGroup + rows.lowerBound
-        return try cache.value(key(.runPage, row.file, UInt64(group), UInt64(page))) {
-            let batch = RowBatch(
-                columns: try self.page(
-                    file, rowGroup: group, page: page, columns: schema.columns))
-            return (RunPage(batch, firstRow: start), bytes: batch.byteCount + 512)
+        let start = Int(row.row) - rowInGroup
+        return RunPlace(
+            file: file, rowGroup: group, page: page,
+            rows: start + rows.lowerBound..<start + rows.upperBound,
+            key: key(.runPage, row.file, UInt64(group), UInt64(page)))
+    }
+
+    private func willNeed(_ rows: some Sequence<RunRow>, schema: TableSchema) throws {
+        var asked: [UInt64: Range<Int>] = [:]
+        for row in rows where asked[row.file]?.contains(Int(row.row)) != true {
+            let place = try runPlace(of: row)
+            asked[row.file] = place.rows
+            if cache.contains(place.key) { continue }
+            try place.file.willNeed(
+                rowGroup: place.rowGroup, page: place.page,
+                columns: place.file.positions(of: schema.columns))
         }
     }
 }

@@ -60,6 +60,9 @@ package final class Snapshot: Sendable {
         pool.cache.contains(csvKey(address))
     }
 
+    /// Drops a rendered page from the cache.
+    package func forget(_ address: PageAddress) { pool.cache.forget(csvKey(address)) }
+
     private func csvKey(_ address: PageAddress) -> SharedCache.Key {
         pool.key(
             .csvPage, reference.file << 40 ^ reference.offset,
@@ -87,10 +90,8 @@ package final class Snapshot: Sendable {
 
     private func renderCSV(_ slice: Slice, page: Int, into output: ByteBuffer) throws {
         pool.count { $0.pagesRendered += 1 }
-        var reader = SliceReader(slice, schema: schema, pool: pool)
-        try reader.forEachRun(ofPage: page) { batch, rows in
-            csv.render(batch, rows, into: output)
-        }
+        let reader = SliceReader(slice, schema: schema, pool: pool)
+        csv.render(try reader.merged(page: page), into: output)
     }
 
     /// A slice of a block, without its edits.
@@ -180,28 +181,81 @@ struct SliceReader {
         )
     }
 
-    /// Calls `body` with the rows of a rendered page, in key order, in runs of consecutive rows of
-    /// one batch: base rows in stretches between edits, edited rows one by one.
-    mutating func forEachRun(
-        ofPage page: Int, _ body: (RowBatch, Range<Int>) throws -> Void
-    ) throws {
+    /// The rows of a rendered page, in key order.
+    func merged(page: Int) throws -> MergedPage {
         let positions = slice.positions(ofPage: page)
-        let base = try base(ofPage: page)
-        var next = positions.lowerBound
-        func copy(upTo end: Int) throws {
-            guard let base, end > next else { return }
-            let start = base.rows.lowerBound - positions.lowerBound
-            try body(base.batch, start + next..<start + end)
-            next = end
+        var merged = MergedPage()
+        var next = 0
+        var shift = 0
+        if let base = try base(ofPage: page) {
+            next = base.rows.lowerBound
+            shift = base.rows.lowerBound - positions.lowerBound
+            merged.batches.append(base.batch)
         }
-        for edit in slice.edits(ofPage: page) {
-            try copy(upTo: Int(edit.position))
+        let edits = slice.edits(ofPage: page)
+        for (index, edit) in zip(edits.indices, edits) {
+            let position = Int(edit.position) + shift
+            merged.append(base: next..<position)
+            next = position
             if edit.kind != .delete {
-                let (batch, index) = try row(edit.row)
-                try body(batch, index..<index + 1)
+                if !merged.append(edit.row) {
+                    let rest = edits[index...].lazy.filter { $0.kind != .delete }.map(\.row)
+                    let page = try pool.runPage(of: edit.row, schema: schema, before: rest)
+                    try merged.append(edit.row, in: page)
+                }
             }
-            if edit.kind != .insert { next = Int(edit.position) + 1 }
+            if edit.kind != .insert { next += 1 }
         }
-        try copy(upTo: positions.upperBound)
+        merged.append(base: next..<positions.upperBound + shift)
+        return merged
+    }
+}
+
+/// The rows of a rendered page: where they lie, in key order. Nothing is copied to know it.
+struct MergedPage {
+    /// Consecutive rows of one batch.
+    struct Piece {
+        var batch: Int
+        var rows: Range<Int>
+    }
+    /// A page of a run: which rows of the run's file it holds, and its place among the batches.
+    private struct Run {
+        var file: UInt64
+        var rows: Range<Int>
+        var batch: Int
+    }
+
+    /// The base page, if the slice has base rows there, and pages of runs.
+    fileprivate(set) var batches: [RowBatch] = []
+    private(set) var pieces: [Piece] = []
+    private var runs: [Run] = []
+
+    fileprivate mutating func append(base rows: Range<Int>) {
+        if !rows.isEmpty { pieces.append(Piece(batch: 0, rows: rows)) }
+    }
+
+    /// A row that replaces or was inserted; false if its page isn't here.
+    fileprivate mutating func append(_ row: RunRow) -> Bool {
+        let number = Int(row.row)
+        for run in runs where run.file == row.file && run.rows.contains(number) {
+            append(number - run.rows.lowerBound, of: run.batch)
+            return true
+        }
+        return false
+    }
+
+    fileprivate mutating func append(_ row: RunRow, in page: RunPage) throws {
+        let rows = page.firstRow..<page.firstRow + page.batch.count
+        runs.append(Run(file: row.file, rows: rows, batch: batches.count))
+        batches.append(page.batch)
+        guard append(row) else { throw Failure(.corrupt, "a run has no row \(row.row)") }
+    }
+
+    private mutating func append(_ index: Int, of batch: Int) {
+        if let last = pieces.last, last.batch == batch, last.rows.upperBound == index {
+            pieces[pieces.count - 1].rows = last.rows.lowerBound..<index + 1
+        } else {
+            pieces.append(Piece(batch: batch, rows: index..<index + 1))
+        }
     }
 }

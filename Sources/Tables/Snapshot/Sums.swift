@@ -112,7 +112,9 @@ package struct SliceSums: Sendable, Hashable {
 /// Columns are counted in the schema's order here, and named by their ids in files.
 enum Series: Hashable {
     case baseRows, rows, csvBytes, edits, filledSlices
-    case nulls(Int), valueBytes(Int), parquetBytes(Int)
+    case nulls(Int)
+    case valueBytes(Int)
+    case parquetBytes(Int)
 
     /// What is stored of each page.
     static func ofPages(_ schema: TableSchema) -> [Series] {
