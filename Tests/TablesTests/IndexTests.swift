@@ -115,7 +115,9 @@ import Testing
         return try reader.tier()
     }
 
-    @Test(arguments: 0..<100) func `blocks, tiers and roots read as they were written`(seed: Int) throws {
+    @Test(arguments: 0..<100) func `blocks, tiers and roots read as they were written`(seed: Int)
+        throws
+    {
         let slices = Self.slices(seed: seed)
         let read = try Self.readBlock(Self.encodeBlock(slices))
         #expect(read.count == slices.count)

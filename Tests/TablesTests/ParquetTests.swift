@@ -146,7 +146,8 @@ struct ParquetTests {
         let pool = FilePool(files, cache: SharedCache(maxBytes: 1 << 20))
         let result = try IncrementalWriter.write(
             parent: Snapshot(full.snapshot, schema: schema, pool: pool), hash: full.contentHash,
-            parentChanges: 0, changes: BatchCursor(changed, present: present), table: "orders", files: files,
+            parentChanges: 0, changes: BatchCursor(changed, present: present), table: "orders",
+            files: files,
             limits: limits)
         #expect(result?.updated == 30 && result?.inserted == 30 && result?.deleted == 30)
         let run = try #require(

@@ -90,7 +90,8 @@ struct RewritePlan {
                 rows += Int(slices[end].rows)
                 end += 1
             }
-            if end - first > 1, rows >= limits.rowGroupRows / 2 || end - first >= limits.joinSlices {
+            if end - first > 1, rows >= limits.rowGroupRows / 2 || end - first >= limits.joinSlices
+            {
                 groups.append(first..<end)
             }
             first = max(end, first + 1)
