@@ -24,11 +24,11 @@ package struct FormatLimits: Sendable {
     package var equalTiers = 4
     /// Edits of a slice, in percent of its base rows, above which it is written anew as soon as the
     /// budget of a point allows, and above which it is in any case; if they are more than some.
-    package var rebasePercent = 25
+    package var rebasePercent = 15
     package var rebaseAlwaysPercent = 60
     package var rebaseMinEdits = 256
     /// The budget: how many rows are written anew for each row that changed; at least one slice.
-    package var rebaseRunFactor = 2
+    package var rebaseRunFactor = 3
     /// Runs that a slice's edits may lie in before their rows are gathered in one file, as soon as
     /// the budget allows, and if they are twice as many in any case; and that budget: rows gathered
     /// for each row that changed; at least one slice's.

@@ -273,9 +273,10 @@ package final class IncrementalWriter {
     // MARK: Runs
 
     /// Whether a slice's edits lie in so many runs that reading a page of it means looking into many
-    /// files.
+    /// files; unless it has so many that it will be written anew soon.
     private func shouldGather(_ slice: Slice, runs: Int) -> Bool {
         if runs <= limits.maxRuns { return false }
+        if limits.isDue(slice.sums), runs <= 2 * limits.maxRuns { return false }
         let rows = result.upkeep.rowsGathered + UInt64(slice.edits.count)
         let budget = parentChanges * UInt64(limits.gatherRunFactor)
         return result.upkeep.rowsGathered == 0 || rows <= budget || runs > 2 * limits.maxRuns

@@ -49,12 +49,10 @@ package final class Snapshot: Sendable {
     }
 
     /// All slices, in key order: for looking at what a point is made of.
-    package func slices() throws -> [Slice] { try root().blocks.flatMap(slices(ofBlock:)) }
-
-    /// The slices of a block, in key order.
-    func slices(ofBlock block: BlockDescriptor) throws -> [Slice] {
-        let count = try pool.block(block.reference, schema: schema).slices.count
-        return try (0..<count).map { try slice($0, of: block) }
+    package func slices() throws -> [Slice] {
+        try root().blocks.flatMap { block in
+            try sliceSums(of: block).indices.map { try slice($0, of: block) }
+        }
     }
 }
 
