@@ -156,6 +156,7 @@ extension Volume {
             lines.append("last_error \(error.time) \(error.message)")
         }
         if let damage = state.damage { lines.append("damage \(damage.message)") }
+        if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
         return lines.joined(separator: "\n") + "\n"
     }
 
