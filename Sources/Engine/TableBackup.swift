@@ -153,8 +153,8 @@ struct TableBackup {
             nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
             rows: result?.sums.rows ?? known!.rows, inserted: result?.inserted ?? 0,
             updated: result?.updated ?? 0, deleted: result?.deleted ?? 0,
-            sizes: result.map { ["csv": $0.csvBytes] } ?? known!.sizes,
-            formats: ["csv": CSVRenderer.version],
+            sizes: result.map { ["csv": $0.csvBytes, "parquet": $0.parquetBytes] } ?? known!.sizes,
+            formats: ["csv": CSVRenderer.version, "parquet": ParquetFile.version],
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, isReset: isReset)
     }

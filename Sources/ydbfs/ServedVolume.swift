@@ -84,6 +84,7 @@ struct ServedVolume {
         var volumeOptions = Volume.Options(uid: owner.uid, gid: owner.gid)
         volumeOptions.umask = options.umask
         volumeOptions.controlMode = options.controlMode
+        volumeOptions.formats = options.formats
         return volumeOptions
     }
 

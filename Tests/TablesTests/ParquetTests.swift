@@ -4,10 +4,9 @@ import TestSupport
 import Testing
 
 /// Stored row files are ordinary Parquet: pyarrow and DuckDB read from them what was written.
-@Suite
-struct ParquetTests {
+@Suite struct ParquetTests {
     /// The cells of rows for Python: a line a row, cells as hexadecimal digits, NULL as `-`.
-    private static func cells(_ rows: RowBatch) -> String {
+    static func cells(_ rows: RowBatch) -> String {
         (0..<rows.count).map { row in
             rows.columns.map { column in
                 if column.isNull(row) { return "-" }

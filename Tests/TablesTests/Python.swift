@@ -5,8 +5,8 @@ import Testing
 enum Python {
     struct Failed: Error, CustomStringConvertible { var description: String }
 
-    /// With pyarrow and DuckDB: `YDBFS_PYTHON`, or the virtual environment that
-    /// `python3 -m venv .build-venv && .build-venv/bin/pip install pyarrow duckdb` makes.
+    /// With pyarrow, DuckDB, Polars and DataFusion: `YDBFS_PYTHON`, or the virtual environment that
+    /// `Tests/run` makes. Tests that need it fail without it.
     static let withReaders =
         ProcessInfo.processInfo.environment["YDBFS_PYTHON"] ?? ".build-venv/bin/python"
 

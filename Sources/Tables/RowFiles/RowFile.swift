@@ -124,6 +124,14 @@ package final class RowFile: Sendable {
         }
     }
 
+    /// Bytes that a page of some columns takes in the file.
+    func storedBytes(
+        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+    ) throws -> Int {
+        let index = try pageIndex(rowGroup)
+        return columns.reduce(0) { $0 + index.sizes[$1.index][page] }
+    }
+
     /// Has the pages of these columns fetched at once.
     func willNeed(
         rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
@@ -134,14 +142,6 @@ package final class RowFile: Sendable {
             file.willNeed(
                 at: UInt64(index.offsets[column][page]), count: index.sizes[column][page])
         }
-    }
-
-    /// Bytes that a page of some columns takes in the file.
-    func storedBytes(
-        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
-    ) throws -> Int {
-        let index = try pageIndex(rowGroup)
-        return columns.reduce(0) { $0 + index.sizes[$1.index][page] }
     }
 
     private func decode(

@@ -4,7 +4,7 @@ import Bytes
 ///
 /// Always right, whatever happened in between; costs reading both.
 package final class Diff: ChangeCursor {
-    private var parent: MergedRows
+    private let parent: MergedRows
     private let live: any RowCursor
     private let schema: TableSchema
     private var batch: RowBatch
@@ -79,14 +79,29 @@ package final class Diff: ChangeCursor {
     }
 }
 
-/// The rows of a snapshot in key order, page by page.
-struct MergedRows {
+/// The rows of a snapshot in key order, page by page. Other threads read ahead.
+final class MergedRows {
+    private struct Page: Sendable {
+        let slice: Slice
+        let number: Int
+    }
+    private struct Rows: Sendable {
+        let batch: RowBatch
+        let keys: KeyList
+    }
+    /// Pages that were read and not yet asked for.
+    private final class Ready {
+        var pages: [Rows] = []
+    }
+
     private let snapshot: Snapshot
+    private let pipeline: OrderedPipeline<Page, Rows>
+    private let ready = Ready()
     private var block = 0
-    private var slices: [Slice] = []
-    private var slice = 0
+    private var sliceCount = 0
+    private var nextSlice = 0
+    private var slice: Slice?
     private var page = 0
-    private var reader: SliceReader?
     /// Rows of the present page, merged.
     private(set) var batch: RowBatch
     /// Their normalized keys.
@@ -96,43 +111,70 @@ struct MergedRows {
 
     init(_ snapshot: Snapshot) {
         self.snapshot = snapshot
-        batch = RowBatch(snapshot.schema)
-        keys = KeyList(batch, schema: snapshot.schema)
+        let schema = snapshot.schema
+        batch = RowBatch(schema)
+        keys = KeyList(batch, schema: schema)
+        pipeline = OrderedPipeline(
+            threads: 2, capacity: 6,
+            transform: { page in
+                let batch = try SliceReader(page.slice, schema: schema, pool: snapshot.pool)
+                    .merged(page: page.number).rows(schema)
+                return Rows(batch: batch, keys: KeyList(batch, schema: schema))
+            },
+            consume: { [ready] in ready.pages.append($0) })
     }
+
+    deinit { pipeline.close() }
 
     /// Makes sure that there is a row at `index`; false at the end.
-    mutating func load() throws -> Bool {
+    func load() throws -> Bool {
         while index >= batch.count {
-            guard try nextPage() else { return false }
+            guard let rows = try nextRows() else { return false }
+            batch = rows.batch
+            keys = rows.keys
+            index = 0
         }
         return true
     }
 
-    private mutating func nextPage() throws -> Bool {
-        if reader == nil || page >= reader!.slice.pages.count {
-            guard try nextSlice() else { return false }
+    private func nextRows() throws -> Rows? {
+        while ready.pages.isEmpty {
+            if let page = try nextPage() {
+                try pipeline.submit(page)
+            } else {
+                try pipeline.finish()
+                if ready.pages.isEmpty { return nil }
+            }
         }
-        let merged = RowBatch(snapshot.schema)
-        let rows = try reader!.merged(page: page)
-        for piece in rows.pieces { merged.append(rows.batches[piece.batch], rows: piece.rows) }
-        page += 1
-        batch = merged
-        keys = KeyList(merged, schema: snapshot.schema)
-        index = 0
-        return true
+        return ready.pages.removeFirst()
     }
 
-    private mutating func nextSlice() throws -> Bool {
-        if slice >= slices.count {
+    private func nextPage() throws -> Page? {
+        while slice == nil || page >= slice!.pages.count {
             let blocks = try snapshot.root().blocks
-            guard block < blocks.count else { return false }
-            slices = try snapshot.slices(ofBlock: blocks[block])
-            block += 1
-            slice = 0
+            if nextSlice >= sliceCount {
+                guard block < blocks.count else { return nil }
+                sliceCount = try snapshot.sliceSums(of: blocks[block]).count
+                nextSlice = 0
+                block += 1
+            }
+            slice = try snapshot.slice(nextSlice, of: blocks[block - 1])
+            nextSlice += 1
+            page = 0
         }
-        reader = SliceReader(slices[slice], schema: snapshot.schema, pool: snapshot.pool)
-        slice += 1
-        page = 0
-        return true
+        page += 1
+        return Page(slice: slice!, number: page - 1)
+    }
+}
+
+extension MergedPage {
+    /// The rows in one batch.
+    fileprivate func rows(_ schema: TableSchema) -> RowBatch {
+        if pieces.count == 1, pieces[0].rows == 0..<batches[pieces[0].batch].count {
+            return batches[pieces[0].batch]
+        }
+        let result = RowBatch(schema)
+        for piece in pieces { result.append(batches[piece.batch], rows: piece.rows) }
+        return result
     }
 }

@@ -172,7 +172,9 @@ extension [Edit] {
         while i < count || j < new.count {
             let position = Swift.min(
                 i < count ? self[i].position : .max, j < new.count ? new[j].position : .max)
-            let (before, after) = (end(ofPosition: position, from: i), new.end(ofPosition: position, from: j))
+            let (before, after) = (
+                end(ofPosition: position, from: i), new.end(ofPosition: position, from: j)
+            )
             if i == before || j == after || self[i..<before] != new[j..<after] {
                 if j == after { result.append(Edit(.clear, at: position)) }
                 result.append(contentsOf: new[j..<after])

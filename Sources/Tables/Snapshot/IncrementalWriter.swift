@@ -15,7 +15,7 @@ package final class IncrementalWriter {
     /// The changes of a slice, or of a part of it if there are many.
     private struct Part: Sendable {
         let block: BlockDescriptor
-        let place: RewritePlan.Place
+        let place: SlicePlace
         let changes: [ChangeRows]
         let isTableEnd: Bool
         let isFirst: Bool
@@ -70,7 +70,7 @@ package final class IncrementalWriter {
         makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
-            csvBytes: 0, contentHash: hash)
+            csvBytes: 0, parquetBytes: 0, contentHash: hash)
     }
 
     /// Answers nil if nothing changed; what was written then, if anything, is of no use.
@@ -130,7 +130,7 @@ package final class IncrementalWriter {
                         before: end, maxRows: limits.editRows, maxBytes: limits.editBytes)
                     isLast = try !changes.hasKey(before: end)
                     let part = Part(
-                        block: block, place: RewritePlan.Place(block: index, slice: slice),
+                        block: block, place: SlicePlace(block: index, slice: slice),
                         changes: rows, isTableEnd: end == nil, isFirst: isFirst, isLast: isLast)
                     try pipeline.submit(.edit(part))
                     isFirst = false
@@ -273,9 +273,10 @@ package final class IncrementalWriter {
     // MARK: Runs
 
     /// Whether a slice's edits lie in so many runs that reading a page of it means looking into many
-    /// files.
+    /// files; unless it has so many that it will be written anew soon.
     private func shouldGather(_ slice: Slice, runs: Int) -> Bool {
         if runs <= limits.maxRuns { return false }
+        if limits.isDue(slice.sums), runs <= 2 * limits.maxRuns { return false }
         let rows = result.upkeep.rowsGathered + UInt64(slice.edits.count)
         let budget = parentChanges * UInt64(limits.gatherRunFactor)
         return result.upkeep.rowsGathered == 0 || rows <= budget || runs > 2 * limits.maxRuns
@@ -323,8 +324,8 @@ package final class IncrementalWriter {
         let (snapshot, totals) = try builder.finish()
         result.snapshot = snapshot
         result.sums = totals.pages
-        result.csvBytes =
-            result.sums.csvBytes + UInt64(CSVRenderer(parent.schema).header.count)
+        result.csvBytes = CSVFile.bytes(totals, parent.schema)
+        result.parquetBytes = ParquetFile.bytes(totals, parent.schema)
         return result
     }
 }

@@ -51,7 +51,8 @@ final class SliceRewriter {
         let rowBytes = max(batch.byteCount / max(batch.count, 1), 1)
         while !rows.isEmpty {
             let room = min(
-                limits.pageRows - page.count, max((limits.pageBytes - page.byteCount) / rowBytes, 1))
+                limits.pageRows - page.count, max((limits.pageBytes - page.byteCount) / rowBytes, 1)
+            )
             let part = rows.prefix(room)
             page.append(batch, rows: part)
             rows = part.upperBound..<rows.upperBound
