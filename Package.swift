@@ -25,7 +25,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
-        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
     ],
     targets: [
         // Floor 0
@@ -49,11 +48,7 @@ let package = Package(
             swiftSettings: house),
         .target(
             name: "SQLiteSource",
-            dependencies: [
-                "Bytes", "Tables", "CSQLite", .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "GRDBSQLite", package: "GRDB.swift"),
-            ],
-            swiftSettings: dataPlane),
+            dependencies: ["Bytes", "Tables", "CSQLite"], swiftSettings: dataPlane),
         // Floor 3
         .target(
             name: "Engine",

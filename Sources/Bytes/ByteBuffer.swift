@@ -97,6 +97,15 @@ package final class ByteBuffer: @unchecked Sendable {
         try body(UnsafeRawBufferPointer(start: base, count: count))
     }
 
+    /// A part as text; nil if it is no UTF-8.
+    package func text(_ range: Range<Int>) -> String? {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count)
+        let bytes = UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count)
+        // Repairing and comparing is many times as fast as validating.
+        let text = String(decoding: bytes, as: UTF8.self)
+        return text.utf8.elementsEqual(bytes) ? text : nil
+    }
+
     package var array: [UInt8] { withBytes { [UInt8]($0) } }
 
     /// Lets `fill` write up to `room` bytes behind the present ones; it returns how many it wrote.

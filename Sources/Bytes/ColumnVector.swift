@@ -100,6 +100,22 @@ package final class ColumnVector: @unchecked Sendable {
         text.withUTF8 { append(bytes: UnsafeRawBufferPointer($0)) }
     }
 
+    /// A UUID's text, from the 16 bytes of a row of another vector.
+    package func append(uuidText other: ColumnVector, row: Int) {
+        precondition(layout == .variable)
+        values.append(fixed: UInt32(36))
+        marks.append(fixed: UInt32(values.count))
+        other.withBytes(row) { bytes in
+            precondition(bytes.count == 16)
+            values.append(room: 36) { room in
+                var writer = TextWriter(room.baseAddress!)
+                writer.uuid(bytes)
+                return 36
+            }
+        }
+        count += 1
+    }
+
     /// Copies one row of a vector of the same layout.
     package func append(_ other: ColumnVector, row: Int) {
         if other.isNull(row) {
@@ -114,36 +130,48 @@ package final class ColumnVector: @unchecked Sendable {
         precondition(layout == other.layout && rows.lowerBound >= 0)
         precondition(rows.upperBound <= other.count)
         if rows.isEmpty { return }
-        guard other.nullCount == 0 else {
-            for row in rows { append(other, row: row) }
-            return
-        }
+        let nulls = other.nullCount(in: rows)
         switch layout {
         case .fixed(let width):
-            if nullCount > 0 { marks.append(byte: 1, repeated: rows.count) }
+            if nulls > 0 {
+                if nullCount == 0 { marks.append(byte: 1, repeated: count) }
+                marks.append(other.marks, from: rows.lowerBound, count: rows.count)
+            } else if nullCount > 0 {
+                marks.append(byte: 1, repeated: rows.count)
+            }
             values.append(
                 other.values, from: other.origin + rows.lowerBound * width,
                 count: rows.count * width)
         case .variable:
             // Values lie one after another, so that only their places are moved.
             let starts = UnsafeRawPointer(other.marks.base).assumingMemoryBound(to: UInt32.self)
-            let first = starts[rows.lowerBound] - 4
-            let end =
-                rows.upperBound < other.count
-                ? Int(starts[rows.upperBound]) - 4 : other.values.count
-            let target = UInt32(values.count)
-            values.append(other.values, from: Int(first), count: end - Int(first))
+            let first = other.valueStart(from: rows.lowerBound)
+            let end = other.valueStart(from: rows.upperBound)
+            let shift = UInt32(values.count) &- UInt32(first)
+            values.append(other.values, from: first, count: end - first)
             precondition(values.count < Self.null)
             marks.append(room: rows.count * 4) { room in
+                let target = room.baseAddress!
                 for (number, row) in rows.enumerated() {
-                    room.storeBytes(
-                        of: starts[row] - first + target, toByteOffset: number * 4,
-                        as: UInt32.self)
+                    let start = starts[row]
+                    let moved = start == Self.null ? Self.null : start &+ shift
+                    (target + number * 4).storeBytes(of: moved, as: UInt32.self)
                 }
                 return rows.count * 4
             }
         }
         count += rows.count
+        nullCount += nulls
+    }
+
+    /// Where in `values` the first variable value of a row or of those behind it begins, its length
+    /// included.
+    private func valueStart(from row: Int) -> Int {
+        for row in row..<count {
+            let start = marks.base.load(fromByteOffset: row * 4, as: UInt32.self)
+            if start != Self.null { return Int(start) - 4 }
+        }
+        return values.count
     }
 
     // MARK: Measuring

@@ -1,12 +1,8 @@
-// What Swift can't call of SQLite's C interface: functions with variable arguments.
-// The library itself comes in through GRDB's module, so sqlite3.h is not included twice.
+// SQLite's own interface, and what of it Swift can't call: functions with variable arguments.
 #pragma once
+#include <sqlite3.h>
 
-struct sqlite3;
-int sqlite3_db_config(struct sqlite3 *, int op, ...);
-
-/// Closing this connection last leaves the write-ahead log as it is.
-/// 1006 is SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE (sqlite.org/c3ref/c_dbconfig_defensive.html).
-static inline int ydbfs_sqlite_no_checkpoint_on_close(void *connection) {
-    return sqlite3_db_config((struct sqlite3 *)connection, 1006, 1, (int *)0);
+/// Switches one of SQLITE_DBCONFIG_… on or off (sqlite.org/c3ref/c_dbconfig_defensive.html).
+static inline int ydbfs_sqlite_config(sqlite3 *connection, int option, int on) {
+    return sqlite3_db_config(connection, option, on, (int *)0);
 }

@@ -75,6 +75,32 @@ struct BackupJob {
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
         _ definition: CollectionDefinition
     ) throws -> String {
+        let (point, hasAbandoned): (PointRecord, Bool)
+        do {
+            (point, hasAbandoned) = try write(cut, lock, state, definition)
+        } catch {
+            // On a full disk there would be no room for the next attempt.
+            lock.removeUncommitted()
+            throw error
+        }
+        // From here on an error may hide that the entry is there.
+        try lock.append(.point(point))
+        operation.update { status in
+            status.point = point.name
+            if isIncremental {
+                // Until here the rows gone through; what counts in the end is what was found.
+                status.rows = point.tables.reduce(0) { $0 + ($1.isReset ? $1.rows : $1.changes) }
+            }
+        }
+        afterCommit(cut, lock, hasAbandoned: hasAbandoned)
+        return point.name
+    }
+
+    /// Writes the point's files, up to the commit; says whether some of them are of no use.
+    private func write(
+        _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
+        _ definition: CollectionDefinition
+    ) throws -> (PointRecord, hasAbandoned: Bool) {
         let files = DataFiles(lock, operation: operation)
         let pool = FilePool(CollectionFiles(repository, state), cache: cache)
         let backup = TableBackup(
@@ -113,17 +139,15 @@ struct BackupJob {
             tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
             capture: try cut.state)
         try operation.checkpoint()
-        try lock.append(.point(point))
-        operation.update { $0.point = point.name }
-        afterCommit(cut, lock, files)
-        return point.name
+        return (point, files.hasAbandoned)
     }
 
     /// The point is durable whatever happens from here on.
-    private func afterCommit(_ cut: any SourceCut, _ lock: WriterLock, _ files: DataFiles) {
+    private func afterCommit(_ cut: any SourceCut, _ lock: WriterLock, hasAbandoned: Bool) {
         do {
             try source.committed(collection: collection, state: cut.state)
-            if files.hasAbandoned { _ = try lock.removeLeftovers() }
+            if hasAbandoned { _ = try lock.removeLeftovers() }
+            try lock.writeCatalogIfDue()
         } catch {
             note("after the backup: \((error as? Failure)?.message ?? "\(error)")")
         }

@@ -13,6 +13,7 @@ package final class Engine: Sendable {
         /// Refuses every statement with `EROFS`.
         package var isReadOnly = false
         package var limits = FormatLimits()
+        package var repository = Repository.Options()
 
         package init() {}
     }
@@ -21,9 +22,13 @@ package final class Engine: Sendable {
     package struct Database: Sendable {
         /// `/Root/database`, below which statements may name tables and collections.
         package var path: String
-        package var open: @Sendable () throws -> any Source
+        /// - Parameter patience: seconds to wait for other programs' locks; nil for an operation,
+        ///   which has time.
+        package var open: @Sendable (_ patience: Double?) throws -> any Source
 
-        package init(path: String, open: @escaping @Sendable () throws -> any Source) {
+        package init(
+            path: String, open: @escaping @Sendable (_ patience: Double?) throws -> any Source
+        ) {
             self.path = path
             self.open = open
         }
@@ -43,6 +48,8 @@ package final class Engine: Sendable {
         /// Collections with a thread at work.
         var working: Set<String> = []
         var isClosing = false
+        /// What was said of them.
+        var damagedCatalogs: Set<String> = []
         var files: [String: (files: CollectionFiles, pool: FilePool)] = [:]
     }
 
@@ -63,6 +70,9 @@ package final class Engine: Sendable {
     /// Operations that the mount shows and remembers, beside those that run.
     private static let shownOperations = 200
     package static let queueLimit = 16
+    private static let journaledNotes = 100
+    /// Seconds that a shell may be kept waiting for the locks of other programs.
+    package static let handlerPatience = 0.5
 
     package init(
         location: String, database: Database?, cache: SharedCache, options: Options = Options()
@@ -73,9 +83,11 @@ package final class Engine: Sendable {
         self.options = options
         errors = ErrorLog(changed: changes.increment)
         do {
-            let repository = try Repository.open(location)
+            let repository = try Repository.open(
+                DirectoryStorage(location), options: options.repository)
             state.update { $0.repository = repository }
             try loadOperations(repository)
+            noteDamagedCatalogs()
         } catch let failure as Failure where failure.code == .notFound {
             if database == nil { throw failure }
         }
@@ -96,10 +108,28 @@ package final class Engine: Sendable {
     /// Reads what other processes have committed.
     package func refresh() throws {
         if let repository {
-            if try !repository.refresh().isEmpty { changes.increment() }
-        } else if let repository = try? Repository.open(location) {
+            if try repository.refresh().isEmpty { return }
+            changes.increment()
+        } else if let repository = try? Repository.open(
+            DirectoryStorage(location), options: options.repository)
+        {
             state.update { $0.repository = repository }
             changes.increment()
+        }
+        noteDamagedCatalogs()
+    }
+
+    /// Says once of each log that it had to be read from its beginning, and why.
+    private func noteDamagedCatalogs() {
+        for collection in collections {
+            guard let damage = collection.catalogDamage else { continue }
+            let isNew = state.update { $0.damagedCatalogs.insert(damage.message).inserted }
+            if isNew {
+                errors.add(
+                    collection.name,
+                    message: "\(damage.message): the whole log was read instead, nothing is lost",
+                    collection: collection.name)
+            }
         }
     }
 
@@ -192,7 +222,7 @@ package final class Engine: Sendable {
                 let operation = try begin(statements[index], step, owner: owner)
                 switch step {
                 case .define, .drop: carryOut(step, operation)
-                case .backup(_, let isIncremental):
+                case .backup(let isIncremental):
                     enqueue(
                         QueuedOperation(
                             operation: operation, isIncremental: isIncremental,
@@ -225,7 +255,8 @@ package final class Engine: Sendable {
     private func makeRepository() throws(Failure) -> Repository {
         if let repository { return repository }
         do {
-            let made = try Repository.create(location)
+            let made = try Repository.create(
+                DirectoryStorage(location), options: options.repository)
             return state.update { state in
                 if let known = state.repository { return known }
                 state.repository = made
@@ -273,7 +304,7 @@ package final class Engine: Sendable {
         let record = OperationEnd(
             state: state == .done ? .done : state == .cancelled ? .cancelled : .failed,
             error: error, time: Instant.now.microseconds, rows: status.rows, bytes: status.bytes,
-            point: status.point)
+            point: status.point, notes: Array(status.notes.prefix(Self.journaledNotes)))
         do {
             try repository?.operations.end(operation.id, record)
         } catch let failure {
@@ -301,12 +332,25 @@ package final class Engine: Sendable {
                 operation.update {
                     $0.notes.append("its files stay in \(location) until retention is built")
                 }
-                try? database?.open().remove(collection: operation.collection)
+                removeCapture(operation)
             case .backup: preconditionFailure("backups are queued")
             }
             end(operation, .done)
         } catch {
             end(operation, .failed, error: (error as? Failure)?.message ?? "\(error)")
+        }
+    }
+
+    /// What was put into the database for the collection; it does no harm if it must stay.
+    private func removeCapture(_ operation: Operation) {
+        do {
+            try database?.open(Self.handlerPatience).remove(collection: operation.collection)
+        } catch {
+            operation.update {
+                $0.notes.append(
+                    "change capture couldn't be removed from the database: "
+                        + ((error as? Failure)?.message ?? "\(error)"))
+            }
         }
     }
 
@@ -354,7 +398,7 @@ package final class Engine: Sendable {
                 throw Failure(.unsupported, "\(location) has no database to back up")
             }
             let job = BackupJob(
-                repository: repository, source: try database.open(),
+                repository: repository, source: try database.open(nil),
                 collection: operation.collection, isIncremental: queued.isIncremental,
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()

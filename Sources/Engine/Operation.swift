@@ -135,6 +135,7 @@ package final class Operation: Sendable {
             watched.status.rows = end?.rows ?? 0
             watched.status.bytes = end?.bytes ?? 0
             watched.status.point = end?.point
+            watched.status.notes = end?.notes ?? []
             watched.status.error = end.map(\.error) ?? "its process was killed"
             watched.status.state =
                 switch end?.state {

@@ -8,13 +8,13 @@ struct Plan {
     enum Step {
         case define(CollectionDefinition, notes: [String])
         case drop
-        case backup(collection: String, isIncremental: Bool)
+        case backup(isIncremental: Bool)
 
         var kind: String {
             switch self {
             case .define: "create"
             case .drop: "drop"
-            case .backup(_, let isIncremental): isIncremental ? "incremental" : "full"
+            case .backup(let isIncremental): isIncremental ? "incremental" : "full"
             }
         }
     }
@@ -231,12 +231,16 @@ struct Plan {
         }
         if state.queued == 0 { try checkLock(name) }
         if !hasCheckedSource {
-            _ = try openSource()
+            do {
+                _ = try openSource()
+            } catch where error.code == .busy {
+                // The collection is known, and a lock passes: the operation has time to wait for it.
+            }
             hasCheckedSource = true
         }
         state.queued += 1
         if !backup.isIncremental { state.hasFull = true }
-        return .backup(collection: name, isIncremental: backup.isIncremental)
+        return .backup(isIncremental: backup.isIncremental)
     }
 
     private func require(_ statement: Statement, _ state: Expected) throws(Failure) {
@@ -270,7 +274,7 @@ struct Plan {
                     + "database to write")
         }
         do {
-            return try database.open()
+            return try database.open(Engine.handlerPatience)
         } catch let failure as Failure {
             throw Failure(
                 failure.code == .denied || failure.code == .busy ? failure.code : .unreachable,

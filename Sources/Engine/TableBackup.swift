@@ -48,7 +48,7 @@ struct TableBackup {
         let description = try cut.describe(
             path, parent: parent.schema, nextColumnID: parent.nextColumnID,
             literals: literalNames(parent))
-        if description.isReplaced || description.schema != parent.schema {
+        if description.schema != parent.schema {
             note("\(path): its columns changed: backed up whole")
             return try full(path, id: parent.id, known: parent, isReset: true)
         }
@@ -74,11 +74,12 @@ struct TableBackup {
                 if try cut.countRows(path) == rows { return result }
                 files.abandonTable()
                 note("\(path): captured changes don't add up: compared as a whole")
-            case .scan: break
+            case .scan(let reason, let isDoubt):
+                if isDoubt { note("\(reason): compared as a whole") }
             }
         }
         var live: (any RowCursor)?
-        if try cut.countRows(path) == parent.rows {
+        if try parent.rows <= Self.uncountedRows || cut.countRows(path) == parent.rows {
             // Most tables don't change: hashing the live rows tells, without reading stored ones.
             let (hash, rows) = try hash(path, schema: parent.schema)
             if hash.description == parent.contentHash { return nil }
@@ -90,6 +91,9 @@ struct TableBackup {
             table: path, progress: { try files.progress(rows: isReplay ? 0 : $0) })
         return try write(path, parent: parent, changes: diff)
     }
+
+    /// Up to this many rows, reading them is as fast as counting them first.
+    private static let uncountedRows: UInt64 = 10_000
 
     /// The content hash of the live rows, and the rows again if they are few.
     private func hash(
@@ -149,11 +153,16 @@ struct TableBackup {
             nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
             rows: result?.sums.rows ?? known!.rows, inserted: result?.inserted ?? 0,
             updated: result?.updated ?? 0, deleted: result?.deleted ?? 0,
-            sizes: result.map { ["csv": $0.csvBytes] } ?? known!.sizes,
-            formats: ["csv": CSVRenderer.version],
+            sizes: result.map { ["csv": $0.csvBytes, "parquet": $0.parquetBytes] } ?? known!.sizes,
+            formats: ["csv": CSVRenderer.version, "parquet": ParquetFile.version],
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, isReset: isReset)
     }
+}
+
+extension TableRecord {
+    /// Rows that differ from the parent's.
+    package var changes: UInt64 { inserted + updated + deleted }
 }
 
 /// Rows of a table, kept while they are few, to be read once more.

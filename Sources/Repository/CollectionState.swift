@@ -37,6 +37,9 @@ package struct CollectionState: Sendable {
     /// Why the log can't be read to its end; what was read before is right, but nothing may be
     /// written. Tried again at each refresh.
     package internal(set) var damage: Failure?
+    /// Why the newest catalog couldn't be used: the whole log was read instead, and nothing is lost.
+    /// The next backup writes a new one.
+    package internal(set) var catalogDamage: Failure?
 
     package internal(set) var lastEntry: UInt64 = 0
     package internal(set) var lastHash: String?
@@ -48,6 +51,10 @@ package struct CollectionState: Sendable {
 
     /// By number: every file that any entry ever named.
     var files: [UInt64: FileReference] = [:]
+    /// The newest catalogs, at most `catalogsKept`, with the entries that name them.
+    package internal(set) var catalogs: [(entry: UInt64, reference: CatalogReference)] = []
+    /// The one before the newest stays for whoever has just read that entry.
+    static let catalogsKept = 2
     /// Names of files that are gone or about to go.
     var condemned: Set<String> = []
     var histories: [UInt32: TableHistory] = [:]
@@ -165,8 +172,10 @@ struct TableHistory: Sendable {
     var newest: TableRecord? { versions.last?.record }
 
     mutating func append(_ record: TableRecord?, at sequence: UInt64) {
-        versions.append(Version(sequence: sequence, record: record))
+        append(Version(sequence: sequence, record: record))
     }
+
+    mutating func append(_ version: Version) { versions.append(version) }
 
     func version(at sequence: UInt64) -> Version? {
         guard let index = newestIndex(versions, at: sequence, \.sequence),

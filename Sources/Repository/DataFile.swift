@@ -5,6 +5,8 @@ import Synchronization
 package enum DataFileKind: String, Sendable, CaseIterable {
     case parquet
     case idx
+    /// A catalog of the log, which isn't data but lies and goes with it.
+    case cat
 
     /// The kind that a well-formed data file name says; nil for any other name.
     init?(name: String) {

@@ -47,6 +47,7 @@ struct LogFile: Sendable {
             case .point(let record): json.action("point", record)
             case .drop: json.member("kind", "drop")
             case .condemn(let names): json.action("condemn", names)
+            case .catalog(let reference): json.action("catalog", reference)
             }
         }
         return Trailer.sealed(json.bytes)
@@ -63,6 +64,7 @@ struct LogFile: Sendable {
         var definition: CollectionDefinition?
         var point: PointRecord?
         var condemned: [String]?
+        var catalog: CatalogReference?
         var json = JSONReader(bytes[...], shared: shared)
         try json.object { key, json in
             switch key {
@@ -76,6 +78,7 @@ struct LogFile: Sendable {
             case "define": definition = try CollectionDefinition(json: &json)
             case "point": point = try PointRecord(json: &json)
             case "condemn": condemned = try json.array(of: String.self)
+            case "catalog": catalog = try CatalogReference(json: &json)
             default: try json.skip()
             }
         }
@@ -89,6 +92,7 @@ struct LogFile: Sendable {
         case "point": entry = .point(try json.required(point, key: "point"))
         case "drop": entry = .drop
         case "condemn": entry = .condemn(names: try json.required(condemned, key: "condemn"))
+        case "catalog": entry = .catalog(try json.required(catalog, key: "catalog"))
         // An entry that can't be acted on must not be passed over.
         case let unknown: throw Self.newer("an entry of kind “\(unknown)”")
         }

@@ -43,10 +43,12 @@ package struct OperationEnd: Sendable, Equatable {
     package var bytes: UInt64
     /// Name of the point that it made or worked on.
     package var point: String?
+    /// What the user should know although it succeeded, a line each.
+    package var notes: [String]
 
     package init(
         state: State, error: String? = nil, time: Int64, rows: UInt64 = 0, bytes: UInt64 = 0,
-        point: String? = nil
+        point: String? = nil, notes: [String] = []
     ) {
         self.state = state
         self.error = error
@@ -54,6 +56,7 @@ package struct OperationEnd: Sendable, Equatable {
         self.rows = rows
         self.bytes = bytes
         self.point = point
+        self.notes = notes
     }
 }
 
@@ -206,6 +209,7 @@ extension OperationEnd: JSONValue {
         var rows: UInt64 = 0
         var bytes: UInt64 = 0
         var point: String?
+        var notes: [String] = []
         try json.object { key, json in
             switch key {
             case "state": state = try State(json: &json)
@@ -214,12 +218,14 @@ extension OperationEnd: JSONValue {
             case "rows": rows = try json.integer(UInt64.self)
             case "bytes": bytes = try json.integer(UInt64.self)
             case "point": point = try json.string()
+            case "notes": notes = try json.array(of: String.self)
             default: try json.skip()
             }
         }
         self.init(
             state: try json.required(state, key: "state"), error: error,
-            time: try json.required(time, key: "time"), rows: rows, bytes: bytes, point: point)
+            time: try json.required(time, key: "time"), rows: rows, bytes: bytes, point: point,
+            notes: notes)
     }
 
     func write(json: inout JSONWriter) {
@@ -230,6 +236,7 @@ extension OperationEnd: JSONValue {
             json.member("rows", rows)
             json.member("bytes", bytes)
             json.member("point", point)
+            if !notes.isEmpty { json.member("notes", notes) }
         }
     }
 }

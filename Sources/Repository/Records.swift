@@ -166,4 +166,6 @@ package enum LogEntry: Sendable, Equatable {
     case drop
     /// These files of `data` are about to be removed: no later entry may use them.
     case condemn(names: [String])
+    /// The state before this entry, in a file of `data`: only for speed.
+    case catalog(CatalogReference)
 }

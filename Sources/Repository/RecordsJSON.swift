@@ -89,6 +89,34 @@ extension FileReference: JSONValue {
     }
 }
 
+extension CatalogReference: JSONValue {
+    init(json: inout JSONReader) throws {
+        var name: String?
+        var bytes: UInt64?
+        var sha256: String?
+        try json.object { key, json in
+            switch key {
+            case "name": name = try json.string()
+            case "bytes": bytes = try json.integer(UInt64.self)
+            case "sha256": sha256 = try json.string()
+            default: try json.skip()
+            }
+        }
+        self.init(
+            name: try json.required(name, key: "name"),
+            bytes: try json.required(bytes, key: "bytes"),
+            sha256: try json.required(sha256, key: "sha256"))
+    }
+
+    func write(json: inout JSONWriter) {
+        json.object { json in
+            json.member("name", name)
+            json.member("bytes", bytes)
+            json.member("sha256", sha256)
+        }
+    }
+}
+
 extension BlockReference: JSONValue {
     init(json: inout JSONReader) throws {
         var file: UInt64?

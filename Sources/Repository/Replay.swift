@@ -29,6 +29,9 @@ extension CollectionState {
         case .point(let record): try apply(record, file)
         case .drop: try drop()
         case .condemn(let names): try condemn(names)
+        case .catalog(let reference):
+            catalogs = (catalogs + [(file.number, reference)]).suffix(Self.catalogsKept)
+            catalogDamage = nil
         }
         lastEntry = file.number
         lastHash = file.hash
@@ -47,9 +50,10 @@ extension CollectionState {
     }
 
     private mutating func condemn(_ names: [String]) throws {
-        let needed = Set(points.flatMap { $0.files.map(\.name) })
+        let needed = Set(
+            points.flatMap { $0.files.map(\.name) } + catalogs.map(\.reference.name))
         if let name = names.first(where: needed.contains) {
-            throw Failure(.corrupt, "it condemns \(name), which a point needs")
+            throw Failure(.corrupt, "it condemns \(name), which is needed")
         }
         condemned.formUnion(names)
     }
@@ -165,10 +169,14 @@ extension CollectionState {
             ids.append(table.id)
             nextTableID = max(nextTableID, table.id + 1)
         }
-        if idsByPath[table.path, default: []].contains(table.id) == false {
-            idsByPath[table.path, default: []].append(table.id)
-        }
+        remember(table.id, at: table.path)
         histories[table.id]!.append(table, at: sequence)
+    }
+
+    mutating func remember(_ id: UInt32, at path: String) {
+        if idsByPath[path, default: []].contains(id) == false {
+            idsByPath[path, default: []].append(id)
+        }
     }
 
     // MARK: Capture state

@@ -19,6 +19,8 @@ package final class WriterLock: Sendable {
         /// Nil before the first definition.
         var collection: CollectionState?
         var nextFileNumber: UInt64
+        /// Names of the files made by this lock.
+        var created: [String] = []
     }
 
     fileprivate init(
@@ -96,6 +98,22 @@ package final class WriterLock: Sendable {
 
     private func dataName(_ name: String) -> String { "collections/\(id)/data/\(name)" }
 
+    /// Makes a catalog of the log if enough entries have come since the last one, or that one is
+    /// damaged. The log says the same: without a catalog it is only read more slowly.
+    package func writeCatalogIfDue() throws {
+        guard let collection = current else { return }
+        let since = collection.lastEntry - (collection.catalogs.last?.entry ?? 0)
+        guard since >= repository.options.catalogInterval || collection.catalogDamage != nil else {
+            return
+        }
+        let writer = try createFile(.cat)
+        try writer.append(CatalogFile.encoded(collection))
+        let file = try writer.finish(rows: 0)
+        try append(
+            .catalog(
+                CatalogReference(name: file.name, bytes: file.bytes, sha256: file.sha256)))
+    }
+
     // MARK: Files
 
     /// A new data file under a name that was never used. It exists for others once an entry names
@@ -105,9 +123,30 @@ package final class WriterLock: Sendable {
         let writer = try repository.storage.create(dataName(name))
         let number = state.withLock { state in
             defer { state.nextFileNumber += 1 }
+            state.created.append(name)
             return state.nextFileNumber
         }
         return DataFileWriter(number: number, name: name, writer)
+    }
+
+    /// Removes the files of this lock's own work that no entry names, as far as that is possible: for
+    /// a backup that is given up. Not after a failed commit, which may have been one.
+    package func removeUncommitted() {
+        let (created, collection) = state.withLock { state in
+            defer { state.created = [] }
+            return (state.created, state.collection)
+        }
+        let referred = Self.names(referredBy: collection)
+        for name in created where !referred.contains(name) {
+            // What stays is a leftover.
+            try? repository.storage.remove(dataName(name))
+        }
+    }
+
+    private static func names(referredBy collection: CollectionState?) -> Set<String> {
+        guard let collection else { return [] }
+        return Set(
+            collection.files.values.map(\.name) + collection.catalogs.map(\.reference.name))
     }
 
     /// Removes the data files that no entry, live or historic, refers to, and what killed writers
@@ -123,7 +162,7 @@ package final class WriterLock: Sendable {
         // Before the log is looked at, so that what was committed until now counts as referred to.
         let listed = try storage.list("collections/\(id)/data")
         guard let collection = current else { return (0, 0) }
-        let referred = Set(collection.files.values.map(\.name))
+        let referred = Self.names(referredBy: collection)
         let leftovers = listed.filter { !referred.contains($0) && DataFileKind(name: $0) != nil }
         let fresh = leftovers.filter { !collection.condemned.contains($0) }
         if !fresh.isEmpty { try append(.condemn(names: fresh.sorted())) }

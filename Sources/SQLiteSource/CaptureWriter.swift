@@ -20,45 +20,55 @@ struct CaptureWriter {
     }
 
     /// Installs capture where it pays; returns what was written, and whether any table is captured.
+    ///
+    /// - Parameter known: definitions that somebody has read, used if they are still the same.
     func install(
-        _ collection: String, tables: [String]
+        _ collection: String, tables: [String],
+        known: (version: SchemaVersion, catalog: Catalog)? = nil
     ) throws -> (lines: [String], isCapturing: Bool) {
         let look = try Snapshot(file, copies: false)
         defer { look.close() }
         let meta = try CaptureMeta(look.connection)
-        let changes = try plan(look.connection, meta, collection, tables)
+        let catalog =
+            if let known, known.version == look.version { known.catalog } else {
+                try Catalog(look.connection)
+            }
+        let changes = try plan(look.connection, catalog, meta, collection, tables)
         guard changes.differs else { return ([], !changes.kept.isEmpty) }
         look.close()
         return try write { connection in
             var meta = try CaptureMeta(connection)
-            let changes = try plan(connection, meta, collection, tables)
+            let changes = try plan(connection, Catalog(connection), meta, collection, tables)
             let lines = try apply(changes, &meta, collection, connection)
             return (lines, !changes.kept.isEmpty || !changes.installed.isEmpty)
         }
     }
 
     private func plan(
-        _ connection: Connection, _ meta: CaptureMeta?, _ collection: String, _ tables: [String]
+        _ connection: Connection, _ catalog: Catalog, _ meta: CaptureMeta?, _ collection: String,
+        _ tables: [String]
     ) throws -> Changes {
-        let catalog = try Catalog(connection)
         let interest = meta?.collections[collection]
         var changes = Changes(differs: false)
         for name in tables {
             guard let table = try? catalog.table(name), !table.key.isEmpty else { continue }
+            let number = meta?.number(of: name)
+            if try number == nil && !hasManyRows(name, connection) { continue }
             let plan: CapturePlan
             do {
                 plan = try CapturePlan(table, connection)
             } catch let failure as Failure where failure.code == .unsupported {
                 continue
             }
-            if let number = meta?.number(of: name) {
+            if let number {
                 if try isInstalled(plan, number, connection) {
                     changes.kept.append(number)
                     continue
                 }
                 changes.dropped.append(number)
+                if try !hasManyRows(name, connection) { continue }
             }
-            if try hasManyRows(name, connection) { changes.installed.append((name, plan)) }
+            changes.installed.append((name, plan))
         }
         let others = Set(
             (meta?.collections ?? [:]).filter { $0.key != collection }.flatMap(\.value.logs))

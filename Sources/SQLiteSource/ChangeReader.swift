@@ -1,5 +1,5 @@
 import Bytes
-import GRDBSQLite
+import CSQLite
 import Tables
 
 /// Whether a captured table's log can be trusted between two cuts, and the rows it names.
@@ -72,13 +72,18 @@ struct ChangeReader {
     ) throws -> Changes {
         guard let nonce, let meta, let number = meta.number(of: table.name),
             let log = meta.logs[number]
-        else { return .scan(reason: "changes of \(table.name) are not captured") }
+        else {
+            return .scan(reason: "changes of \(table.name) are not captured", isDoubt: false)
+        }
         guard let old: DatabaseState = try? fromJSON(parent.database),
             let text = parent.tables[table.name], let mine: TableState = try? fromJSON(text)
         else {
-            return .scan(reason: "changes of \(table.name) were not captured at the parent")
+            return .scan(
+                reason: "changes of \(table.name) were not captured at the parent", isDoubt: false)
         }
-        func scan(_ why: String) -> Changes { .scan(reason: "\(table.name): \(why)") }
+        func scan(_ why: String) -> Changes {
+            .scan(reason: "\(table.name): \(why)", isDoubt: true)
+        }
         if old.file != snapshot.identity || old.pageSize != snapshot.pageSize
             || old.uuid != meta.uuid
         {

@@ -1,11 +1,9 @@
 import Bytes
 import CSQLite
-import GRDB
-import GRDBSQLite
 import Glibc
 
-/// A connection to a database file. GRDB opens and serialises it; statements are stepped through
-/// SQLite's own interface, because rows are read by the million.
+/// A connection to a database file, through SQLite's own interface: rows are read by the million, and
+/// a library between would only be opened and passed by.
 ///
 /// All work happens inside `sync`, so that cursors on several threads may share a connection.
 /// `close` ends open statements first: whoever steps one afterwards gets a `Failure`.
@@ -25,60 +23,68 @@ final class Connection: @unchecked Sendable {
 
     let path: String
     let access: Access
-    private let queue: DatabaseQueue
+    private let lock = RecursiveLock()
+    /// Nil once closed.
+    private var handle: OpaquePointer?
     private var statements: [ObjectIdentifier: Unmanaged<Statement>] = [:]
-    private var isClosed = false
     private var quote: Statement?
 
     /// - Parameter busyTimeout: seconds to wait for other programs' locks.
     init(path: String, access: Access, busyTimeout: Double) throws {
-        var configuration = Configuration()
-        configuration.readonly = access == .read || access == .readImmutable
-        configuration.foreignKeysEnabled = false
-        configuration.acceptsDoubleQuotedStringLiterals = true
-        configuration.allowsUnsafeTransactions = true
-        configuration.busyMode = .timeout(busyTimeout)
-        let name =
-            switch access {
-            case .read: Self.uri(path, "mode=ro")
-            case .readImmutable: Self.uri(path, "mode=ro&immutable=1")
-            case .write, .writeAndTidy: Self.uri(path, "mode=rw")
-            case .temporary: ""
-            }
         self.path = path
         self.access = access
+        let (name, flags) =
+            switch access {
+            case .read: (Self.uri(path, "mode=ro"), SQLITE_OPEN_READONLY)
+            case .readImmutable: (Self.uri(path, "mode=ro&immutable=1"), SQLITE_OPEN_READONLY)
+            case .write, .writeAndTidy: (Self.uri(path, "mode=rw"), SQLITE_OPEN_READWRITE)
+            case .temporary: ("", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+            }
+        // `sync` does what SQLite's own mutex would.
+        let code = sqlite3_open_v2(
+            name, &handle, flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
         do {
-            queue = try DatabaseQueue(path: name, configuration: configuration)
-        } catch let error as DatabaseError {
-            throw Self.failure(
-                error.extendedResultCode.rawValue, error.message ?? "", path, "can't open")
+            guard code == SQLITE_OK, let handle else {
+                throw handle == nil
+                    ? Self.failure(code, "", path, "can't open") : failure("can't open")
+            }
+            sqlite3_extended_result_codes(handle, 1)
+            sqlite3_busy_timeout(handle, CInt(busyTimeout * 1000))
+            try configure(handle)
+            // Opening looks at no byte: an encrypted file or a picture would be found out later.
+            // This reads the header and, unlike a query, none of 10,000 tables' definitions.
+            _ = try integer("PRAGMA main.schema_version")
+        } catch {
+            close()
+            throw error
         }
-        // GRDB's authorizer collects all tables and columns that statements read, which it asks of
-        // its own statements only; ours would add to that without end.
-        sync { handle in _ = sqlite3_set_authorizer(handle, nil, nil) }
-        if access == .writeAndTidy { return }
-        let code = sync { handle in
-            guard let handle else { return SQLITE_MISUSE }
-            return ydbfs_sqlite_no_checkpoint_on_close(UnsafeMutableRawPointer(handle))
-        }
-        guard code == SQLITE_OK else { throw Self.failure(code, "", path, "can't open") }
     }
+
+    private func configure(_ handle: OpaquePointer) throws {
+        // Old schemas have strings in double quotes, and SQLite reads them all at once.
+        var options = [(SQLITE_DBCONFIG_DQS_DDL, true), (SQLITE_DBCONFIG_DQS_DML, true)]
+        if access != .writeAndTidy { options.append((SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)) }
+        for (option, isOn) in options {
+            let code = ydbfs_sqlite_config(handle, CInt(option), isOn ? 1 : 0)
+            guard code == SQLITE_OK else { throw Self.failure(code, "", path, "can't open") }
+        }
+    }
+
+    deinit { sqlite3_close_v2(handle) }
 
     /// Runs `body` alone on this connection; may be nested.
     func sync<R>(_ body: (OpaquePointer?) throws -> R) rethrows -> R {
-        try queue.unsafeReentrantRead { try body($0.sqliteConnection) }
+        try lock.withLock { try body(handle) }
     }
 
     func close() {
-        sync { _ in
-            guard !isClosed else { return }
-            isClosed = true
+        sync { handle in
             for statement in statements.values { statement.takeUnretainedValue().finalize() }
             statements = [:]
             quote = nil
+            sqlite3_close_v2(handle)
+            self.handle = nil
         }
-        // A connection without statements closes; if it should not, it leaks and harms nobody.
-        try? queue.close()
     }
 
     // MARK: Statements
@@ -107,7 +113,7 @@ final class Connection: @unchecked Sendable {
     func text(_ sql: String) throws -> String? { try rows(sql) { $0.text(0) }.first }
 
     fileprivate func register(_ statement: Statement) throws {
-        guard !isClosed else { throw Failure(.cancelled, "\(path) is no longer being read") }
+        guard handle != nil else { throw Failure(.cancelled, "\(path) is no longer being read") }
         statements[ObjectIdentifier(statement)] = Unmanaged.passUnretained(statement)
     }
 
@@ -125,7 +131,7 @@ final class Connection: @unchecked Sendable {
 
     // MARK: Names and errors
 
-    /// SQLite's URI of a file: `mode=rw` is the only way through GRDB to open without creating.
+    /// SQLite's URI of a file.
     private static func uri(_ path: String, _ options: String) -> String {
         var text = path.hasPrefix("/") ? "file://" : "file:"
         for byte in path.utf8 {

@@ -1,5 +1,5 @@
 import Bytes
-import GRDBSQLite
+import CSQLite
 import Tables
 
 /// How SQLite's tables become ours: which can be backed up, and the types of their columns.

@@ -1,5 +1,5 @@
 import Bytes
-import GRDBSQLite
+import CSQLite
 import Glibc
 
 /// What our connections add to SQLite: `ydbfs_literal(x)`, the SQL literal of a value as bytes, and

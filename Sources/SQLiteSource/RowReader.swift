@@ -1,5 +1,5 @@
 import Bytes
-import GRDBSQLite
+import CSQLite
 import Tables
 
 /// Appends rows of a statement to batches: the row loop, and all of its unsafe code.

@@ -5,7 +5,7 @@ import Tables
 /// may be used by different threads.
 package final class SQLiteCut: SourceCut {
     private let snapshot: Snapshot
-    private let catalog: Catalog
+    let catalog: Catalog
     private let reader: ChangeReader
     private var refusals: [[UInt8]: String?] = [:]
 

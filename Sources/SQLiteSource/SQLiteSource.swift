@@ -8,11 +8,17 @@ import Tables
 /// the markers of captured collections need (`CapturePlan`, `CaptureMeta`); a collection that is
 /// prepared with `.scan`, or not at all, causes no writes whatever was installed before.
 package final class SQLiteSource: Source {
+    /// Seconds that an operation waits for locks of other programs.
+    package static let patience = 30.0
+
     package let name: String
     private let file: SourceFile
     private let writer: CaptureWriter
     /// Collections with captured tables, as `prepare` found them.
     private let capturing = Mutex<Set<String>>([])
+    /// The definitions as last listed, with the version of the schema that they are of: `prepare`
+    /// asks for them next, and for 10,000 tables that takes a while.
+    private let listed = Mutex<(version: SchemaVersion, catalog: Catalog)?>(nil)
 
     /// Opens nothing for good, but looks whether there is a readable database: throws `.notFound`
     /// if there is no file, `.invalid` or `.corrupt` if it isn't one of SQLite's.
@@ -23,18 +29,22 @@ package final class SQLiteSource: Source {
     ///   - busyTimeout: seconds to wait for locks of other programs.
     package init(
         path: String, captureAbove: UInt64 = 200_000, logLimit: Int64 = 20_000_000,
-        busyTimeout: Double = 30
+        busyTimeout: Double = patience
     ) throws {
         name = path
         file = SourceFile(path: path, busyTimeout: busyTimeout)
         writer = CaptureWriter(file: file, rowLimit: captureAbove, logLimit: logLimit)
-        try Snapshot(file, copies: false).close()
+        try file.check()
     }
 
     package func listTables() throws -> [SourceTable] {
         let snapshot = try Snapshot(file, copies: false)
         defer { snapshot.close() }
-        return try SQLiteCut(snapshot, collection: "", nonce: nil).listTables()
+        let cut = try SQLiteCut(snapshot, collection: "", nonce: nil)
+        let version = snapshot.version
+        let catalog = cut.catalog
+        listed.withLock { $0 = (version, catalog) }
+        return try cut.listTables()
     }
 
     /// Answers no lines and scans from then on if the file can't be written.
@@ -46,7 +56,8 @@ package final class SQLiteSource: Source {
             return []
         }
         do {
-            let found = try writer.install(collection, tables: tables)
+            let found = try writer.install(
+                collection, tables: tables, known: listed.withLock { $0 })
             capturing.withLock {
                 if found.isCapturing { $0.insert(collection) } else { $0.remove(collection) }
             }

@@ -1,5 +1,5 @@
 import Bytes
-import GRDBSQLite
+import CSQLite
 import Glibc
 
 /// Which file a database is: another file put in its place has another inode.
@@ -17,6 +17,12 @@ struct FileIdentity: Hashable, Codable {
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
     }
+}
+
+/// What moves with every change of a database's definitions.
+struct SchemaVersion: Hashable {
+    var file: FileIdentity
+    var number: Int64
 }
 
 /// One instant of a database file, held for reading until `close`.
@@ -89,6 +95,8 @@ final class Snapshot {
         }
     }
 
+    var version: SchemaVersion { SchemaVersion(file: identity, number: schemaVersion) }
+
     func close() {
         connection.close()
         if createdWAL { source.removeEmptyWAL() }
@@ -136,6 +144,13 @@ struct SourceFile: Sendable {
         var status = stat()
         guard stat(path, &status) == 0 else { return [] }
         return [Int(status.st_size), status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
+    }
+
+    /// Throws if there is no readable database. Looks at its header only.
+    func check() throws {
+        let hadWAL = hasFile("-wal")
+        try openReader().close()
+        if !hadWAL { removeEmptyWAL() }
     }
 
     func openReader() throws -> Connection {

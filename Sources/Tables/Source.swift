@@ -62,8 +62,9 @@ package struct CaptureState: Sendable, Hashable, Codable {
 package enum Changes {
     /// Captured: rows whose key may have changed. What is in doubt is never answered this way.
     case keys(any ChangeCursor)
-    /// Only a scan can tell, for the reason given.
-    case scan(reason: String)
+    /// Only a scan can tell, for the reason given. In doubt: what was captured can't be trusted, which
+    /// the user hears of.
+    case scan(reason: String, isDoubt: Bool)
 }
 
 /// One consistent instant of a database. Used by one thread at a time, unless a method says else.
@@ -104,14 +105,10 @@ package struct TableDescription: Sendable {
     package var schema: TableSchema
     /// The source's text of the table, statements ended by `;`.
     package var sql: String
-    /// True if old values may have been replaced without a trace in row content, so that this
-    /// table must be carried whole (a reset): another table under the same name, say.
-    package var isReplaced: Bool
 
-    package init(schema: TableSchema, sql: String, isReplaced: Bool = false) {
+    package init(schema: TableSchema, sql: String) {
         self.schema = schema
         self.sql = sql
-        self.isReplaced = isReplaced
     }
 }
 

@@ -32,6 +32,12 @@ package struct TableSchema: Sendable, Hashable, Codable {
         self.key = key
     }
 
+    /// One column as a table of its own.
+    init(column: Column) {
+        columns = [column]
+        key = [0]
+    }
+
     private enum CodingKeys: CodingKey { case columns, key }
 
     package init(from decoder: any Decoder) throws {

@@ -60,12 +60,16 @@ package enum FileName {
     }
 }
 
+/// What a mount may show of tables; the raw values are words of `-o formats`.
+package enum TableFormat: String, Sendable, CaseIterable {
+    case csv, parquet
+}
+
 /// The files and directories of one backup point. Immutable, like the point.
 final class PointListing: Sendable {
     enum Item: Sendable {
         case manifest
-        case csv(TableRecord)
-        case sql(TableRecord)
+        case table(Node.TableFile, TableRecord)
         /// Index in `directories`.
         case directory(Int)
     }
@@ -80,9 +84,10 @@ final class PointListing: Sendable {
     /// The first one is the point's own.
     let directories: [Directory]
     /// File names by table id, as paths below the point.
-    let paths: [UInt32: (csv: String, sql: String)]
+    let paths: [UInt32: [Node.TableFile: String]]
 
-    init(_ tables: [TableRecord]) {
+    /// - Parameter formats: what is shown of each table; its SQL always is.
+    init(_ tables: [TableRecord], formats: Set<TableFormat>) {
         var builder = Builder()
         builder.add("backup.json", .manifest, to: 0)
         // Directories first: that a table's file collides with one shows on the file.
@@ -90,13 +95,19 @@ final class PointListing: Sendable {
             let parts = table.path.split(separator: "/", omittingEmptySubsequences: false)
             return builder.directory(parts.dropLast().map(String.init))
         }
-        var paths: [UInt32: (csv: String, sql: String)] = [:]
+        var files: [Node.TableFile] = []
+        if formats.contains(.csv) { files.append(.csv) }
+        files.append(.sql)
+        if formats.contains(.parquet) { files.append(.parquet) }
+        var paths: [UInt32: [Node.TableFile: String]] = [:]
         for (table, place) in zip(tables, places) {
             let leaf = String(
                 table.path.split(separator: "/", omittingEmptySubsequences: false).last!)
-            let csv = builder.add(leaf, suffix: ".csv", .csv(table), to: place.index)
-            let sql = builder.add(leaf, suffix: ".sql", .sql(table), to: place.index)
-            paths[table.id] = (place.path + csv, place.path + sql)
+            for file in files {
+                let name = builder.add(
+                    leaf, suffix: file.suffix, .table(file, table), to: place.index)
+                paths[table.id, default: [:]][file] = place.path + name
+            }
         }
         self.paths = paths
         directories = builder.directories.map { directory in

@@ -8,7 +8,7 @@ import Tables
 enum Handle: Sendable {
     /// Text as it was at `open`.
     case text([UInt8])
-    case csv(CSVReader)
+    case table(FileReader)
     case control(ControlHandle)
     case cancel(Operation)
     case wait(Operation)
@@ -57,11 +57,13 @@ extension Volume {
         }
         if isWriting { throw .readOnly }
         switch node {
-        case .csv(let number, let sequence, let table):
+        case .tableFile(.sql, _, _, _), .manifest: return add(.text(try text(node)), .keep)
+        case .tableFile(let kind, let number, let sequence, let table):
             let (shown, record) = try self.table(number, sequence, table)
             let snapshot = engine.snapshot(record, of: shown.state)
-            return add(.csv(CSVReader(snapshot, prefetcher: prefetcher)), .keep)
-        case .sql, .manifest: return add(.text(try text(node)), .keep)
+            let file: any RenderedFile =
+                kind == .parquet ? ParquetFile(snapshot) : CSVFile(snapshot)
+            return add(.table(FileReader(file, prefetcher: prefetcher)), .keep)
         case .operationFile(let id, .wait):
             guard let operation = engine.operation(id) else { throw .noEntry }
             return add(.wait(operation), .blocking)
@@ -100,7 +102,7 @@ extension Volume {
         case .text(let text): Self.copy(text, at: offset, count: count, into: output)
         case .control(let control):
             Self.copy(control.text, at: offset, count: count, into: output)
-        case .csv(let reader):
+        case .table(let reader):
             do {
                 try reader.read(at: offset, count: count, into: output)
             } catch let failure as Failure {

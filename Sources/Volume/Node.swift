@@ -11,6 +11,7 @@ import Bytes
 /// 2  collection: what in item
 /// 3  point or a directory in it: item is the directory's index
 /// 4  backup.json of a point     5  a table's CSV: item is the table's id     6  its SQL
+/// 7  a table's Parquet
 /// ```
 enum Node: Hashable {
     enum RootFile: UInt64, CaseIterable {
@@ -26,6 +27,12 @@ enum Node: Hashable {
         case status, operation, sql, chain, chainJSON, latest
     }
 
+    /// What a table has in a point; the raw values are inode classes.
+    enum TableFile: UInt64, CaseIterable {
+        case csv = 5
+        case sql, parquet
+    }
+
     case root
     case rootFile(RootFile)
     case operations
@@ -36,8 +43,7 @@ enum Node: Hashable {
     case collectionFile(UInt64, CollectionFile)
     case pointDirectory(collection: UInt64, sequence: UInt64, index: UInt64)
     case manifest(collection: UInt64, sequence: UInt64)
-    case csv(collection: UInt64, sequence: UInt64, table: UInt64)
-    case sql(collection: UInt64, sequence: UInt64, table: UInt64)
+    case tableFile(TableFile, collection: UInt64, sequence: UInt64, table: UInt64)
 
     static let fieldLimit: UInt64 = 1 << 20
     private static let operationsInode: Inode = 16
@@ -58,10 +64,8 @@ enum Node: Hashable {
         case .pointDirectory(let number, let sequence, let index):
             return Self.pack(3, number, sequence, index)
         case .manifest(let number, let sequence): return Self.pack(4, number, sequence, 0)
-        case .csv(let number, let sequence, let table):
-            return Self.pack(5, number, sequence, table)
-        case .sql(let number, let sequence, let table):
-            return Self.pack(6, number, sequence, table)
+        case .tableFile(let file, let number, let sequence, let table):
+            return Self.pack(file.rawValue, number, sequence, table)
         }
     }
 
@@ -109,9 +113,9 @@ enum Node: Hashable {
             }
         case 3: self = .pointDirectory(collection: collection, sequence: sequence, index: item)
         case 4: self = .manifest(collection: collection, sequence: sequence)
-        case 5: self = .csv(collection: collection, sequence: sequence, table: item)
-        case 6: self = .sql(collection: collection, sequence: sequence, table: item)
-        default: return nil
+        default:
+            guard let file = TableFile(rawValue: inode >> 60) else { return nil }
+            self = .tableFile(file, collection: collection, sequence: sequence, table: item)
         }
     }
 }
@@ -125,6 +129,11 @@ extension Node.RootFile {
         case .errors: "errors"
         }
     }
+}
+
+extension Node.TableFile {
+    /// What names end in.
+    var suffix: String { ".\(self)" }
 }
 
 extension Node.OperationFile {

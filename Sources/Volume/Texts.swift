@@ -44,7 +44,7 @@ extension Volume {
             return [UInt8](text(operation, file).utf8)
         case .collectionFile(let number, let file):
             return try text(try shown(number), file)
-        case .sql(let number, let sequence, let table):
+        case .tableFile(.sql, let number, let sequence, let table):
             return [UInt8](try self.table(number, sequence, table).1.sql.utf8)
         case .manifest(let number, let sequence):
             return try manifest(number, sequence)
@@ -156,6 +156,7 @@ extension Volume {
             lines.append("last_error \(error.time) \(error.message)")
         }
         if let damage = state.damage { lines.append("damage \(damage.message)") }
+        if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -234,9 +235,11 @@ extension Volume {
         let paths = try listing(shown, sequence).paths
         let tables = shown.state.tables(at: sequence).map { table -> JSONText in
             .object([
-                ("path", .text(table.path)), ("csv", .optional(paths[table.id]?.csv)),
-                ("sql", .optional(paths[table.id]?.sql)), ("rows", .number(table.rows)),
+                ("path", .text(table.path)), ("csv", .optional(paths[table.id]?[.csv])),
+                ("parquet", .optional(paths[table.id]?[.parquet])),
+                ("sql", .optional(paths[table.id]?[.sql])), ("rows", .number(table.rows)),
                 ("csv_bytes", .number(table.sizes["csv"] ?? 0)),
+                ("parquet_bytes", .number(table.sizes["parquet"] ?? 0)),
                 ("content_hash", .text(table.contentHash)),
                 ("columns", .array(table.schema.columns.map(column))),
                 (

@@ -17,6 +17,8 @@ package final class Volume: FileSystem {
         package var umask: UInt16 = 0
         /// Permissions of control files.
         package var controlMode: UInt16 = 0o600
+        /// What is shown of every table.
+        package var formats = Set(TableFormat.allCases)
 
         package init(uid: UInt32, gid: UInt32) {
             self.uid = uid
@@ -131,7 +133,8 @@ package final class Volume: FileSystem {
         do {
             return try engine.cache.value(key) {
                 let tables = shown.state.tables(at: sequence)
-                return (PointListing(tables), bytes: 512 + tables.count * 1024)
+                let listing = PointListing(tables, formats: options.formats)
+                return (listing, bytes: 512 + tables.count * 1024)
             }
         } catch {
             throw .io
@@ -196,10 +199,8 @@ package final class Volume: FileSystem {
     private func node(_ item: PointListing.Item, _ number: UInt64, _ sequence: UInt64) -> Node {
         switch item {
         case .manifest: .manifest(collection: number, sequence: sequence)
-        case .csv(let table):
-            .csv(collection: number, sequence: sequence, table: UInt64(table.id))
-        case .sql(let table):
-            .sql(collection: number, sequence: sequence, table: UInt64(table.id))
+        case .table(let file, let table):
+            .tableFile(file, collection: number, sequence: sequence, table: UInt64(table.id))
         case .directory(let index):
             .pointDirectory(collection: number, sequence: sequence, index: UInt64(index))
         }
@@ -270,15 +271,16 @@ package final class Volume: FileSystem {
             return make(
                 inode, .directory, 0o755, bytes: 4096, modified: try modified(node),
                 lifetime: isBelowPoint ? Self.dayInSeconds : 0)
-        case .csv(let number, let sequence, let table):
+        case .tableFile(let file, let number, let sequence, let table):
             let (shown, record) = try self.table(number, sequence, table)
+            let bytes =
+                switch file {
+                case .csv: record.sizes["csv"] ?? 0
+                case .parquet: record.sizes["parquet"] ?? 0
+                case .sql: UInt64(record.sql.utf8.count)
+                }
             return make(
-                inode, .file, 0o644, bytes: record.sizes["csv"] ?? 0,
-                modified: changed(shown, record, sequence), lifetime: Self.dayInSeconds)
-        case .sql(let number, let sequence, let table):
-            let (shown, record) = try self.table(number, sequence, table)
-            return make(
-                inode, .file, 0o644, bytes: UInt64(record.sql.utf8.count),
+                inode, .file, 0o644, bytes: bytes,
                 modified: changed(shown, record, sequence), lifetime: Self.dayInSeconds)
         case .manifest:
             return make(

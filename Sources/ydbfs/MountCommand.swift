@@ -18,7 +18,7 @@ struct MountCommand: ParsableCommand {
               uid=U gid=G        owner of all files (default: who mounts)
               umask=BITS         permissions taken from files and directories, in octal
               control=BITS       permissions of control files (default 600)
-              formats=csv        formats of tables in points (csv is the one there is)
+              formats=csv:parquet  formats of tables in points
               cache_size=SIZE    memory for rendered and decoded pages (default 128M)
               cache_dir=DIR      where repositories elsewhere would be cached; local ones need none
               log=FILE           where the background process writes what goes wrong

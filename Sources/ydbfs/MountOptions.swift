@@ -1,5 +1,6 @@
 import Bytes
 import Glibc
+import Volume
 
 /// The words behind `-o`.
 package struct MountOptions: Sendable, Equatable {
@@ -9,6 +10,7 @@ package struct MountOptions: Sendable, Equatable {
     package var gid: UInt32?
     package var umask: UInt16 = 0
     package var controlMode: UInt16 = 0o600
+    package var formats = Set(TableFormat.allCases)
     package var cacheBytes = 128 << 20
     package var cacheDirectory: String?
     package var log: String?
@@ -85,7 +87,7 @@ package struct MountOptions: Sendable, Equatable {
         case "gid": gid = try Self.id(value, key) { getgrnam($0)?.pointee.gr_gid }
         case "umask": umask = try Self.permissions(value, key)
         case "control": controlMode = try Self.permissions(value, key)
-        case "formats": try Self.checkFormats(value)
+        case "formats": formats = try Self.formats(value)
         case "cache_size": cacheBytes = try Self.size(value, key)
         case "cache_dir": cacheDirectory = try Self.path(value, key)
         case "log": log = try Self.path(value, key)
@@ -146,18 +148,15 @@ package struct MountOptions: Sendable, Equatable {
         return value
     }
 
-    private static func checkFormats(_ value: String) throws(Failure) {
-        for format in value.split(separator: ":", omittingEmptySubsequences: false) {
-            switch format {
-            case "csv": continue
-            case "parquet":
-                throw Failure(
-                    .unsupported,
-                    "mount option formats=\(value): parquet isn't built yet in this version: "
-                        + "formats=csv")
-            default: throw refusal(value, "formats", "expected csv")
+    private static func formats(_ value: String) throws(Failure) -> Set<TableFormat> {
+        var formats: Set<TableFormat> = []
+        for name in value.split(separator: ":", omittingEmptySubsequences: false) {
+            guard let format = TableFormat(rawValue: String(name)) else {
+                throw refusal(value, "formats", "expected csv, parquet or csv:parquet")
             }
+            formats.insert(format)
         }
+        return formats
     }
 
     // MARK: Who

@@ -84,6 +84,7 @@ struct ServedVolume {
         var volumeOptions = Volume.Options(uid: owner.uid, gid: owner.gid)
         volumeOptions.umask = options.umask
         volumeOptions.controlMode = options.controlMode
+        volumeOptions.formats = options.formats
         return volumeOptions
     }
 
@@ -109,7 +110,7 @@ private struct Greeting {
         self.source = source
         self.place = place
         let database = suggests && engine.collections.isEmpty ? source.database : nil
-        tables = database.map { database in Result { try database.open().listTables() } }
+        tables = database.map { database in Result { try database.open(Engine.handlerPatience).listTables() } }
     }
 
     /// Why the tables can't be listed.

@@ -122,14 +122,16 @@ package struct SourceArgument: Sendable, Equatable {
     /// The database for an engine, opened anew at each need.
     package var database: Engine.Database? {
         guard case .database(let file) = kind, let databasePath else { return nil }
-        return Engine.Database(path: databasePath) { try SQLiteSource(path: file) }
+        return Engine.Database(path: databasePath) { patience in
+            try SQLiteSource(path: file, busyTimeout: patience ?? SQLiteSource.patience)
+        }
     }
 
     /// Why the database can't be used now; nil if it can, or if there is none.
     package func problem() -> Failure? {
         guard let database else { return nil }
         do {
-            _ = try database.open()
+            _ = try database.open(Engine.handlerPatience)
             return nil
         } catch {
             return error as? Failure ?? Failure(.system, "\(error)")

@@ -53,6 +53,8 @@ package struct StatusReport: Sendable, Encodable {
         package var lastError: Operation?
         /// Why it can't be read to its end.
         package var damage: String?
+        /// Why its log had to be read from the beginning; nothing is lost.
+        package var catalogDamage: String?
         /// From the oldest to the newest.
         package var points: [Point]
 
@@ -61,6 +63,7 @@ package struct StatusReport: Sendable, Encodable {
             case isDatabase = "database"
             case isIncremental = "incremental"
             case lastError = "last_error"
+            case catalogDamage = "catalog_damage"
         }
     }
 
@@ -139,7 +142,7 @@ extension StatusReport.Collection {
             running: own.first { $0.end == nil && !$0.isInterrupted }.map(
                 StatusReport.Operation.init),
             lastError: last.map(StatusReport.Operation.init).flatMap { $0.error == nil ? nil : $0 },
-            damage: state.damage?.message,
+            damage: state.damage?.message, catalogDamage: state.catalogDamage?.message,
             points: state.points.map { StatusReport.Point($0, state) })
     }
 }
@@ -202,6 +205,9 @@ extension StatusReport.Collection {
         let members = isDatabase ? "the whole database" : tables.joined(separator: ", ")
         var lines = ["collection \(name): \(members)"]
         if let damage { lines.append("  DAMAGED: \(damage)") }
+        if let catalogDamage {
+            lines.append("  read from the beginning of its log, nothing is lost: \(catalogDamage)")
+        }
         if let running {
             lines.append(
                 "  running since \(running.started): operation \(running.id) \(running.statement)")

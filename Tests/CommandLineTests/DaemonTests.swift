@@ -20,6 +20,13 @@ import Testing
         try sandbox.text("mnt/c/\(point)/t.csv") + sandbox.text("mnt/c/\(point)/u.csv")
     }
 
+    @Test func `Starting loads neither Foundation nor its tables of the world's languages`() throws {
+        let libraries = try sandbox.run("/usr/bin/ldd", [Sandbox.binary]).output
+        #expect(libraries.contains("libsqlite3"))
+        #expect(!libraries.contains("libFoundation.so"))
+        #expect(!libraries.contains("ICU"))
+    }
+
     @Test
     func `Killed at any moment, every acknowledged point is whole and nothing half made shows`()
         throws

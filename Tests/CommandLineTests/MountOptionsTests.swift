@@ -66,7 +66,7 @@ import ydbfs
     }
 
     @Test(arguments: [
-        "encrypt", "passphrase_file=/x", "pull=new", "rate=5M", "xattr", "formats=csv:parquet",
+        "encrypt", "passphrase_file=/x", "pull=new", "rate=5M", "xattr",
     ])
     func `What isn't built is refused as such`(_ word: String) {
         let failure = #expect(throws: Failure.self) { try MountOptions([word]) }

@@ -16,7 +16,8 @@ import Testing
     /// A repository is made, a collection defined, backed up thrice (one backup is given up, with
     /// its files left behind and swept later), dropped and made again. Goes on where the log is.
     func live(_ disk: SimulatedDisk, _ acknowledged: Acknowledged) throws {
-        let repository = try Repository.create(DirectoryStorage("/r/p", calls: disk))
+        let repository = try Repository.create(
+            DirectoryStorage("/r/p", calls: disk), options: often)
         acknowledged.isCreated = true
         func commit(_ make: (WriterLock) throws -> LogEntry) throws {
             let operation = try repository.operations.begin(
@@ -26,6 +27,8 @@ import Testing
             acknowledged.operations = operation.id
             let lock = try repository.lock(collection: "shop")
             acknowledged.entries = try lock.append(make(lock))
+            try lock.writeCatalogIfDue()
+            acknowledged.entries = lock.current!.lastEntry
             try repository.operations.end(operation.id, OperationEnd(state: .done, time: 2))
             acknowledged.finished.insert(operation.id)
         }
@@ -38,7 +41,9 @@ import Testing
                 return .point(try nextPoint(lock, kind: .full, bytes: [5]))
             },
         ]
-        for step in steps.dropFirst(Int(repository.collection("shop")?.lastEntry ?? 0)) {
+        let log = repository.collection("shop")
+        let done = Int(log?.lastEntry ?? 0) - (log?.catalogs.count ?? 0)
+        for step in steps.dropFirst(done) {
             try commit(step)
         }
         let lock = try repository.lock(collection: "shop")
@@ -48,6 +53,13 @@ import Testing
         acknowledged.entries = lock.current!.lastEntry
         try lock.append(.define(definition("shop", sql: "again")))
         acknowledged.entries = lock.current!.lastEntry
+    }
+
+    /// A catalog after every third entry.
+    var often: Repository.Options {
+        var options = Repository.Options()
+        options.catalogInterval = 3
+        return options
     }
 
     /// Calls of an undisturbed life.
@@ -65,7 +77,7 @@ import Testing
         let storage = DirectoryStorage("/r/p", calls: disk)
         let repository: Repository
         do {
-            repository = try Repository.open(storage)
+            repository = try Repository.open(storage, options: often)
         } catch let failure as Failure where failure.code == .notFound {
             #expect(!acknowledged.isCreated, what)
             return
@@ -75,6 +87,7 @@ import Testing
         let entries = lock.current?.lastEntry ?? 0
         #expect([acknowledged.entries, acknowledged.entries + 1].contains(entries), what)
         if let state = lock.current {
+            #expect(state.catalogDamage == nil, what)
             for point in state.points + state.droppedPoints {
                 for file in point.files {
                     try repository.file(file.number, of: state).verify()
@@ -91,7 +104,9 @@ import Testing
         try lock.append(.point(try nextPoint(lock, name: "after", bytes: [1])))
         let files = disk.files().keys.filter { $0.contains("/data/") || $0.contains("/log/.") }
         let state = lock.current!
-        let referred = (state.points + state.droppedPoints).flatMap(\.files).map(\.name)
+        let referred =
+            (state.points + state.droppedPoints).flatMap(\.files).map(\.name)
+            + state.catalogs.map(\.reference.name)
         #expect(Set(files.map { $0.split(separator: "/").last! }) == Set(referred.map { $0[...] }))
     }
 

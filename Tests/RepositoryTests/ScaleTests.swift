@@ -52,6 +52,7 @@ private struct Unsynced: SystemCalls {
         for point in 0..<points {
             let some = (0..<changed).map { paths[(point * 7 + $0) % tables] }
             try lock.append(.point(try nextPoint(lock, paths: point == 0 ? paths : some)))
+            try lock.writeCatalogIfDue()
         }
     }
 
@@ -65,6 +66,13 @@ private struct Unsynced: SystemCalls {
         }
         let state = try #require(repository?.collection("shop"))
         #expect(state.points.count == 1000)
+        var log = Repository.Options()
+        log.usesCatalogs = false
+        let whole = try milliseconds("the same without catalogs") {
+            _ = try Repository.open(DirectoryStorage(directory.path), options: log)
+        }
+        // A ratio of two times in one run.
+        #expect(times.min()! * 3 < whole)
         #expect(times.min()! < 1000)
         let idle = try milliseconds("100 idle refreshes") {
             for _ in 0..<100 {

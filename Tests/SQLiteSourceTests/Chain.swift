@@ -72,7 +72,7 @@ final class Chain {
         let merged: Contents
         do {
             switch try cut.changes(name, schema: parent.schema, since: state) {
-            case .scan(let reason):
+            case .scan(let reason, _):
                 scanned[name] = reason
                 return live
             case .keys(let cursor):

@@ -337,6 +337,24 @@ private struct Handle {
         #expect(handle.started.count == 5 && handle.refused.count == 2)
     }
 
+    /// The kernel cuts a longer write, and says that the first piece was written whatever happens to
+    /// the second.
+    @Test func anErrorOfALaterPieceIsToldAgain() {
+        let piece = String(repeating: "x", count: ControlText.limit - 32)
+        let rest = String(repeating: "y", count: 100)
+        for retries in [false, true] {
+            var handle = Handle()
+            handle.write(piece)
+            handle.write(rest)
+            #expect(handle.refused == [.tooLong])
+            if retries { handle.write(rest) } else { handle.flush() }
+            #expect(handle.refused == [.tooLong, .tooLong])
+            handle.flush()
+            handle.write("BACKUP shop;")
+            #expect(handle.refused.count == 2 && handle.started == ["BACKUP shop"])
+        }
+    }
+
     /// A CREATE of 10,000 tables by bash's echo: one write per line must not cost quadratic time.
     @Test func aLongStatementLineByLineIsFast() {
         var handle = Handle()

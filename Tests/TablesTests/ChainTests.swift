@@ -206,24 +206,9 @@ struct ModelTable {
         #expect(result.csvBytes == UInt64(expected.count))
         #expect(result.sums.rows == UInt64(model.rows.count))
         #expect(result.contentHash == RowHasher(ModelTable.schema).hash(model.batch))
-        let whole = ByteBuffer()
-        whole.append(snapshot.csvHeader)
-        var offset = UInt64(whole.count)
-        while let page = try snapshot.page(atCSVOffset: offset) {
-            #expect(page.offset == offset)
-            let bytes = try snapshot.csvPage(page)
-            whole.append(bytes, from: 0, count: bytes.count)
-            offset += page.bytes
-        }
-        #expect(whole.array == expected)
-        for _ in 0..<5 where expected.count > snapshot.csvHeader.count {
-            let offset = Int.random(
-                in: snapshot.csvHeader.count..<expected.count, using: &random)
-            let page = try #require(try snapshot.page(atCSVOffset: UInt64(offset)))
-            #expect(page.offset <= UInt64(offset) && UInt64(offset) < page.offset + page.bytes)
-            let bytes = try snapshot.csvPage(page).array
-            #expect(
-                bytes.elementsEqual(expected[Int(page.offset)..<Int(page.offset) + bytes.count]))
-        }
+        let csv = CSVFile(snapshot)
+        #expect(try csv.whole() == expected)
+        try csv.expectParts(of: expected, &random)
+        try snapshot.expectParquet(model.batch, bytes: result.parquetBytes, &random)
     }
 }

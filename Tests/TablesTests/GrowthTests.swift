@@ -71,23 +71,16 @@ import Testing
             try snapshot().slices().flatMap(\.pages).map(\.rows).max() ?? 0
         }
 
-        static func csv(_ snapshot: Snapshot) throws -> [UInt8] {
-            let whole = ByteBuffer()
-            whole.append(snapshot.csvHeader)
-            while let page = try snapshot.page(atCSVOffset: UInt64(whole.count)) {
-                let bytes = try snapshot.csvPage(page)
-                whole.append(bytes, from: 0, count: bytes.count)
-            }
-            return whole.array
-        }
-
         /// Reads every point so far and compares it with the model of that time.
         func checkAll() throws {
             let pool = FilePool(files, cache: SharedCache(maxBytes: 1 << 18))
             for (index, point) in points.enumerated() {
                 let snapshot = Snapshot(
                     point.result.snapshot, schema: ModelTable.schema, pool: pool)
-                #expect(try Self.csv(snapshot) == point.model.csv, "point \(index)")
+                #expect(try CSVFile(snapshot).whole() == point.model.csv, "point \(index)")
+                var random = SeededGenerator(seed: UInt64(index))
+                try snapshot.expectParquet(
+                    point.model.batch, bytes: point.result.parquetBytes, &random)
                 #expect(point.result.sums.rows == UInt64(point.model.rows.count))
                 #expect(point.result.csvBytes == UInt64(point.model.csv.count))
                 #expect(
@@ -124,16 +117,16 @@ import Testing
             let first = 11 + point * 3
             try chain.point(put: Self.keys(first...first + 2))
         }
-        let snapshot = chain.snapshot()
-        var offset = UInt64(snapshot.csvHeader.count)
-        var pages = 0
-        while let page = try snapshot.page(atCSVOffset: offset) {
+        let csv = CSVFile(chain.snapshot())
+        var offset: UInt64 = 0
+        var parts = 0
+        while let part = try csv.part(at: offset) {
             // At most 3 base rows, or 6 inserts more, of 24 bytes or less.
-            #expect(page.bytes <= 9 * 24)
-            offset += page.bytes
-            pages += 1
+            #expect(part.bytes <= 9 * 24)
+            offset += part.bytes
+            parts += 1
         }
-        #expect(pages >= 130 / 9)
+        #expect(parts > 130 / 9)
         try chain.checkAll()
     }
 
@@ -369,7 +362,7 @@ import Testing
                     chain.result.snapshot, schema: ModelTable.schema,
                     pool: FilePool(damaged, cache: SharedCache(maxBytes: 1 << 20)))
                 do {
-                    #expect(try Chain.csv(snapshot) == expected)
+                    #expect(try CSVFile(snapshot).whole() == expected)
                 } catch let failure as Failure {
                     #expect([.corrupt, .unsupported].contains(failure.code))
                     #expect(failure.message.contains("file \(number)"), "\(failure)")

@@ -3,10 +3,9 @@ import Tables
 import Testing
 
 /// Stored row files are ordinary Parquet: pyarrow and DuckDB read from them what was written.
-@Suite(.enabled(if: Python.withReaders != nil, "needs pyarrow and DuckDB: see Python.withReaders"))
-struct ParquetTests {
+@Suite struct ParquetTests {
     /// The cells of rows for Python: a line a row, cells as hexadecimal digits, NULL as `-`.
-    private static func cells(_ rows: RowBatch) -> String {
+    static func cells(_ rows: RowBatch) -> String {
         (0..<rows.count).map { row in
             rows.columns.map { column in
                 if column.isNull(row) { return "-" }
@@ -96,7 +95,7 @@ struct ParquetTests {
                 [
                     directory + "/t.parquet", directory + "/cells",
                     schema.columns.map(\.type.name).joined(separator: " "), "\(first)",
-                ], python: Python.withReaders!)
+                ], python: Python.withReaders)
         }
         return report
     }

@@ -5,13 +5,10 @@ import Testing
 enum Python {
     struct Failed: Error, CustomStringConvertible { var description: String }
 
-    /// With pyarrow and DuckDB, if there is one: `YDBFS_PYTHON`, or the virtual environment that
-    /// `python3 -m venv .build-venv && .build-venv/bin/pip install pyarrow duckdb` makes.
-    static let withReaders: String? = {
-        if let path = ProcessInfo.processInfo.environment["YDBFS_PYTHON"] { return path }
-        let local = ".build-venv/bin/python"
-        return FileManager.default.isExecutableFile(atPath: local) ? local : nil
-    }()
+    /// With pyarrow, DuckDB, Polars and DataFusion: `YDBFS_PYTHON`, or the virtual environment that
+    /// `Tests/run` makes. Tests that need it fail without it.
+    static let withReaders =
+        ProcessInfo.processInfo.environment["YDBFS_PYTHON"] ?? ".build-venv/bin/python"
 
     /// Runs a program text with files as its arguments; answers its standard output.
     static func run(_ program: String, _ arguments: [String], python: String = "python3") throws

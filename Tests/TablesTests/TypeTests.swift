@@ -40,16 +40,6 @@ import Testing
         return (kept, touched, present)
     }
 
-    private static func csv(_ snapshot: Snapshot) throws -> [UInt8] {
-        let whole = ByteBuffer()
-        whole.append(snapshot.csvHeader)
-        while let page = try snapshot.page(atCSVOffset: UInt64(whole.count)) {
-            let bytes = try snapshot.csvPage(page)
-            whole.append(bytes, from: 0, count: bytes.count)
-        }
-        return whole.array
-    }
-
     private static func check(
         _ result: TableResult, _ rows: RowBatch, schema: TableSchema, files: MemoryFiles,
         _ comment: Comment
@@ -61,7 +51,9 @@ import Testing
         let renderer = CSVRenderer(schema)
         expected.append(renderer.header)
         renderer.render(rows, 0..<rows.count, into: expected)
-        #expect(try csv(snapshot) == expected.array, comment)
+        #expect(try CSVFile(snapshot).whole() == expected.array, comment)
+        var random = SeededGenerator(seed: 5)
+        try snapshot.expectParquet(rows, bytes: result.parquetBytes, &random)
         #expect(result.csvBytes == UInt64(expected.count), comment)
         #expect(result.sums.rows == UInt64(rows.count), comment)
         #expect(result.contentHash == RowHasher(schema).hash(rows), comment)

@@ -31,6 +31,8 @@ struct Settings {
     /// Whether there is a database behind it.
     var hasDatabase = true
     var isReadOnly = false
+    /// Entries of a log after which a catalog is made.
+    var catalogInterval: UInt64 = 64
     /// Holds backups up.
     var gate: Gate?
 
@@ -58,11 +60,12 @@ final class Product: Sendable {
         var options = Engine.Options()
         options.limits = settings.limits
         options.isReadOnly = settings.isReadOnly
+        options.repository.catalogInterval = settings.catalogInterval
         let captureAbove = settings.captureAbove
-        let plain = Engine.Database(path: "/Root/database") {
+        let plain = Engine.Database(path: "/Root/database") { patience in
             try captureAbove.map {
-                try SQLiteSource(path: database, captureAbove: $0, busyTimeout: 60)
-            } ?? SQLiteSource(path: database, busyTimeout: 60)
+                try SQLiteSource(path: database, captureAbove: $0, busyTimeout: patience ?? 60)
+            } ?? SQLiteSource(path: database, busyTimeout: patience ?? 60)
         }
         engine = try Engine(
             location: self.location,

@@ -85,7 +85,7 @@ final class Gate: Sendable {
 
     /// An engine's database behind this gate.
     func database(_ path: String) -> Engine.Database {
-        Engine.Database(path: "/Root/database") {
+        Engine.Database(path: "/Root/database") { _ in
             Gated(source: try SQLiteSource(path: path), gate: self)
         }
     }

@@ -57,6 +57,60 @@ import Testing
         }
     }
 
+    @Test(arguments: Way.allCases)
+    func `doubt about captured changes is told, and still is after a restart`(way: Way) throws {
+        let shop = try Shop(rows: 40)
+        try withTree(way, Product(shop.database, settings(0))) { tree in
+            try tree.write("control", Shop.create)
+            _ = try tree.backup("full", of: "shop")
+            try shop.run("UPDATE orders SET amount = 99.5 WHERE id IN (1, 2)")
+            _ = try tree.backup("incremental", of: "shop")
+            #expect(try tree.text("shop/operation/wait").contains(" rows=2 "))
+            #expect(try !tree.text("shop/operation/progress").contains("compared as a whole"))
+            // Changes the version of the schema, and nothing else.
+            try shop.run("CREATE TABLE passing (id INTEGER PRIMARY KEY); DROP TABLE passing")
+            try shop.run("DELETE FROM orders WHERE id = 7")
+            let point = try tree.backup("incremental", of: "shop")
+            #expect(try tree.read(point + "/sub/products.csv") == shop.products)
+            #expect(try !tree.text(point + "/orders.csv").contains("\n7,"))
+            #expect(try tree.text("shop/operation/wait").contains(" rows=1 "))
+            for file in ["shop/operation/progress", "shop/status", "shop/control"] {
+                let text = try tree.text(file)
+                #expect(text.contains("orders: the schema was changed: compared as a whole"), "\(text)")
+            }
+        }
+        try withTree(way, Product(shop.database)) { tree in
+            #expect(try tree.text("shop/operation/progress").contains("the schema was changed"))
+        }
+    }
+
+    @Test(arguments: Way.allCases)
+    func `a lost catalog is told, costs nothing but time, and is made again`(way: Way) throws {
+        let shop = try Shop(rows: 5)
+        var settings = Settings()
+        settings.catalogInterval = 3
+        var points: [String] = []
+        try withTree(way, Product(shop.database, settings)) { tree in
+            try tree.write("control", Shop.create)
+            for _ in 0..<4 { points.append(try tree.backup("full", of: "shop")) }
+            #expect(try tree.text("errors") == "")
+        }
+        try check("set -e; ls \"$1\"/collections/*/data/*.cat; rm \"$1\"/collections/*/data/*.cat", shop.database + ".backups")
+        try withTree(way, Product(shop.database, settings)) { tree in
+            for file in ["errors", "shop/status"] {
+                #expect(try tree.text(file).contains(".cat: it is missing"))
+            }
+            for point in points {
+                #expect(try tree.read(point + "/sub/products.csv") == shop.products)
+            }
+            _ = try tree.backup("full", of: "shop")
+            #expect(try !tree.text("shop/status").contains(".cat"))
+        }
+        try withTree(way, Product(shop.database, settings)) { tree in
+            #expect(try tree.text("errors") == "")
+        }
+    }
+
     @Test(arguments: captures, [true, false])
     func `after an older copy, and after the newest again, the next point shows what is there`(
         captureAbove: UInt64?, inPlace: Bool

@@ -21,7 +21,8 @@ package struct Refusal: Sendable, Equatable {
 /// statements of one write are refused together; a refused write drops all text that has not
 /// started, so that nothing starts of which a later line was refused, and the next write is fresh.
 package struct ControlText: Sendable {
-    /// Bytes of text that has neither started nor been refused, and of one write.
+    /// Bytes of text that has neither started nor been refused, and of one write: as many as the
+    /// kernel sends at once.
     package static let limit = 1 << 20
 
     /// Beyond this size, text with open brackets or quotes is not parsed at every line again, or
@@ -38,6 +39,14 @@ package struct ControlText: Sendable {
     private var checkedCount = 0
     private var scanner = StatementScanner()
     private var hasNewText = false
+    /// A piece is as much shorter as the writer's memory begins behind a page's begin.
+    private static let pageBytes = 4096
+    /// The last write was about as long as a write can be: probably the kernel cut a longer one in pieces,
+    /// of which a later one's error reaches nobody, because the first were taken.
+    private var isPiece = false
+    /// Such an error and the bytes refused: for the next write, if that is the same rest again, or
+    /// for the FLUSH.
+    private var unheard: (failure: Failure, bytes: [UInt8])?
 
     package init(scope: CollectionScope?) { self.scope = scope }
 
@@ -47,11 +56,24 @@ package struct ControlText: Sendable {
     ) throws(Failure) -> [Statement] {
         refusal = nil
         if bytes.isEmpty { return [] }
+        if let unheard, unheard.bytes == bytes { try raiseUnheard() }
+        unheard = nil
+        let wasPiece = isPiece
+        isPiece = bytes.count > Self.limit - Self.pageBytes
         do {
             return try accept(bytes, validate)
         } catch {
-            throw drop(because: error)
+            let failure = drop(because: error)
+            if wasPiece { unheard = (failure, bytes) }
+            throw failure
         }
+    }
+
+    private mutating func raiseUnheard() throws(Failure) {
+        guard let failure = unheard?.failure else { return }
+        unheard = nil
+        isPiece = false
+        throw failure
     }
 
     /// One FLUSH, of which every `close` of a descriptor sends one. Only the opener's decides; one
@@ -60,7 +82,10 @@ package struct ControlText: Sendable {
         byOpener: Bool, validate: ([Statement]) throws(Failure) -> Void
     ) throws(Failure) -> [Statement] {
         refusal = nil
-        guard byOpener, hasNewText else { return [] }
+        guard byOpener else { return [] }
+        try raiseUnheard()
+        isPiece = false
+        guard hasNewText else { return [] }
         hasNewText = false
         do {
             return try end(validate)

@@ -1,10 +1,14 @@
 import Bytes
 
-/// How a column type is annotated in Parquet: physical type, converted and logical type.
+/// How a column type is annotated in Parquet: physical type, converted and logical type. `init(_:)`
+/// is for row files, `init(rendered:)` for the files that points show.
 ///
 /// Both annotations are written, because some readers look at one only. Source: parquet.thrift;
 /// types as in `ColumnType`.
-struct ParquetType {
+struct ParquetType: Sendable {
+    /// Writes the fields of a LogicalType union.
+    typealias Logical = @Sendable (inout ThriftWriter) -> Void
+
     enum Physical: Int {
         case boolean = 0
         case int32 = 1
@@ -20,8 +24,7 @@ struct ParquetType {
     var converted: Int?
     var scale: Int?
     var precision: Int?
-    /// Writes the fields of the LogicalType union.
-    var logical: ((inout ThriftWriter) -> Void)?
+    var logical: Logical?
 
     init(_ type: ColumnType) {
         switch type {
@@ -43,7 +46,7 @@ struct ParquetType {
             self.scale = scale
             self.precision = precision
         case .date, .date32: self.init(physical: .int32, 6, { $0.structure(6) { _ in } })
-        case .timestamp, .timestamp64: self.init(physical: .int64, 10, Self.timestampMicroseconds)
+        case .timestamp, .timestamp64: self.init(physical: .int64, 10, Self.timestamp(unit: 2))
         case .uuid:
             self.init(physical: .fixedByteArray, nil, { $0.structure(14) { _ in } })
             length = 16
@@ -53,16 +56,25 @@ struct ParquetType {
         }
     }
 
+    /// As in row files, but for what `ParquetForm` converts.
+    init(rendered type: ColumnType) {
+        switch ParquetForm(type).conversion {
+        case .none: self.init(type)
+        case .unsignedSeconds, .seconds: self.init(physical: .int64, 9, Self.timestamp(unit: 1))
+        case .uuidText: self.init(.utf8)
+        }
+    }
+
     private init(
         physical: Physical, _ converted: Int? = nil,
-        _ logical: ((inout ThriftWriter) -> Void)? = nil
+        _ logical: Logical? = nil
     ) {
         self.physical = physical
         self.converted = converted
         self.logical = logical
     }
 
-    private static func integer(_ bits: UInt8, signed: Bool) -> (inout ThriftWriter) -> Void {
+    private static func integer(_ bits: UInt8, signed: Bool) -> Logical {
         { writer in
             writer.structure(10) {
                 $0.byte(1, bits)
@@ -71,7 +83,7 @@ struct ParquetType {
         }
     }
 
-    private static func decimal(_ precision: Int, _ scale: Int) -> (inout ThriftWriter) -> Void {
+    private static func decimal(_ precision: Int, _ scale: Int) -> Logical {
         { writer in
             writer.structure(5) {
                 $0.int32(1, scale)
@@ -80,15 +92,21 @@ struct ParquetType {
         }
     }
 
-    private static func timestampMicroseconds(_ writer: inout ThriftWriter) {
-        writer.structure(8) {
-            $0.bool(1, true)
-            $0.structure(2) { $0.structure(2) { _ in } }
+    /// Unit 1 is milliseconds, 2 microseconds.
+    private static func timestamp(unit: Int16) -> Logical {
+        { writer in
+            writer.structure(8) {
+                $0.bool(1, true)
+                $0.structure(2) { $0.structure(unit) { _ in } }
+            }
         }
     }
 
+    /// In a form that parquet-mr can parse: else it trusts no statistics.
+    static let createdBy = "ydbfs version 1.0.0 (build 1)"
+
     /// Writes the SchemaElement of a column; field ids are the columns' stable ids.
-    func writeElement(
+    fileprivate func writeElement(
         name: String, fieldID: Int?, optional: Bool, into writer: inout ThriftWriter
     ) {
         writer.element {
@@ -110,5 +128,31 @@ extension ColumnType {
     var isStoredAsInteger: Bool {
         let physical = ParquetType(self).physical
         return physical == .int32 || physical == .int64
+    }
+}
+
+/// Parts that every footer has.
+extension ThriftWriter {
+    /// FileMetaData's schema.
+    mutating func schema(
+        _ columns: [(name: String, type: ParquetType, fieldID: Int?, optional: Bool)]
+    ) {
+        list(2, of: .structure, count: columns.count + 1)
+        element {
+            $0.text(4, "schema")
+            $0.int32(5, columns.count)
+        }
+        for column in columns {
+            column.type.writeElement(
+                name: column.name, fieldID: column.fieldID, optional: column.optional, into: &self)
+        }
+    }
+
+    /// A KeyValue, as an element of a list.
+    mutating func pair(_ key: String, _ value: String) {
+        element {
+            $0.text(1, key)
+            $0.text(2, value)
+        }
     }
 }

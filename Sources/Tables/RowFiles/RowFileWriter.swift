@@ -225,18 +225,14 @@ package final class RowFileWriter {
         var writer = ThriftWriter(into: footer)
         writer.element { writer in
             writer.int32(1, 1)
-            writeSchema(&writer)
+            writer.schema(
+                columns.map { ($0.name, ParquetType($0.type), $0.fieldID, $0.optional) })
             writer.int64(3, rows)
             writer.list(4, of: .structure, count: groups.count)
             for group in groups { writeRowGroup(group, &writer) }
             writer.list(5, of: .structure, count: metadata.count)
-            for (key, value) in metadata {
-                writer.element {
-                    $0.text(1, key)
-                    $0.text(2, value)
-                }
-            }
-            writer.text(6, "ydbfs version 1.0.0 (build 1)")
+            for (key, value) in metadata { writer.pair(key, value) }
+            writer.text(6, ParquetType.createdBy)
         }
         let check = ByteBuffer()
         check.append(fixed: Checksum.xxh3(footer))
@@ -266,19 +262,6 @@ package final class RowFileWriter {
                 groups[group].chunks[column].index = (Int(sink.position), buffer.count)
                 try sink.append(buffer)
             }
-        }
-    }
-
-    private func writeSchema(_ writer: inout ThriftWriter) {
-        writer.list(2, of: .structure, count: columns.count + 1)
-        writer.element {
-            $0.text(4, "schema")
-            $0.int32(5, columns.count)
-        }
-        for column in columns {
-            ParquetType(column.type).writeElement(
-                name: column.name, fieldID: column.fieldID, optional: column.optional,
-                into: &writer)
         }
     }
 

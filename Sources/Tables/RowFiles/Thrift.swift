@@ -33,6 +33,24 @@ struct ThriftWriter {
         varint(value)
     }
 
+    /// A number that takes as many bytes whatever it is: 5, or 9 for up to 62 bits. Overlong varints
+    /// are as good as short ones to every reader.
+    mutating func padded32(_ id: Int16, _ value: Int) { padded(id, .int32, value, bytes: 5) }
+
+    mutating func padded64(_ id: Int16, _ value: Int) { padded(id, .int64, value, bytes: 9) }
+
+    private mutating func padded(_ id: Int16, _ kind: Kind, _ value: Int, bytes: Int) {
+        precondition(value >= 0 && value < 1 << 62)
+        field(id, kind)
+        var rest = UInt64(value) << 1
+        for _ in 1..<bytes {
+            output.append(byte: UInt8(truncatingIfNeeded: rest) | 0x80)
+            rest >>= 7
+        }
+        precondition(rest < 0x80)
+        output.append(byte: UInt8(rest))
+    }
+
     mutating func bool(_ id: Int16, _ value: Bool) { field(id, value ? .yes : .no) }
 
     mutating func byte(_ id: Int16, _ value: UInt8) {
@@ -43,6 +61,12 @@ struct ThriftWriter {
     mutating func text(_ id: Int16, _ value: String) {
         field(id, .binary)
         text(value)
+    }
+
+    mutating func binary(_ id: Int16, _ value: [UInt8]) {
+        field(id, .binary)
+        Varint.append(UInt64(value.count), to: output)
+        output.append(value)
     }
 
     /// An element of a list.
@@ -65,6 +89,11 @@ struct ThriftWriter {
             output.append(byte: 0xF0 | kind.rawValue)
             Varint.append(UInt64(count), to: output)
         }
+    }
+
+    /// Bytes of a list's head behind its field's.
+    static func listHeadBytes(_ count: Int) -> Int {
+        count < 15 ? 1 : 1 + Int(Varint.length(UInt64(count)))
     }
 
     mutating func structure(_ id: Int16, _ body: (inout ThriftWriter) -> Void) {

@@ -9,8 +9,11 @@ package protocol FileOpener: Sendable {
 /// The row and index files of one collection, opened when needed, with decoded parts in a shared
 /// cache. Safe for concurrent use.
 package final class FilePool: Sendable {
-    /// Kinds of what is cached; rendered pages are `Snapshot`'s.
-    enum CacheKind: UInt8 { case rowFile, root, block, slice, runPage, csvPage }
+    /// Kinds of what is cached; the last ones are `CSVFile`'s and `ParquetFile`'s.
+    enum CacheKind: UInt8 {
+        case rowFile, root, block, slice, runPage
+        case csvPage, parquetLayout, parquetPage, parquetFooter
+    }
 
     /// Work done, for tests and `metrics`.
     package struct Figures: Sendable {
@@ -78,6 +81,11 @@ package final class FilePool: Sendable {
     ) throws -> DecodedSlice {
         try cache.value(key(.slice, reference.file, reference.offset, UInt64(index))) {
             var bare = try block(reference, schema: schema).slice(index)
+            for tier in bare.tiers.dropFirst() {
+                let reference = tier.reference
+                try opener.open(file: reference.file).willNeed(
+                    at: reference.offset, count: Int(reference.length))
+            }
             bare.edits = try .merging(bare.tiers.map { try tier($0, schema: schema) })
             guard bare.edits.isValid(sliceRows: bare.count),
                 bare.sums.edits == UInt64(bare.edits.count)
@@ -129,12 +137,12 @@ package final class FilePool: Sendable {
         return vectors
     }
 
-    /// The page of a run that holds `row`. If it has to be decoded, the pages of `next`, which are
+    /// The page of a run that holds `row`, the columns of `schema` alone. If it has to be decoded, the pages of `next`, which are
     /// wanted soon, are fetched with it.
     func runPage(
         of row: RunRow, schema: TableSchema, before next: some Sequence<RunRow>
     ) throws -> RunPage {
-        let place = try runPlace(of: row)
+        let place = try runPlace(of: row, schema: schema)
         return try cache.value(place.key) {
             try willNeed(next, schema: schema)
             let batch = RowBatch(
@@ -160,21 +168,22 @@ package final class FilePool: Sendable {
         var key: SharedCache.Key
     }
 
-    private func runPlace(of row: RunRow) throws -> RunPlace {
+    private func runPlace(of row: RunRow, schema: TableSchema) throws -> RunPlace {
         let file = try rowFile(row.file)
         let (group, rowInGroup) = try file.rowGroup(of: Int(row.row))
         let (page, rows) = try file.page(of: rowInGroup, rowGroup: group)
         let start = Int(row.row) - rowInGroup
+        let columns = schema.columns.reduce(0) { ($0 ^ UInt64($1.id)) &* 0x9E37_79B9_7F4A_7C15 }
         return RunPlace(
             file: file, rowGroup: group, page: page,
             rows: start + rows.lowerBound..<start + rows.upperBound,
-            key: key(.runPage, row.file, UInt64(group), UInt64(page)))
+            key: key(.runPage, row.file, UInt64(group) << 32 | UInt64(page), columns))
     }
 
     private func willNeed(_ rows: some Sequence<RunRow>, schema: TableSchema) throws {
         var asked: [UInt64: Range<Int>] = [:]
         for row in rows where asked[row.file]?.contains(Int(row.row)) != true {
-            let place = try runPlace(of: row)
+            let place = try runPlace(of: row, schema: schema)
             asked[row.file] = place.rows
             if cache.contains(place.key) { continue }
             try place.file.willNeed(

@@ -15,7 +15,7 @@ package final class IncrementalWriter {
     /// The changes of a slice, or of a part of it if there are many.
     private struct Part: Sendable {
         let block: BlockDescriptor
-        let place: RewritePlan.Place
+        let place: SlicePlace
         let changes: [ChangeRows]
         let isTableEnd: Bool
         let isFirst: Bool
@@ -71,7 +71,7 @@ package final class IncrementalWriter {
         makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
-            csvBytes: 0, contentHash: hash)
+            csvBytes: 0, parquetBytes: 0, contentHash: hash)
     }
 
     /// Answers nil if nothing changed; what was written then, if anything, is of no use.
@@ -131,7 +131,7 @@ package final class IncrementalWriter {
                         before: end, maxRows: limits.editRows, maxBytes: limits.editBytes)
                     isLast = try !changes.hasKey(before: end)
                     let part = Part(
-                        block: block, place: RewritePlan.Place(block: index, slice: slice),
+                        block: block, place: SlicePlace(block: index, slice: slice),
                         changes: rows, isTableEnd: end == nil, isFirst: isFirst, isLast: isLast)
                     try pipeline.submit(.edit(part))
                     isFirst = false
@@ -325,8 +325,8 @@ package final class IncrementalWriter {
         let (snapshot, totals) = try builder.finish()
         result.snapshot = snapshot
         result.sums = totals.pages
-        result.csvBytes =
-            result.sums.csvBytes + UInt64(CSVRenderer(parent.schema).header.count)
+        result.csvBytes = CSVFile.bytes(totals, parent.schema)
+        result.parquetBytes = ParquetFile.bytes(totals, parent.schema)
         return result
     }
 }

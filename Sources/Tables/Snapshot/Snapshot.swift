@@ -1,97 +1,31 @@
 import Bytes
 
-/// One table at one backup point: where every byte of it is, and how to render it.
-///
-/// Nothing is merged to know a size; a read at an offset finds its page by binary search over sums
-/// and renders that page alone. Safe for concurrent use.
+/// One table at one backup point: its rows, and what they come to. Safe for concurrent use.
 package final class Snapshot: Sendable {
     package let schema: TableSchema
     let pool: FilePool
     private let reference: BlockReference
-    private let csv: CSVRenderer
 
     package init(_ reference: BlockReference, schema: TableSchema, pool: FilePool) {
         self.reference = reference
         self.schema = schema
         self.pool = pool
-        csv = CSVRenderer(schema)
     }
 
     func root() throws -> SnapshotRoot { try pool.root(reference, schema: schema) }
 
-    /// A rendered page's place in the table, and where its CSV begins in the file.
-    package struct PageAddress: Sendable, Hashable {
-        package var block: Int
-        package var slice: Int
-        package var page: Int
-        package var offset: UInt64
-        package var bytes: UInt64
+    static var contradiction: Failure {
+        Failure(.corrupt, "the sums of a snapshot contradict each other")
     }
 
-    /// The page that holds byte `offset` of the CSV file (behind the header line); nil at the end.
-    package func page(atCSVOffset offset: UInt64) throws -> PageAddress? {
-        let header = UInt64(csv.header.count)
-        precondition(offset >= header)
-        let root = try root()
-        if offset - header >= root.sums.pages.csvBytes { return nil }
-        var rest = offset - header
-        let block = root.csvStarts.lastIndex(notAbove: rest)
-        rest -= root.csvStarts[block]
-        let reference = root.blocks[block].reference
-        let starts = try pool.block(reference, schema: schema).csvStarts
-        let slice = starts.lastIndex(notAbove: rest)
-        rest -= starts[slice]
-        let decoded = try pool.slice(reference, slice, schema: schema)
-        let page = decoded.csvStarts.lastIndex(notAbove: rest)
-        rest -= decoded.csvStarts[page]
-        let bytes = decoded.slice.pages[page].csvBytes
-        guard rest < bytes else {
-            throw Failure(.corrupt, "the sums of a snapshot contradict each other")
-        }
-        return PageAddress(
-            block: block, slice: slice, page: page, offset: offset - rest, bytes: bytes)
+    /// Names something of this snapshot in the cache.
+    func key(_ kind: FilePool.CacheKind, _ b: UInt64 = 0, _ c: UInt64 = 0) -> SharedCache.Key {
+        pool.key(kind, reference.file << 40 ^ reference.offset, b, c)
     }
 
-    /// The header line of the CSV file, which stands before the first page.
-    package var csvHeader: [UInt8] { csv.header }
-
-    /// True if the page is in the cache, or somebody is rendering it.
-    package func isRendered(_ address: PageAddress) -> Bool {
-        pool.cache.contains(csvKey(address))
-    }
-
-    /// Drops a rendered page from the cache.
-    package func forget(_ address: PageAddress) { pool.cache.forget(csvKey(address)) }
-
-    private func csvKey(_ address: PageAddress) -> SharedCache.Key {
-        pool.key(
-            .csvPage, reference.file << 40 ^ reference.offset,
-            UInt64(address.block), UInt64(address.slice) << 32 | UInt64(address.page))
-    }
-
-    /// The CSV of one page: rendered now, or by somebody else just before.
-    package func csvPage(_ address: PageAddress) throws -> ByteBuffer {
-        try pool.cache.value(csvKey(address)) {
-            // Some more than the bytes: the renderer wants room for a field before it writes one.
-            let output = ByteBuffer(capacity: Int(address.bytes) + 1024)
-            let reference = try root().blocks[address.block].reference
-            let slice = try pool.slice(reference, address.slice, schema: schema).slice
-            try renderCSV(slice, page: address.page, into: output)
-            guard UInt64(output.count) == address.bytes else {
-                let name = slice.file == 0 ? "a run" : try pool.rowFile(slice.file).name
-                throw Failure(
-                    .corrupt,
-                    "\(name): a page has \(output.count) bytes of CSV where \(address.bytes) are "
-                        + "recorded")
-            }
-            return (output, bytes: output.capacity + 256)
-        }
-    }
-
-    private func renderCSV(_ slice: Slice, page: Int, into output: ByteBuffer) throws {
-        pool.count { $0.pagesRendered += 1 }
-        let reader = SliceReader(slice, schema: schema, pool: pool)
-        csv.render(try reader.merged(page: page), into: output)
+    /// A slice, with its edits.
+    func slice(_ place: SlicePlace) throws -> DecodedSlice {
+        try pool.slice(root().blocks[place.block].reference, place.slice, schema: schema)
     }
 
     /// A slice of a block, without its edits.
@@ -122,7 +56,13 @@ package final class Snapshot: Sendable {
     }
 }
 
-/// Reads the rows of one slice at a point. Used by one thread.
+/// Which slice of a snapshot.
+struct SlicePlace: Sendable, Hashable {
+    var block: Int
+    var slice: Int
+}
+
+/// Reads the rows of one slice at a point, all columns of a schema or some. Used by one thread.
 struct SliceReader {
     let slice: Slice
     private let schema: TableSchema
@@ -207,6 +147,43 @@ struct SliceReader {
         merged.append(base: next..<positions.upperBound + shift)
         return merged
     }
+
+    /// The first or the last row of a rendered page that has rows. Decodes no page of other rows.
+    mutating func edge(
+        ofPage page: Int, isLast: Bool
+    ) throws -> (batch: RowBatch, index: Int) {
+        enum Row {
+            case base(Int)
+            case edited(RunRow)
+        }
+        let positions = slice.positions(ofPage: page)
+        var next = positions.lowerBound
+        var first: Row?
+        var last: Row?
+        func pass(_ row: Row) {
+            first = first ?? row
+            last = row
+        }
+        func pass(basesTo end: Int) {
+            guard end > next else { return }
+            pass(.base(next))
+            pass(.base(end - 1))
+        }
+        for edit in slice.edits(ofPage: page) {
+            pass(basesTo: Int(edit.position))
+            next = Int(edit.position)
+            if edit.kind != .delete { pass(.edited(edit.row)) }
+            if edit.kind != .insert { next += 1 }
+        }
+        pass(basesTo: positions.upperBound)
+        switch isLast ? last : first {
+        case .base(let position):
+            guard let base = try base(ofPage: page) else { throw Snapshot.contradiction }
+            return (base.batch, base.rows.lowerBound + position - positions.lowerBound)
+        case .edited(let edited): return try row(edited)
+        case nil: throw Snapshot.contradiction
+        }
+    }
 }
 
 /// The rows of a rendered page: where they lie, in key order. Nothing is copied to know it.
@@ -247,6 +224,19 @@ struct MergedPage {
         runs.append(Run(file: row.file, rows: rows, batch: batches.count))
         batches.append(page.batch)
         guard append(row) else { throw Failure(.corrupt, "a run has no row \(row.row)") }
+    }
+
+    /// The values of a column, one behind the other; copied unless they are all of one batch.
+    func column(_ index: Int) -> ColumnVector {
+        if pieces.count == 1 {
+            let column = batches[pieces[0].batch].columns[index]
+            if pieces[0].rows == 0..<column.count { return column }
+        }
+        let merged = ColumnVector(batches[0].columns[index].layout)
+        for piece in pieces {
+            merged.append(batches[piece.batch].columns[index], rows: piece.rows)
+        }
+        return merged
     }
 
     private mutating func append(_ index: Int, of batch: Int) {

@@ -17,6 +17,7 @@ package struct TableResult: Sendable {
     package var snapshot: BlockReference
     package var sums: PageSums
     package var csvBytes: UInt64
+    package var parquetBytes: UInt64
     package var contentHash: ContentHash
     package var inserted: UInt64 = 0
     package var updated: UInt64 = 0
@@ -161,7 +162,8 @@ package enum FullWriter {
         let sums = totals.pages
         return TableResult(
             snapshot: snapshot, sums: sums,
-            csvBytes: sums.csvBytes + UInt64(CSVRenderer(schema).header.count),
+            csvBytes: CSVFile.bytes(totals, schema),
+            parquetBytes: ParquetFile.bytes(totals, schema),
             contentHash: writer.hash, inserted: sums.rows)
     }
 }

@@ -43,30 +43,26 @@ package struct Upkeep: Sendable, Hashable {
 /// more than the budget allows is taken as often as makes the budget come true on average, where the
 /// parent's content decides, so that the same history gives the same files.
 struct RewritePlan {
-    struct Place: Hashable {
-        var block: Int
-        var slice: Int
-    }
     enum Reason { case edits, smallNeighbours }
 
-    private(set) var slices: [Place: Reason] = [:]
+    private(set) var slices: [SlicePlace: Reason] = [:]
     private(set) var blocks: Set<Int> = []
 
     /// - Parameter dice: any number from the parent's content.
     init(
         _ parent: Snapshot, parentChanges: UInt64, dice: UInt64, limits: FormatLimits
     ) throws {
-        var due: [(reason: Reason, percent: UInt64, rows: UInt64, places: [Place])] = []
+        var due: [(reason: Reason, percent: UInt64, rows: UInt64, places: [SlicePlace])] = []
         for (number, block) in try parent.root().blocks.enumerated() {
             let sums = try parent.sliceSums(of: block)
             for (index, slice) in sums.enumerated() where limits.isDue(slice.pages) {
                 let percent = slice.pages.edits * 100 / max(slice.pages.baseRows, 1)
-                let place = Place(block: number, slice: index)
+                let place = SlicePlace(block: number, slice: index)
                 due.append((.edits, percent, slice.pages.rows, [place]))
             }
             for group in Self.smallNeighbours(sums.map(\.pages), limits) {
                 let rows = sums[group].reduce(0) { $0 + $1.pages.rows }
-                let places = group.map { Place(block: number, slice: $0) }
+                let places = group.map { SlicePlace(block: number, slice: $0) }
                 due.append((.smallNeighbours, 0, rows, places))
             }
         }

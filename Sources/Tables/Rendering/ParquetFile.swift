@@ -1,0 +1,176 @@
+import Bytes
+
+/// `TABLE.parquet`: PLAIN and uncompressed, rows in key order, a page of each column for each
+/// rendered page of the snapshot.
+///
+/// ```
+/// PAR1 | row groups, each: a chunk for each column, each: its pages | footer
+/// ```
+/// Every reader known takes files of this layout; `ParquetForm` says how values look in them.
+package struct ParquetFile: RenderedFile {
+    /// Changes whenever the same rows would give other bytes; stored with every size.
+    package static let version = 1
+
+    package let snapshot: Snapshot
+    private let footer: ParquetFooter
+    private let measure: RowMeasure
+    private let forms: [ParquetForm]
+    /// Each column as a table of its own, to be read alone.
+    private let columns: [TableSchema]
+
+    package init(_ snapshot: Snapshot) {
+        self.snapshot = snapshot
+        footer = ParquetFooter(snapshot.schema)
+        measure = RowMeasure(snapshot.schema)
+        forms = snapshot.schema.columns.map { ParquetForm($0.type) }
+        columns = snapshot.schema.columns.map { TableSchema(column: $0) }
+    }
+
+    /// Bytes of the file of a table.
+    static func bytes(_ sums: SliceSums, _ schema: TableSchema) -> UInt64 {
+        let footer = ParquetFooter(schema)
+        let groups = footer.groups(filledSlices: sums.filledSlices).count
+        return sums.parquetBytes.reduce(ParquetLayout.magicBytes, +)
+            + UInt64(footer.bytes(groups: groups))
+    }
+
+    // MARK: Finding
+
+    private func layout() throws -> ParquetLayout {
+        try snapshot.pool.cache.value(snapshot.key(.parquetLayout)) {
+            let layout = try ParquetLayout(snapshot, footer: footer)
+            return (layout, bytes: layout.byteCount)
+        }
+    }
+
+    package func part(at offset: UInt64) throws -> FilePart? {
+        if offset < ParquetLayout.magicBytes {
+            return FilePart(place: .begin, offset: 0, bytes: ParquetLayout.magicBytes)
+        }
+        let layout = try layout()
+        if offset < layout.end { return try page(at: offset, layout) }
+        let size = UInt64(footer.bytes(groups: layout.groups.count))
+        if offset >= layout.end + size { return nil }
+        return FilePart(place: .end, offset: layout.end, bytes: size)
+    }
+
+    private func page(at offset: UInt64, _ layout: ParquetLayout) throws -> FilePart {
+        let (group, column, start) = layout.chunk(at: offset)
+        var rest = offset - start
+        let place = try slice(at: &rest, from: layout.groups[group].first, column)
+        let pages = try snapshot.slice(place).slice.pages
+        for (index, page) in pages.enumerated() {
+            let bytes = measure.parquetBytes(page, column: column)
+            if rest < bytes {
+                return FilePart(
+                    place: .page(place, page: index, column: column), offset: offset - rest,
+                    bytes: bytes)
+            }
+            rest -= bytes
+        }
+        throw Snapshot.contradiction
+    }
+
+    /// The slice that holds byte `rest` of a chunk that begins at the slice `first`; counts `rest`
+    /// from the slice's begin then.
+    private func slice(
+        at rest: inout UInt64, from first: SlicePlace, _ column: Int
+    ) throws -> SlicePlace {
+        let root = try snapshot.root()
+        for number in first.block..<root.blocks.count {
+            let reference = root.blocks[number].reference
+            let slices = try snapshot.pool.block(reference, schema: snapshot.schema).slices
+            for index in (number == first.block ? first.slice : 0)..<slices.count {
+                let bytes = slices[index].sums.parquetBytes[column]
+                if rest < bytes { return SlicePlace(block: number, slice: index) }
+                rest -= bytes
+            }
+        }
+        throw Snapshot.contradiction
+    }
+
+    // MARK: Rendering
+
+    package func key(_ part: FilePart) -> SharedCache.Key? {
+        switch part.place {
+        case .begin: nil
+        case .page(let place, let page, let column):
+            snapshot.key(
+                .parquetPage, UInt64(place.block) << 32 | UInt64(column),
+                UInt64(place.slice) << 32 | UInt64(page))
+        case .end: snapshot.key(.parquetFooter)
+        }
+    }
+
+    package func render(_ part: FilePart) throws -> ByteBuffer {
+        guard let key = key(part) else { return Self.magic }
+        guard case .page(let place, let page, let column) = part.place else {
+            return try snapshot.pool.cache.value(key) {
+                let footer = try renderedFooter()
+                return (footer, bytes: footer.capacity + 256)
+            }
+        }
+        return try snapshot.renderedPage(key, of: place, bytes: part.bytes) { slice, output in
+            try render(slice, page, column, into: output)
+        }
+    }
+
+    private static var magic: ByteBuffer {
+        let magic = ByteBuffer(capacity: 4)
+        magic.append("PAR1")
+        return magic
+    }
+
+    private func render(
+        _ slice: Slice, _ page: Int, _ column: Int, into output: ByteBuffer
+    ) throws {
+        let sums = slice.pages[page]
+        let bytes = Int(measure.parquetBytes(sums, column: column))
+        guard bytes <= Int32.max else {
+            throw Failure(.unsupported, "Parquet has no pages of \(bytes) bytes: read the CSV")
+        }
+        ParquetForm.writeHeader(rows: Int(sums.rows), bytes: bytes, into: output)
+        let reader = SliceReader(slice, schema: columns[column], pool: snapshot.pool)
+        let values = try reader.merged(page: page).column(0)
+        PageCodec.encode(forms[column].convert(values), optional: true, into: output)
+    }
+
+    private func renderedFooter() throws -> ByteBuffer {
+        let layout = try layout()
+        var groups = layout.groups.indices.map { layout.rowGroup($0) }
+        for index in groups.indices {
+            groups[index].bounds = try bounds(layout.groups[index], groups[index])
+            if groups[index].bounds == nil {
+                // All have bounds or none: DataFusion answers MIN and MAX from those that are there.
+                for index in groups.indices { groups[index].bounds = nil }
+                break
+            }
+        }
+        return footer.render(groups)
+    }
+
+    /// The least and the greatest value of the leading key column, if they can be told exactly: those
+    /// of the first and the last row.
+    private func bounds(
+        _ group: ParquetLayout.Group, _ rowGroup: ParquetFooter.RowGroup
+    ) throws -> (least: [UInt8], greatest: [UInt8])? {
+        let column = snapshot.schema.key[0]
+        if rowGroup.chunks[column].nulls > 0 { return nil }
+        guard let least = try bound(group.first, column, isLast: false),
+            let greatest = try bound(group.last, column, isLast: true)
+        else { return nil }
+        return (least, greatest)
+    }
+
+    private func bound(_ place: SlicePlace, _ column: Int, isLast: Bool) throws -> [UInt8]? {
+        let slice = try snapshot.slice(place).slice
+        let hasRows = { (page: PageSums) in page.rows > 0 }
+        let page =
+            isLast
+            ? slice.pages.lastIndex(where: hasRows) : slice.pages.firstIndex(where: hasRows)
+        guard let page else { throw Snapshot.contradiction }
+        var reader = SliceReader(slice, schema: columns[column], pool: snapshot.pool)
+        let (batch, row) = try reader.edge(ofPage: page, isLast: isLast)
+        return forms[column].bound(batch.columns[0], row: row)
+    }
+}

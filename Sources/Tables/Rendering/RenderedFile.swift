@@ -1,0 +1,65 @@
+import Bytes
+
+/// A file of a table at a point: parts that follow one another without gaps, each rendered on its
+/// own. Where they lie is known without rendering any. Safe for concurrent use.
+package protocol RenderedFile: Sendable {
+    /// The part that holds byte `offset`; nil at the end.
+    func part(at offset: UInt64) throws -> FilePart?
+
+    /// The bytes of a part: rendered now, or by somebody else just before.
+    func render(_ part: FilePart) throws -> ByteBuffer
+
+    var snapshot: Snapshot { get }
+
+    /// What the cache knows a part by; nil if it isn't kept there.
+    func key(_ part: FilePart) -> SharedCache.Key?
+}
+
+extension RenderedFile {
+    /// True if the part is in the cache, or somebody is rendering it.
+    package func isRendered(_ part: FilePart) -> Bool {
+        key(part).map { snapshot.pool.cache.contains($0) } ?? true
+    }
+
+    /// Drops a part from the cache.
+    package func forget(_ part: FilePart) {
+        if let key = key(part) { snapshot.pool.cache.forget(key) }
+    }
+}
+
+package struct FilePart: Sendable, Hashable {
+    enum Place: Sendable, Hashable {
+        case begin
+        /// A rendered page of all columns, or of the one given.
+        case page(SlicePlace, page: Int, column: Int)
+        case end
+    }
+
+    var place: Place
+    /// Where it lies in the file.
+    package var offset: UInt64
+    package var bytes: UInt64
+}
+
+extension Snapshot {
+    /// Renders a page of `bytes` bytes of a slice with `body`, or waits for who is at it. `room` is
+    /// what `body` needs besides.
+    func renderedPage(
+        _ key: SharedCache.Key, of place: SlicePlace, bytes: UInt64, room: Int = 0,
+        _ body: (Slice, ByteBuffer) throws -> Void
+    ) throws -> ByteBuffer {
+        try pool.cache.value(key) {
+            let slice = try slice(place).slice
+            let output = ByteBuffer(capacity: Int(bytes) + room)
+            pool.count { $0.pagesRendered += 1 }
+            try body(slice, output)
+            guard UInt64(output.count) == bytes else {
+                let name = slice.file == 0 ? "a run" : try pool.rowFile(slice.file).name
+                throw Failure(
+                    .corrupt,
+                    "\(name): a page has \(output.count) bytes where \(bytes) are recorded")
+            }
+            return (output, bytes: output.capacity + 256)
+        }
+    }
+}
