@@ -34,6 +34,9 @@ package struct ContentHash: Sendable, Hashable, CustomStringConvertible {
 
     package static func += (a: inout ContentHash, b: ContentHash) { a = a + b }
 
+    /// The lower half.
+    var low: UInt64 { UInt64(truncatingIfNeeded: sum) }
+
     fileprivate init(sum: UInt128) { self.sum = sum }
 }
 

@@ -223,10 +223,11 @@ import Testing
             let before = chain.upkeep.rowsRewritten
             try chain.point(put: put)
             let rewritten = chain.upkeep.rowsRewritten - before
-            #expect(rewritten <= max(64, 3 * changes) + 64)
+            #expect(rewritten < changes * 5 / 2 + 64)
             worst = max(worst, try chain.slices().map { $0.edits * 100 / 64 }.max()!)
         }
         #expect(chain.upkeep.rebased > 100 && worst < 75)
+        #expect(chain.upkeep.rowsRewritten < 60 * 128 * 5 / 2 + 640)
         try chain.checkAll()
     }
 

@@ -27,8 +27,8 @@ package struct FormatLimits: Sendable {
     package var rebasePercent = 15
     package var rebaseAlwaysPercent = 60
     package var rebaseMinEdits = 256
-    /// The budget: how many rows are written anew for each row that changed; at least one slice.
-    package var rebaseRunFactor = 3
+    /// The budget: how many rows are written anew for each row that changed, in percent.
+    package var rebaseBudget = 250
     /// Runs that a slice's edits may lie in before their rows are gathered in one file, as soon as
     /// the budget allows, and if they are twice as many in any case; and that budget: rows gathered
     /// for each row that changed; at least one slice's.

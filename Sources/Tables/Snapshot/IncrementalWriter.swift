@@ -66,7 +66,8 @@ package final class IncrementalWriter {
         gatherer = RunWriter(
             .gathered, schema: schema, table: table, files: files, limits: limits)
         self.parentChanges = parentChanges
-        plan = try RewritePlan(parent, parentChanges: parentChanges, limits: limits)
+        plan = try RewritePlan(
+            parent, parentChanges: parentChanges, dice: hash.low, limits: limits)
         makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
@@ -189,7 +190,7 @@ package final class IncrementalWriter {
             try page.replace(loss, by: gain)
             isFat = isFat || limits.isFat(page)
         }
-        let budget = UInt64(edited.changes.count * limits.rebaseRunFactor)
+        let budget = limits.rebaseBudget(forChanges: UInt64(edited.changes.count))
         if limits.isOverdue(sums) || limits.isDue(sums) && budget >= sums.rows {
             result.upkeep.rebased += 1
             return true

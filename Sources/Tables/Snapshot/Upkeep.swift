@@ -39,14 +39,19 @@ package struct Upkeep: Sendable, Hashable {
 /// neighbours, within a budget, so that no point rewrites the table because many fall due at once.
 ///
 /// What the point itself changes isn't known yet when it begins. So the budget is measured by what
-/// the point before changed, which comes to the same over a chain.
+/// the point before changed, which comes to the same over a chain. Nor is a slice cut in pieces: one
+/// more than the budget allows is taken as often as makes the budget come true on average, where the
+/// parent's content decides, so that the same history gives the same files.
 struct RewritePlan {
     enum Reason { case edits, smallNeighbours }
 
     private(set) var slices: [SlicePlace: Reason] = [:]
     private(set) var blocks: Set<Int> = []
 
-    init(_ parent: Snapshot, parentChanges: UInt64, limits: FormatLimits) throws {
+    /// - Parameter dice: any number from the parent's content.
+    init(
+        _ parent: Snapshot, parentChanges: UInt64, dice: UInt64, limits: FormatLimits
+    ) throws {
         var due: [(reason: Reason, percent: UInt64, rows: UInt64, places: [SlicePlace])] = []
         for (number, block) in try parent.root().blocks.enumerated() {
             let sums = try parent.sliceSums(of: block)
@@ -62,12 +67,13 @@ struct RewritePlan {
             }
         }
         due.sort { $0.percent > $1.percent }
-        let budget = parentChanges * UInt64(limits.rebaseRunFactor)
-        var spent: UInt64 = 0
+        var budget = limits.rebaseBudget(forChanges: parentChanges)
         for item in due {
-            // At least one, however large.
-            if spent > 0, spent + item.rows > budget { continue }
-            spent += max(item.rows, 1)
+            if item.rows > budget {
+                if dice % item.rows >= budget { break }
+                budget = item.rows
+            }
+            budget -= item.rows
             for place in item.places {
                 slices[place] = slices[place] ?? item.reason
                 blocks.insert(place.block)
@@ -97,6 +103,9 @@ struct RewritePlan {
 }
 
 extension FormatLimits {
+    /// Rows that may be written anew for so many that changed.
+    func rebaseBudget(forChanges rows: UInt64) -> UInt64 { rows * UInt64(rebaseBudget) / 100 }
+
     /// Whether a slice has so many edits that it should be written anew when there is time.
     func isDue(_ sums: PageSums) -> Bool { exceeds(sums, percent: rebasePercent) }
 
