@@ -73,7 +73,7 @@ let package = Package(
             swiftSettings: house),
         // Tests
         .testTarget(
-            name: "CommandLineTests", dependencies: ["Bytes", "Engine", "ydbfs"],
+            name: "CommandLineTests", dependencies: ["Bytes", "Engine", "Volume", "ydbfs"],
             swiftSettings: house),
         .executableTarget(
             name: "FuseFixture", dependencies: ["Bytes", "Fuse", "Volume"],
