@@ -69,7 +69,7 @@ let package = Package(
         // Tests
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["Bytes", "Engine", "ydbfs"],
+            name: "CommandLineTests", dependencies: ["Bytes", "Engine", "Volume", "ydbfs"],
             swiftSettings: house),
         .executableTarget(
             name: "FuseFixture", dependencies: ["Bytes", "Fuse", "Volume"],

@@ -80,7 +80,8 @@ import Testing
         for path in points.output.split(separator: "\n") {
             let files = try sandbox.run("/bin/ls", [String(path)])
             #expect(
-                files.output == "backup.json\nt.csv\nt.sql\nu.csv\nu.sql\n", "\(path): \(files)")
+                files.output == "backup.json\nt.csv\nt.parquet\nt.sql\nu.csv\nu.parquet\nu.sql\n",
+                "\(path): \(files)")
         }
         let data = try sandbox.run(
             "/bin/bash", ["-c", "ls database.db.backups/collections/*/data | wc -l"])

@@ -149,9 +149,11 @@ struct Manifest: Decodable {
     struct Table: Decodable {
         var path: String
         var csv: String
+        var parquet: String
         var sql: String
         var rows: Int
         var csvBytes: Int
+        var parquetBytes: Int
         var columns: [Column]
         var key: [String]
     }
