@@ -67,30 +67,38 @@ let package = Package(
             ],
             swiftSettings: house),
         // Tests
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["Bytes", "Engine", "ydbfs"],
+            name: "CommandLineTests", dependencies: ["Bytes", "Engine", "Volume", "ydbfs"],
             swiftSettings: house),
         .executableTarget(
             name: "FuseFixture", dependencies: ["Bytes", "Fuse", "Volume"],
             path: "Tests/FuseFixture", swiftSettings: house),
         .testTarget(
-            name: "FuseTests", dependencies: ["Bytes", "Fuse", "FuseFixture", "Volume"],
+            name: "FuseTests",
+            dependencies: ["TestSupport", "Bytes", "Fuse", "FuseFixture", "Volume"],
             swiftSettings: house),
         .testTarget(
             name: "RepositoryTests",
             dependencies: [
+                "TestSupport",
                 "Bytes", "Repository", "Tables", .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: house),
         .testTarget(
-            name: "SQLiteSourceTests", dependencies: ["Bytes", "SQLiteSource", "Tables"],
+            name: "SQLiteSourceTests",
+            dependencies: ["TestSupport", "Bytes", "SQLiteSource", "Tables"],
             swiftSettings: house),
         .testTarget(
-            name: "StatementTests", dependencies: ["Bytes", "Engine"], swiftSettings: house),
-        .testTarget(name: "TablesTests", dependencies: ["Bytes", "Tables"], swiftSettings: house),
+            name: "StatementTests", dependencies: ["TestSupport", "Bytes", "Engine"],
+            swiftSettings: house),
+        .testTarget(
+            name: "TablesTests", dependencies: ["TestSupport", "Bytes", "Tables"],
+            swiftSettings: house),
         .testTarget(
             name: "VolumeTests",
             dependencies: [
+                "TestSupport",
                 "Bytes", "Engine", "Fuse", "Repository", "SQLiteSource", "Tables", "Volume",
             ],
             exclude: ["writer.py"], swiftSettings: house),

@@ -233,7 +233,7 @@ struct Plan {
         if !hasCheckedSource {
             do {
                 _ = try openSource()
-            } catch where error.code == .busy {
+            } catch  where error.code == .busy {
                 // The collection is known, and a lock passes: the operation has time to wait for it.
             }
             hasCheckedSource = true

@@ -121,6 +121,33 @@ struct JSONReader {
         try expect("}")
     }
 
+    /// The members of an object, to be read by name. The reader goes on behind it.
+    mutating func members() throws -> JSONMembers {
+        var found: [(name: Range<Int>, value: Int)] = []
+        try expect("{")
+        if try !take(UInt8(ascii: "}")) {
+            repeat {
+                let name = try stringRange().range
+                try expect(":")
+                _ = try peek()
+                found.append((name, position))
+                try skip()
+            } while try take(UInt8(ascii: ","))
+            try expect("}")
+        }
+        return JSONMembers(reader: self, found: found)
+    }
+
+    fileprivate func has(_ name: String, at range: Range<Int>) -> Bool {
+        bytes[range].elementsEqual(name.utf8)
+    }
+
+    fileprivate func at(_ position: Int) -> JSONReader {
+        var reader = self
+        reader.position = position
+        return reader
+    }
+
     mutating func array<T: JSONValue>(of type: T.Type) throws -> [T] {
         var elements: [T] = []
         try expect("[")
@@ -300,6 +327,34 @@ struct JSONReader {
     func required<T>(_ value: T?, key name: String) throws -> T {
         guard let value else { throw broken("\(name) is missing") }
         return value
+    }
+}
+
+/// Where the members of an object are. Those that nobody asks for are ignored: a later version may
+/// have written them.
+struct JSONMembers {
+    fileprivate let reader: JSONReader
+    fileprivate let found: [(name: Range<Int>, value: Int)]
+
+    /// A member that must be there.
+    func callAsFunction<T: JSONValue>(_ name: String) throws -> T {
+        try reader.required(optional(name), key: name)
+    }
+
+    func callAsFunction<T>(
+        _ name: String, _ read: (inout JSONReader) throws -> T
+    ) throws -> T {
+        try reader.required(optional(name, read), key: name)
+    }
+
+    func optional<T: JSONValue>(_ name: String) throws -> T? {
+        try optional(name) { try T(json: &$0) }
+    }
+
+    func optional<T>(_ name: String, _ read: (inout JSONReader) throws -> T) throws -> T? {
+        guard let member = found.last(where: { reader.has(name, at: $0.name) }) else { return nil }
+        var value = reader.at(member.value)
+        return try read(&value)
     }
 }
 

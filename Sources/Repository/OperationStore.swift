@@ -155,34 +155,13 @@ extension OperationEnd.State: JSONValue {}
 
 extension OperationStart: JSONValue {
     init(json: inout JSONReader) throws {
-        var id: UInt64?
-        var statement: String?
-        var owner: UInt32?
-        var collection: String?
-        var kind: String?
-        var time: Int64?
-        var uid: String?
-        var process: ProcessIdentity?
-        try json.object { key, json in
-            switch key {
-            case "id": id = try json.integer(UInt64.self)
-            case "statement": statement = try json.string()
-            case "owner": owner = try json.integer(UInt32.self)
-            case "collection": collection = try json.string()
-            case "kind": kind = try json.string()
-            case "time": time = try json.integer(Int64.self)
-            case "uid": uid = try json.string()
-            case "process": process = try ProcessIdentity(json: &json)
-            default: try json.skip()
-            }
-        }
-        self.init(
-            statement: try json.required(statement, key: "statement"),
-            owner: try json.required(owner, key: "owner"), collection: collection,
-            kind: try json.required(kind, key: "kind"), time: try json.required(time, key: "time"),
-            uid: uid)
-        self.id = try json.required(id, key: "id")
-        self.process = process
+        let member = try json.members()
+        try self.init(
+            statement: member("statement"), owner: member("owner"),
+            collection: member.optional("collection"), kind: member("kind"), time: member("time"),
+            uid: member.optional("uid"))
+        id = try member("id")
+        process = try member.optional("process")
     }
 
     func write(json: inout JSONWriter) {
@@ -203,29 +182,11 @@ extension OperationStart: JSONValue {
 
 extension OperationEnd: JSONValue {
     init(json: inout JSONReader) throws {
-        var state: State?
-        var error: String?
-        var time: Int64?
-        var rows: UInt64 = 0
-        var bytes: UInt64 = 0
-        var point: String?
-        var notes: [String] = []
-        try json.object { key, json in
-            switch key {
-            case "state": state = try State(json: &json)
-            case "error": error = try json.string()
-            case "time": time = try json.integer(Int64.self)
-            case "rows": rows = try json.integer(UInt64.self)
-            case "bytes": bytes = try json.integer(UInt64.self)
-            case "point": point = try json.string()
-            case "notes": notes = try json.array(of: String.self)
-            default: try json.skip()
-            }
-        }
-        self.init(
-            state: try json.required(state, key: "state"), error: error,
-            time: try json.required(time, key: "time"), rows: rows, bytes: bytes, point: point,
-            notes: notes)
+        let member = try json.members()
+        try self.init(
+            state: member("state"), error: member.optional("error"), time: member("time"),
+            rows: member.optional("rows") ?? 0, bytes: member.optional("bytes") ?? 0,
+            point: member.optional("point"), notes: member.optional("notes") ?? [])
     }
 
     func write(json: inout JSONWriter) {

@@ -56,27 +56,13 @@ package struct ProcessIdentity: Sendable, Equatable {
 
 extension ProcessIdentity: JSONValue {
     init(json: inout JSONReader) throws {
-        var boot: String?
-        var machine: String?
-        var namespace: String?
-        var pid: Int64?
-        var started: UInt64?
-        try json.object { key, json in
-            switch key {
-            case "boot": boot = try json.string()
-            case "machine": machine = try json.string()
-            case "namespace": namespace = try json.string()
-            case "pid": pid = try json.integer(Int64.self)
-            case "started": started = try json.integer(UInt64.self)
-            default: try json.skip()
-            }
+        let member = try json.members()
+        guard let pid = Int32(exactly: try member("pid") as Int64) else {
+            throw json.broken("no right pid")
         }
-        guard let pid, let number = Int32(exactly: pid) else { throw json.broken("no right pid") }
-        self.init(
-            boot: try json.required(boot, key: "boot"),
-            machine: try json.required(machine, key: "machine"),
-            namespace: try json.required(namespace, key: "namespace"), pid: number,
-            started: try json.required(started, key: "started"))
+        try self.init(
+            boot: member("boot"), machine: member("machine"), namespace: member("namespace"),
+            pid: pid, started: member("started"))
     }
 
     func write(json: inout JSONWriter) {

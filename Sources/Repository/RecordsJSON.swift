@@ -16,29 +16,10 @@ extension PointKind: JSONValue {}
 
 extension CollectionDefinition: JSONValue {
     init(json: inout JSONReader) throws {
-        var name: String?
-        var tables: [String]?
-        var settings: [String: String]?
-        var sql: String?
-        var time: Int64?
-        var isDatabase: Bool?
-        try json.object { key, json in
-            switch key {
-            case "name": name = try json.string()
-            case "tables": tables = try json.array(of: String.self)
-            case "isDatabase": isDatabase = try json.boolean()
-            case "settings": settings = try [String: String](json: &json)
-            case "sql": sql = try json.string()
-            case "time": time = try json.integer(Int64.self)
-            default: try json.skip()
-            }
-        }
-        self.init(
-            name: try json.required(name, key: "name"),
-            tables: try json.required(tables, key: "tables"),
-            isDatabase: try json.required(isDatabase, key: "isDatabase"),
-            settings: try json.required(settings, key: "settings"),
-            sql: try json.required(sql, key: "sql"), time: try json.required(time, key: "time"))
+        let member = try json.members()
+        try self.init(
+            name: member("name"), tables: member("tables"), isDatabase: member("isDatabase"),
+            settings: member("settings"), sql: member("sql"), time: member("time"))
     }
 
     func write(json: inout JSONWriter) {
@@ -55,27 +36,10 @@ extension CollectionDefinition: JSONValue {
 
 extension FileReference: JSONValue {
     init(json: inout JSONReader) throws {
-        var number: UInt64?
-        var name: String?
-        var bytes: UInt64?
-        var rows: UInt64?
-        var sha256: String?
-        try json.object { key, json in
-            switch key {
-            case "number": number = try json.integer(UInt64.self)
-            case "name": name = try json.string()
-            case "bytes": bytes = try json.integer(UInt64.self)
-            case "rows": rows = try json.integer(UInt64.self)
-            case "sha256": sha256 = try json.string()
-            default: try json.skip()
-            }
-        }
-        self.init(
-            number: try json.required(number, key: "number"),
-            name: try json.required(name, key: "name"),
-            bytes: try json.required(bytes, key: "bytes"),
-            rows: try json.required(rows, key: "rows"),
-            sha256: try json.required(sha256, key: "sha256"))
+        let member = try json.members()
+        try self.init(
+            number: member("number"), name: member("name"), bytes: member("bytes"),
+            rows: member("rows"), sha256: member("sha256"))
     }
 
     func write(json: inout JSONWriter) {
@@ -91,21 +55,9 @@ extension FileReference: JSONValue {
 
 extension CatalogReference: JSONValue {
     init(json: inout JSONReader) throws {
-        var name: String?
-        var bytes: UInt64?
-        var sha256: String?
-        try json.object { key, json in
-            switch key {
-            case "name": name = try json.string()
-            case "bytes": bytes = try json.integer(UInt64.self)
-            case "sha256": sha256 = try json.string()
-            default: try json.skip()
-            }
-        }
-        self.init(
-            name: try json.required(name, key: "name"),
-            bytes: try json.required(bytes, key: "bytes"),
-            sha256: try json.required(sha256, key: "sha256"))
+        let member = try json.members()
+        try self.init(
+            name: member("name"), bytes: member("bytes"), sha256: member("sha256"))
     }
 
     func write(json: inout JSONWriter) {
@@ -119,25 +71,13 @@ extension CatalogReference: JSONValue {
 
 extension BlockReference: JSONValue {
     init(json: inout JSONReader) throws {
-        var file: UInt64?
-        var offset: UInt64?
-        var length: UInt64?
-        var hash: UInt64?
-        try json.object { key, json in
-            switch key {
-            case "file": file = try json.integer(UInt64.self)
-            case "offset": offset = try json.integer(UInt64.self)
-            case "length": length = try json.integer(UInt64.self)
-            // In hex: many readers of JSON keep only 53 bits of a number.
-            case "hash": hash = UInt64(try json.string(), radix: 16)
-            default: try json.skip()
-            }
+        let member = try json.members()
+        // In hex: many readers of JSON keep only 53 bits of a number.
+        guard let hash = UInt64(try member("hash") as String, radix: 16) else {
+            throw json.broken("hash is no hexadecimal number")
         }
-        self.init(
-            file: try json.required(file, key: "file"),
-            offset: try json.required(offset, key: "offset"),
-            length: try json.required(length, key: "length"),
-            hash: try json.required(hash, key: "hash"))
+        try self.init(
+            file: member("file"), offset: member("offset"), length: member("length"), hash: hash)
     }
 
     func write(json: inout JSONWriter) {
@@ -152,18 +92,8 @@ extension BlockReference: JSONValue {
 
 extension NotBackedUp: JSONValue {
     init(json: inout JSONReader) throws {
-        var path: String?
-        var reason: String?
-        try json.object { key, json in
-            switch key {
-            case "path": path = try json.string()
-            case "reason": reason = try json.string()
-            default: try json.skip()
-            }
-        }
-        self.init(
-            path: try json.required(path, key: "path"),
-            reason: try json.required(reason, key: "reason"))
+        let member = try json.members()
+        try self.init(path: member("path"), reason: member("reason"))
     }
 
     func write(json: inout JSONWriter) {
@@ -176,23 +106,10 @@ extension NotBackedUp: JSONValue {
 
 extension Column: JSONValue {
     init(json: inout JSONReader) throws {
-        var id: UInt32?
-        var name: String?
-        var type: String?
-        var isLiteral: Bool?
-        try json.object { key, json in
-            switch key {
-            case "id": id = try json.integer(UInt32.self)
-            case "name": name = try json.string()
-            case "type": type = try json.string()
-            case "isLiteral": isLiteral = try json.boolean()
-            default: try json.skip()
-            }
-        }
-        self.init(
-            id: try json.required(id, key: "id"), name: try json.required(name, key: "name"),
-            type: try ColumnType(name: json.required(type, key: "type")),
-            isLiteral: isLiteral ?? false)
+        let member = try json.members()
+        try self.init(
+            id: member("id"), name: member("name"), type: ColumnType(name: member("type")),
+            isLiteral: member.optional("isLiteral") ?? false)
     }
 
     func write(json: inout JSONWriter) {
@@ -207,17 +124,8 @@ extension Column: JSONValue {
 
 extension TableSchema: JSONValue {
     init(json: inout JSONReader) throws {
-        var columns: [Column]?
-        var key: [Int]?
-        try json.object { name, json in
-            switch name {
-            case "columns": columns = try json.array(of: Column.self)
-            case "key": key = try json.array(of: Int.self)
-            default: try json.skip()
-            }
-        }
-        try self.init(
-            columns: json.required(columns, key: "columns"), key: json.required(key, key: "key"))
+        let member = try json.members()
+        try self.init(columns: member("columns"), key: member("key"))
     }
 
     func write(json: inout JSONWriter) {
@@ -230,53 +138,23 @@ extension TableSchema: JSONValue {
 
 extension TableRecord: JSONValue {
     init(json: inout JSONReader) throws {
-        var id: UInt32?
-        var path: String?
-        var schema: TableSchema?
-        var nextColumnID: UInt32?
-        var sql: String?
-        var rows: UInt64?
-        var inserted: UInt64?
-        var updated: UInt64?
-        var deleted: UInt64?
-        var sizes: [String: UInt64]?
-        var formats: [String: Int]?
-        var contentHash: String?
-        var snapshot: BlockReference?
-        var isReset: Bool?
-        try json.object { key, json in
-            switch key {
-            case "id": id = try json.integer(UInt32.self)
-            case "path": path = try json.sharing(json.shared.texts) { try $0.string() }
-            case "schema":
-                schema = try json.sharing(json.shared.schemas) { try TableSchema(json: &$0) }
-            case "nextColumnID": nextColumnID = try json.integer(UInt32.self)
-            case "sql": sql = try json.sharing(json.shared.texts) { try $0.string() }
-            case "rows": rows = try json.integer(UInt64.self)
-            case "inserted": inserted = try json.integer(UInt64.self)
-            case "updated": updated = try json.integer(UInt64.self)
-            case "deleted": deleted = try json.integer(UInt64.self)
-            case "sizes": sizes = try [String: UInt64](json: &json)
-            case "formats": formats = try json.sharing(json.shared.formats) { try .init(json: &$0) }
-            case "contentHash": contentHash = try json.string()
-            case "snapshot": snapshot = try BlockReference(json: &json)
-            case "isReset": isReset = try json.boolean()
-            default: try json.skip()
-            }
-        }
-        self.init(
-            id: try json.required(id, key: "id"), path: try json.required(path, key: "path"),
-            schema: try json.required(schema, key: "schema"),
-            nextColumnID: try json.required(nextColumnID, key: "nextColumnID"),
-            sql: try json.required(sql, key: "sql"), rows: try json.required(rows, key: "rows"),
-            inserted: try json.required(inserted, key: "inserted"),
-            updated: try json.required(updated, key: "updated"),
-            deleted: try json.required(deleted, key: "deleted"),
-            sizes: try json.required(sizes, key: "sizes"),
-            formats: try json.required(formats, key: "formats"),
-            contentHash: try json.required(contentHash, key: "contentHash"),
-            snapshot: try json.required(snapshot, key: "snapshot"),
-            isReset: try json.required(isReset, key: "isReset"))
+        let member = try json.members()
+        let shared = json.shared
+        try self.init(
+            id: member("id"),
+            path: member("path") { try $0.sharing(shared.texts) { try $0.string() } },
+            schema: member("schema") {
+                try $0.sharing(shared.schemas) { try TableSchema(json: &$0) }
+            },
+            nextColumnID: member("nextColumnID"),
+            sql: member("sql") { try $0.sharing(shared.texts) { try $0.string() } },
+            rows: member("rows"), inserted: member("inserted"), updated: member("updated"),
+            deleted: member("deleted"), sizes: member("sizes"),
+            formats: member("formats") {
+                try $0.sharing(shared.formats) { try [String: Int](json: &$0) }
+            },
+            contentHash: member("contentHash"), snapshot: member("snapshot"),
+            isReset: member("isReset"))
     }
 
     func write(json: inout JSONWriter) {
@@ -301,18 +179,8 @@ extension TableRecord: JSONValue {
 
 extension CaptureState: JSONValue {
     init(json: inout JSONReader) throws {
-        var database: String?
-        var tables: [String: String]?
-        try json.object { key, json in
-            switch key {
-            case "database": database = try json.string()
-            case "tables": tables = try [String: String](json: &json)
-            default: try json.skip()
-            }
-        }
-        self.init(
-            database: try json.required(database, key: "database"),
-            tables: try json.required(tables, key: "tables"))
+        let member = try json.members()
+        try self.init(database: member("database"), tables: member("tables"))
     }
 
     func write(json: inout JSONWriter) {
@@ -325,49 +193,18 @@ extension CaptureState: JSONValue {
 
 extension PointRecord: JSONValue {
     init(json: inout JSONReader) throws {
-        var sequence: UInt64?
-        var name: String?
-        var kind: PointKind?
-        var parent: UInt64?
-        var parentHash: String?
-        var cut: Int64?
-        var operation: UInt64?
-        var uid: String?
-        var files: [FileReference]?
-        var tables: [TableRecord]?
-        var removed: [UInt32] = []
-        var notBackedUp: [NotBackedUp] = []
-        var capture: CaptureState?
-        var captureRemoved: [String] = []
-        try json.object { key, json in
-            switch key {
-            case "sequence": sequence = try json.integer(UInt64.self)
-            case "name": name = try json.string()
-            case "kind": kind = try PointKind(json: &json)
-            case "parent": parent = try json.integer(UInt64.self)
-            case "parentHash": parentHash = try json.string()
-            case "cut": cut = try json.integer(Int64.self)
-            case "operation": operation = try json.integer(UInt64.self)
-            case "uid": uid = try json.string()
-            case "files": files = try json.array(of: FileReference.self)
-            case "tables": tables = try json.array(of: TableRecord.self)
-            case "removed": removed = try json.array(of: UInt32.self)
-            case "notBackedUp":
-                notBackedUp = try json.sharing(json.shared.notBackedUp) { try .init(json: &$0) }
-            case "capture": capture = try CaptureState(json: &json)
-            case "captureRemoved": captureRemoved = try json.array(of: String.self)
-            default: try json.skip()
-            }
-        }
-        self.init(
-            sequence: try json.required(sequence, key: "sequence"),
-            name: try json.required(name, key: "name"), kind: try json.required(kind, key: "kind"),
-            parent: parent, parentHash: parentHash, cut: try json.required(cut, key: "cut"),
-            operation: try json.required(operation, key: "operation"), uid: uid,
-            files: try json.required(files, key: "files"),
-            tables: try json.required(tables, key: "tables"), removed: removed,
-            notBackedUp: notBackedUp, capture: capture)
-        self.captureRemoved = captureRemoved
+        let member = try json.members()
+        let shared = json.shared
+        try self.init(
+            sequence: member("sequence"), name: member("name"), kind: member("kind"),
+            parent: member.optional("parent"), parentHash: member.optional("parentHash"),
+            cut: member("cut"), operation: member("operation"), uid: member.optional("uid"),
+            files: member("files"), tables: member("tables"),
+            removed: member.optional("removed") ?? [],
+            notBackedUp: member.optional("notBackedUp") {
+                try $0.sharing(shared.notBackedUp) { try [NotBackedUp](json: &$0) }
+            } ?? [], capture: member.optional("capture"))
+        captureRemoved = try member.optional("captureRemoved") ?? []
     }
 
     func write(json: inout JSONWriter) {

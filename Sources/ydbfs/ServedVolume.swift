@@ -110,7 +110,9 @@ private struct Greeting {
         self.source = source
         self.place = place
         let database = suggests && engine.collections.isEmpty ? source.database : nil
-        tables = database.map { database in Result { try database.open(Engine.handlerPatience).listTables() } }
+        tables = database.map { database in
+            Result { try database.open(Engine.handlerPatience).listTables() }
+        }
     }
 
     /// Why the tables can't be listed.

@@ -20,7 +20,8 @@ import Testing
         try sandbox.text("mnt/c/\(point)/t.csv") + sandbox.text("mnt/c/\(point)/u.csv")
     }
 
-    @Test func `Starting loads neither Foundation nor its tables of the world's languages`() throws {
+    @Test func `Starting loads neither Foundation nor its tables of the world's languages`() throws
+    {
         let libraries = try sandbox.run("/usr/bin/ldd", [Sandbox.binary]).output
         #expect(libraries.contains("libsqlite3"))
         #expect(!libraries.contains("libFoundation.so"))
@@ -79,7 +80,8 @@ import Testing
         for path in points.output.split(separator: "\n") {
             let files = try sandbox.run("/bin/ls", [String(path)])
             #expect(
-                files.output == "backup.json\nt.csv\nt.sql\nu.csv\nu.sql\n", "\(path): \(files)")
+                files.output == "backup.json\nt.csv\nt.parquet\nt.sql\nu.csv\nu.parquet\nu.sql\n",
+                "\(path): \(files)")
         }
         let data = try sandbox.run(
             "/bin/bash", ["-c", "ls database.db.backups/collections/*/data | wc -l"])

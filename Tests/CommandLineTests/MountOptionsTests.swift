@@ -1,5 +1,6 @@
 import Bytes
 import Testing
+import Volume
 import ydbfs
 
 @Suite struct MountOptionsTests {
@@ -14,6 +15,7 @@ import ydbfs
         #expect(options.gid == 0)
         #expect(options.umask == 0o027)
         #expect(options.controlMode == 0o640)
+        #expect(options.formats == [.csv])
         #expect(options.cacheBytes == 2 << 30)
         #expect(options.cacheDirectory == "/c")
         #expect(options.log == "l.txt")
@@ -32,6 +34,7 @@ import ydbfs
         #expect(!options.isReadOnly)
         #expect(options.cacheBytes == 128 << 20)
         #expect(options.controlMode == 0o600)
+        #expect(options.formats == [.csv, .parquet])
         #expect(try options == MountOptions(["", ",,"]))
     }
 

@@ -1,6 +1,7 @@
 import Foundation
 import Fuse
 import FuseFixture
+import TestSupport
 import Testing
 
 /// Reading the mounted tree with the tools that people use.
@@ -107,7 +108,7 @@ import Testing
             #expect(places.count == SampleFileSystem.manyCount + 2)
             #expect(places.prefix(2).map(\.name) == [".", ".."])
             let seed = UInt64.random(in: 0...UInt64.max)
-            var random = SplitMix(state: seed)
+            var random = SeededGenerator(seed: seed)
             for _ in 0..<500 {
                 let place = try #require(places.randomElement(using: &random))
                 seekdir(directory, place.position)
@@ -146,18 +147,5 @@ import Testing
             // Not remembered: the kernel asks again, so that a new point shows at once.
             try #expect(run("cat \"$1/nothing\"", path).status == 1)
         }
-    }
-}
-
-/// A generator with a seed that can be printed (Steele, Lea, Flood 2014).
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -3,6 +3,7 @@ import Crypto
 import Foundation
 import Repository
 import Tables
+import TestSupport
 import Testing
 
 /// A catalog and what came after it say the same as the whole log; without it nothing is lost.
@@ -173,12 +174,12 @@ import Testing
 /// A random life of the collection `shop`, one entry or so at a time.
 private struct History {
     private let repository: Repository
-    private var random: SplitMix
+    private var random: SeededGenerator
     private static let paths = ["a", "b", "c/d", "é", "e\u{301}"]
 
     init(_ repository: Repository, seed: UInt64) throws {
         self.repository = repository
-        random = SplitMix(seed: seed)
+        random = SeededGenerator(seed: seed)
     }
 
     mutating func step() throws {

@@ -2,6 +2,7 @@ import Bytes
 import Crypto
 import Foundation
 import Repository
+import TestSupport
 import Testing
 
 @Suite struct DataFileTests {
@@ -16,7 +17,7 @@ import Testing
         record.files += try contents.map { bytes in
             let writer = try lock.createFile(.parquet)
             var rest = bytes[...]
-            var random = SplitMix(seed: UInt64(bytes.count))
+            var random = SeededGenerator(seed: UInt64(bytes.count))
             while !rest.isEmpty {
                 let piece = rest.prefix(Int.random(in: 1...600_000, using: &random))
                 rest = rest.dropFirst(piece.count)
@@ -30,7 +31,7 @@ import Testing
     }
 
     @Test func `What was written in pieces is read at any place`() throws {
-        var random = SplitMix(seed: 3)
+        var random = SeededGenerator(seed: 3)
         let contents: [[UInt8]] = [0, 1, 262_144, 262_145, 3_000_000].map { count in
             (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
         }
@@ -63,7 +64,7 @@ import Testing
         try await withThrowingTaskGroup(of: Void.self) { group in
             for reader in 0..<4 {
                 group.addTask {
-                    var random = SplitMix(seed: UInt64(reader))
+                    var random = SeededGenerator(seed: UInt64(reader))
                     for _ in 0..<2000 {
                         let number = UInt64.random(in: 2...151, using: &random)
                         let buffer = ByteBuffer()

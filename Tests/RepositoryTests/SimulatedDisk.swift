@@ -2,6 +2,7 @@ import Bytes
 import Glibc
 import Repository
 import Synchronization
+import TestSupport
 
 /// A file system in memory that remembers what was synced, counts every call, and can die, refuse
 /// or fall short at any of them.
@@ -66,7 +67,7 @@ final class SimulatedDisk: SystemCalls {
 
     /// The disk as the next process finds it.
     func survivor(_ cut: PowerCut, seed: UInt64 = 0) -> SimulatedDisk {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         return state.withLock { state in
             var next = State()
             next.nodes = state.nodes
@@ -79,7 +80,7 @@ final class SimulatedDisk: SystemCalls {
     }
 
     private static func survivor(
-        _ node: Node, _ cut: PowerCut, _ random: inout SplitMix
+        _ node: Node, _ cut: PowerCut, _ random: inout SeededGenerator
     ) -> Node {
         var node = node
         switch cut {
@@ -324,20 +325,5 @@ final class SimulatedDisk: SystemCalls {
         try call("space") { (_) throws(Errno) in
             Space(blockBytes: 4096, blocks: 100, blocksFree: 50, blocksAvailable: 40, files: 9)
         }
-    }
-}
-
-/// Steele, Lea and Flood's generator: small, and the same everywhere.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

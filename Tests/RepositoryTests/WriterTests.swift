@@ -4,6 +4,7 @@ import Foundation
 import Repository
 import Synchronization
 import Tables
+import TestSupport
 import Testing
 
 /// Storage whose locks keep nobody out, as on a network file system that forgets them.
@@ -110,7 +111,7 @@ struct LocklessStorage: Storage {
 
     @Test func `Leftovers go, what any entry refers to stays`() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let repository = try Repository.create(location)
         let data = "\(location)/collections/\(repository.collectionID("shop"))/data"
         var live: Set<String> = []

@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import SQLiteSource
 import Tables
+import TestSupport
 import Testing
 
 /// What happens to the file itself, and around it.

@@ -1,6 +1,7 @@
 import Foundation
 import SQLiteSource
 import Tables
+import TestSupport
 import Testing
 
 /// Random histories: whatever other programs did, full plus changes is what a scan shows.

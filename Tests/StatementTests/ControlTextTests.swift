@@ -1,5 +1,6 @@
 import Bytes
 import Engine
+import TestSupport
 import Testing
 
 /// A handle of a control file as shells use it; records what starts and what is refused.

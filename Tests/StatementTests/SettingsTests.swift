@@ -1,6 +1,7 @@
 import Bytes
 import Engine
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct SettingsTests {

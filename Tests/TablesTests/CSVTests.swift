@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// The CSV rules, checked by Python: `csv` parses back, `repr`, `datetime`, `uuid` and `decimal`

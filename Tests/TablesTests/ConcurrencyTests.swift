@@ -1,5 +1,6 @@
 import Bytes
 import Synchronization
+import TestSupport
 import Testing
 
 /// The shared cache and the ordered pipeline, with many threads at a time.

@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// The edit algebra against a table kept as a sorted array of keys.

@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// Chains that grow, shrink, get long, or meet damage and sources that break their word.

@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// The index format: what is written is read, and nothing that is damaged does harm.

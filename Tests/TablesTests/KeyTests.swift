@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// Key order as the design has it, against comparisons made in the simplest way.

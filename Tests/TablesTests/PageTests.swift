@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// Columns in memory, page bodies, LEB128 and Thrift's compact protocol.

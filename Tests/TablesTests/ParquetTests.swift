@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// Stored row files are ordinary Parquet: pyarrow and DuckDB read from them what was written.

@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 
 /// Every type that tables can have: all without parameters, decimals, and PostgreSQL's.
 let everyType: [ColumnType] =

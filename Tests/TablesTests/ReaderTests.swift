@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// Other people's readers on the Parquet files that points show: pyarrow (by reads and by memory

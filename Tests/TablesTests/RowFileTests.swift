@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// Stored row files: any page is read alone, and a damaged file is refused by name.

@@ -1,5 +1,6 @@
 import Bytes
 import Tables
+import TestSupport
 import Testing
 
 /// Fulls and incrementals of tables of every type, read back as rows and as CSV.

@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Foundation
 import Tables
+import TestSupport
 import Testing
 
 /// What looking costs, counted rather than timed.
@@ -61,6 +62,14 @@ import Testing
                     let pages = 2 + (isNewest ? 2 * UInt64(runs) : 0)
                     #expect(figures.pagesRendered <= 2)
                     #expect(figures.pagesDecoded <= 4 * pages)
+                    // In Parquet a window meets one column, or two; of this or the next page.
+                    let parquet = "shop/\(isNewest ? points.last! : points[0])/orders.parquet"
+                    let size = try tree.status(parquet).bytes
+                    let place = UInt64.random(in: 0..<size - 8192, using: &random)
+                    #expect(try tree.read(parquet, at: place, count: 4096).count == 4096)
+                    let after = product.engine.figures
+                    #expect(after.pagesRendered - figures.pagesRendered <= 2)
+                    #expect(after.pagesDecoded - figures.pagesDecoded <= pages)
                 }
             }
         }

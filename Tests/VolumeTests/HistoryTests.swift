@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import Synchronization
 import Tables
+import TestSupport
 import Testing
 
 /// Random histories, written by another program while points are cut, against what that program
@@ -92,6 +93,7 @@ import Testing
                     try cut(number, tree, writer)
                 }
                 try compareAll(tree)
+                if seed % 25 == 0 { try compareParquet(tree) }
             }
             if seed % 4 == 0 { try reopen() }
         }
@@ -141,6 +143,27 @@ import Testing
             }
             expected.append((point, files))
             try compare(expected.last!, tree)
+        }
+
+        /// Lets pyarrow read every Parquet file of every point.
+        private func compareParquet(_ tree: any Tree) throws {
+            let folder = try Scratch()
+            var files: [(parquet: String, csv: String)] = []
+            for point in expected {
+                for table in try Manifest(tree, point.point).tables {
+                    let bytes = try tree.read(point.point + "/" + table.parquet)
+                    guard bytes.count == table.parquetBytes else {
+                        throw Failure(.corrupt, "\(table.parquet) has \(bytes.count) bytes")
+                    }
+                    let name = folder / "\(files.count)"
+                    files.append((name + ".parquet", name + ".csv"))
+                    try Data(bytes).write(to: URL(fileURLWithPath: name + ".parquet"))
+                    try Data(point.files[table.csv]!).write(to: URL(fileURLWithPath: name + ".csv"))
+                }
+            }
+            if let problem = try ParquetReaders.problem(files, readers: "pyarrow") {
+                throw Failure(.corrupt, problem)
+            }
         }
 
         private func compareAll(_ tree: any Tree) throws {

@@ -53,9 +53,14 @@ import Testing
                     let value = changes[table.path] ?? index
                     #expect(try tree.text(point + "/" + table.csv) == "id,number\n1,\(value)\n")
                     #expect(try tree.text(point + "/" + table.sql).hasPrefix("CREATE TABLE "))
+                    let parquet = try tree.read(point + "/" + table.parquet)
+                    #expect(
+                        parquet.count == table.parquetBytes
+                            && parquet.suffix(4) == [80, 65, 82, 49])
                 }
                 // All files are those named, and no more.
-                let named = manifest.tables.flatMap { [$0.csv, $0.sql] } + ["backup.json"]
+                let named =
+                    manifest.tables.flatMap { [$0.csv, $0.parquet, $0.sql] } + ["backup.json"]
                 #expect(
                     try Set(tree.files(below: point).map { String($0.dropFirst(point.count + 1)) })
                         == Set(named))

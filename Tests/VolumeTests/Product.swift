@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Foundation
 import Fuse
+import Repository
 import SQLiteSource
 import Tables
 import Testing
@@ -148,9 +149,11 @@ struct Manifest: Decodable {
     struct Table: Decodable {
         var path: String
         var csv: String
+        var parquet: String
         var sql: String
         var rows: Int
         var csvBytes: Int
+        var parquetBytes: Int
         var columns: [Column]
         var key: [String]
     }

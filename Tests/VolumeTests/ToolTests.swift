@@ -79,6 +79,27 @@ import Testing
         }
     }
 
+    @Test func `Parquet readers on a mount see the rows of the CSV beside`() throws {
+        try withShop { mount, folder, _ in
+            for point in try check("ls \"$1\"/shop | grep ^20", mount).split(separator: "\n") {
+                let files = ["orders", "sub/products"].map { table in
+                    let path = "\(mount)/shop/\(point)/\(table)"
+                    return (parquet: path + ".parquet", csv: path + ".csv")
+                }
+                #expect(try ParquetReaders.problem(files) == nil)
+            }
+            try check(
+                """
+                cd "$2"; f="$1/shop/latest/orders.parquet"
+                cp "$f" copy; cmp "$f" copy; test "$(stat -c %s "$f")" = "$(wc -c < copy)"
+                for n in 1 100 5000 70000; do
+                    cmp <(tail -c $n "$f") <(tail -c $n copy)
+                    cmp <(tail -c +$n "$f") <(tail -c +$n copy)
+                done
+                """, mount, folder)
+        }
+    }
+
     @Test func `nothing that deletes or changes does any harm`() throws {
         try withShop { mount, _, _ in
             let before = try check("find \"$1\" -type f ! -name wait | sort | xargs wc -c", mount)

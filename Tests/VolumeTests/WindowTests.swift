@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import Synchronization
 import Tables
+import TestSupport
 import Testing
 
 @Suite struct WindowTests {
@@ -44,6 +45,9 @@ import Testing
                 let path = point + "/orders.csv"
                 let whole = try tree.read(path, pieceBytes: 1 << 20)
                 #expect(try tree.status(path).bytes == UInt64(whole.count))
+                let parquet = try tree.read(point + "/orders.parquet", pieceBytes: 1 << 20)
+                #expect(try tree.status(point + "/orders.parquet").bytes == UInt64(parquet.count))
+                try compareWindows(tree, point + "/orders.parquet", parquet)
                 // `note` is a BLOB of digits, so it comes back as it is.
                 if index == points.count - 1 { #expect(try whole == orders(shop)) }
                 try compareWindows(tree, path, whole)
@@ -84,7 +88,9 @@ import Testing
         settings.cacheBytes = 4 << 10
         try withTree(.direct, Product(shop.database, settings)) { tree in
             for point in try makeChain(shop, tree) {
-                for file in ["/orders.csv", "/sub/products.csv"] {
+                for file in [
+                    "/orders.csv", "/sub/products.csv", "/orders.parquet", "/sub/products.parquet",
+                ] {
                     let whole = try tree.read(point + file)
                     #expect(try tree.status(point + file).bytes == UInt64(whole.count))
                     for piece in [1, 2, 3, 5, 64, 1000, 4095] {
