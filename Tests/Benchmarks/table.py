@@ -149,7 +149,16 @@ def points(mount):
 
 
 def row_files(repository):
-    """Stored row files of the big table, by point: from the repository's open log."""
+    """Row files of the big table that a merge needs, by point: from the repository's open log."""
+    import duckdb
+
+    connection = duckdb.connect()
+
+    def is_needed(path):
+        """Whether a file is no mere copy that makes reading late points cheap."""
+        query = f"SELECT decode(value) FROM parquet_kv_metadata('{path}') WHERE decode(key) = 'ydbfs.kind'"
+        return connection.execute(query).fetchall()[0][0] in ("full", "run")
+
     result = []
     for entry in sorted(glob.glob(f"{repository}/collections/*/log/*.json")):
         with open(entry) as file:
@@ -157,7 +166,8 @@ def row_files(repository):
         if point:
             data = os.path.join(os.path.dirname(os.path.dirname(entry)), "data")
             names = [f["name"] for f in point["files"] if f["name"].endswith(".parquet") and f["rows"] > 1]
-            result.append([os.path.join(data, name) for name in names])
+            paths = [os.path.join(data, name) for name in names]
+            result.append([path for path in paths if is_needed(path)])
     return result
 
 
