@@ -62,7 +62,7 @@ extension Volume {
         errors                  what was refused or failed, newest last
         operations/ID/          state, progress and error of each backup; `cat wait` blocks until it ends
         COLLECTION/control      the same with the collection's name implied: full, incremental
-        COLLECTION/latest/      the newest backup point: a folder of whole tables
+        COLLECTION/latest/      the newest backup point: a folder of whole tables, TABLE.csv and TABLE.parquet
         COLLECTION/chain        all points, a line each
 
             echo 'CREATE BACKUP COLLECTION shop ( TABLE orders ) WITH ( STORAGE = "cluster", \

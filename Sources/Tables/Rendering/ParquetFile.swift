@@ -1,4 +1,5 @@
 import Bytes
+import Synchronization
 
 /// `TABLE.parquet`: PLAIN and uncompressed, rows in key order, a page of each column for each
 /// rendered page of the snapshot.
@@ -7,7 +8,7 @@ import Bytes
 /// PAR1 | row groups, each: a chunk for each column, each: its pages | footer
 /// ```
 /// Every reader known takes files of this layout; `ParquetForm` says how values look in them.
-package struct ParquetFile: RenderedFile {
+package final class ParquetFile: RenderedFile {
     /// Changes whenever the same rows would give other bytes; stored with every size.
     package static let version = 1
 
@@ -17,6 +18,8 @@ package struct ParquetFile: RenderedFile {
     private let forms: [ParquetForm]
     /// Each column as a table of its own, to be read alone.
     private let columns: [TableSchema]
+    /// Kept while the file is open: every read needs it, and it is 16 bytes a column chunk.
+    private let foundLayout = Mutex<ParquetLayout?>(nil)
 
     package init(_ snapshot: Snapshot) {
         self.snapshot = snapshot
@@ -37,10 +40,13 @@ package struct ParquetFile: RenderedFile {
     // MARK: Finding
 
     private func layout() throws -> ParquetLayout {
-        try snapshot.pool.cache.value(snapshot.key(.parquetLayout)) {
+        if let layout = foundLayout.withLock(\.self) { return layout }
+        let layout = try snapshot.pool.cache.value(snapshot.key(.parquetLayout)) {
             let layout = try ParquetLayout(snapshot, footer: footer)
             return (layout, bytes: layout.byteCount)
         }
+        foundLayout.withLock { $0 = layout }
+        return layout
     }
 
     package func part(at offset: UInt64) throws -> FilePart? {
