@@ -240,6 +240,8 @@ private final class DirectoryLock: StorageLock {
     private let file: File
 
     init(_ file: File) { self.file = file }
+
+    deinit { file.unlock() }
 }
 
 private final class DirectoryWriter: ObjectWriter {

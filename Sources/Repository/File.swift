@@ -75,6 +75,8 @@ final class File: Sendable {
             throw Failure("can't lock \(path)", errno: error)
         }
     }
+
+    func unlock() { calls.unlock(descriptor) }
 }
 
 /// Repeats a call as long as signals interrupt it.

@@ -25,11 +25,16 @@ package protocol SystemCalls: Sendable {
     func status(_ path: String) throws(Errno) -> FileStatus
     /// Takes the open file's exclusive lock; `EAGAIN` when another open file has it.
     func lock(_ descriptor: Int32) throws(Errno)
+    /// Gives the lock back. Closing would do, but for a child that is just being started: until it
+    /// runs its program, it has a copy of the open file and of its lock.
+    func unlock(_ descriptor: Int32)
     func space(_ path: String) throws(Errno) -> Space
 }
 
 extension SystemCalls {
     package func willNeed(_ descriptor: Int32, at offset: UInt64, count: Int) {}
+
+    package func unlock(_ descriptor: Int32) {}
 }
 
 package enum FileAccess: Sendable {
@@ -156,10 +161,16 @@ package struct Kernel: SystemCalls {
     }
 
     package func lock(_ descriptor: Int32) throws(Errno) {
+        try checked(setLock(descriptor, F_WRLCK))
+    }
+
+    package func unlock(_ descriptor: Int32) { _ = setLock(descriptor, F_UNLCK) }
+
+    private func setLock(_ descriptor: Int32, _ type: Int32) -> Int32 {
         var range = flock()
-        range.l_type = Int16(F_WRLCK)
+        range.l_type = Int16(type)
         range.l_whence = Int16(SEEK_SET)
-        try checked(fcntl(descriptor, Self.setOpenFileLock, &range))
+        return fcntl(descriptor, Self.setOpenFileLock, &range)
     }
 
     package func space(_ path: String) throws(Errno) -> Space {

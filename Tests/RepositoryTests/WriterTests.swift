@@ -57,6 +57,26 @@ struct LocklessStorage: Storage {
         #expect(try second.lock(collection: "shop").current?.lastEntry == 1)
     }
 
+    /// A child has copies of all open files until it runs its program, which may take a while.
+    @Test func `A lock is free once its owner is gone, whoever has a copy of its file`() throws {
+        let repository = try Repository.create(location)
+        var copies: [Int32] = []
+        defer { for copy in copies { close(copy) } }
+        do {
+            let lock = try repository.lock(collection: "shop")
+            try lock.append(.define(definition("shop")))
+            for name in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
+                let path = try? FileManager.default.destinationOfSymbolicLink(
+                    atPath: "/proc/self/fd/\(name)")
+                if path?.hasPrefix(location) == true, path?.hasSuffix("/lock") == true {
+                    copies.append(dup(Int32(name)!))
+                }
+            }
+            #expect(!copies.isEmpty)
+        }
+        #expect(try repository.lock(collection: "shop").current?.lastEntry == 1)
+    }
+
     @Test func `Of writers without locks one wins each number, and nothing is lost`() throws {
         let open: @Sendable () throws -> Repository = { [location] in
             try Repository.open(LocklessStorage(base: DirectoryStorage(location)))

@@ -90,7 +90,12 @@ import Testing
 
                     """)
                 for number in 0..<HistoryTests.points {
-                    try cut(number, tree, writer)
+                    do {
+                        try cut(number, tree, writer)
+                    } catch let errno as Errno {
+                        // An error number alone doesn't say what was refused, and why.
+                        throw Failure(.system, "\(errno): \(try tree.text("errors"))")
+                    }
                 }
                 try compareAll(tree)
                 if seed % 25 == 0 { try compareParquet(tree) }
