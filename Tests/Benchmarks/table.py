@@ -266,7 +266,7 @@ def run(options, work, memory):
     plain = f"{work}/plain.csv"
     reads = {}
     for label, name in (("full", names[0]), (f"point {options.points}", names[-1])):
-        firsts, seconds_reads, colds, warms, peaks, readies = [], [], [], [], [], []
+        firsts, seconds_reads, parquets, colds, peaks, readies = [], [], [], [], [], []
         for _ in range(options.repeat):
             drop_caches()
             mount = Mount(options.ydbfs, database, f"{work}/mnt")
@@ -275,6 +275,11 @@ def run(options, work, memory):
             firsts.append(seconds(read_all, path))
             seconds_reads.append(seconds(read_all, path))
             peaks.append(mount.peak())
+            mount.close()
+            drop_caches()
+            mount = Mount(options.ydbfs, database, f"{work}/mnt")
+            parquet = f"{mount.point}/shop/{name}/bench.parquet"
+            parquets.append(os.stat(parquet).st_size / seconds(read_all, parquet) / 1e6)
             mount.close()
             drop_caches()
             mount = Mount(options.ydbfs, database, f"{work}/mnt")
@@ -288,6 +293,8 @@ def run(options, work, memory):
         add(f"CSV of the {label}: MB", f"{size / 1e6:.0f}")
         add(f"first read, {label}: MB/s", f"{size / median(firsts) / 1e6:.0f}")
         add(f"second read, {label}: MB/s", f"{size / median(seconds_reads) / 1e6:.0f}", "page-cache speed")
+        add(f"first read as Parquet, {label}: MB/s", f"{median(parquets):.0f}")
+        add(f"first read, {label}: Parquet's MB/s / CSV's", f"{median(parquets) * median(firsts) / size * 1e6:.2f}", ">= 1.5")
         add(f"random 4 KiB, cold mount, {label}: reads/s", f"{median(c[0] for c in colds):.0f}")
         add(f"random 4 KiB, cold mount, {label}: median ms", f"{median(c[1] for c in colds) * 1e3:.3f}", "< 1")
         add(f"memory after reading, {label}: peak MiB", f"{median(peaks):.0f}", "<= 64 + 128")
