@@ -137,14 +137,14 @@ package final class FilePool: Sendable {
         return vectors
     }
 
-    /// The page of a run that holds `row`, the columns of `schema` alone. If it has to be decoded, the pages of `next`, which are
-    /// wanted soon, are fetched with it.
+    /// The page of a run that holds `row`, the columns of `schema` alone. If it has to be decoded,
+    /// the pages of the rows that `next` answers, which are wanted soon, are fetched with it.
     func runPage(
-        of row: RunRow, schema: TableSchema, before next: some Sequence<RunRow>
+        of row: RunRow, schema: TableSchema, before next: () -> some Sequence<RunRow>
     ) throws -> RunPage {
         let place = try runPlace(of: row, schema: schema)
         return try cache.value(place.key) {
-            try willNeed(next, schema: schema)
+            try willNeed(next(), schema: schema)
             let batch = RowBatch(
                 columns: try page(
                     place.file, rowGroup: place.rowGroup, page: place.page,
@@ -156,7 +156,7 @@ package final class FilePool: Sendable {
     }
 
     func runPage(of row: RunRow, schema: TableSchema) throws -> RunPage {
-        try runPage(of: row, schema: schema, before: EmptyCollection())
+        try runPage(of: row, schema: schema, before: { EmptyCollection() })
     }
 
     private struct RunPlace {
@@ -180,12 +180,19 @@ package final class FilePool: Sendable {
             key: key(.runPage, row.file, UInt64(group) << 32 | UInt64(page), columns))
     }
 
+    /// Few missing pages, as a sequential reader meets them, are not worth the asking.
+    private static let fewPages = 8
+
     private func willNeed(_ rows: some Sequence<RunRow>, schema: TableSchema) throws {
-        var asked: [UInt64: Range<Int>] = [:]
-        for row in rows where asked[row.file]?.contains(Int(row.row)) != true {
+        var seen: [UInt64: Range<Int>] = [:]
+        var missing: [RunPlace] = []
+        for row in rows where seen[row.file]?.contains(Int(row.row)) != true {
             let place = try runPlace(of: row, schema: schema)
-            asked[row.file] = place.rows
-            if cache.contains(place.key) { continue }
+            seen[row.file] = place.rows
+            if !cache.contains(place.key) { missing.append(place) }
+        }
+        if missing.count < Self.fewPages { return }
+        for place in missing {
             try place.file.willNeed(
                 rowGroup: place.rowGroup, page: place.page,
                 columns: place.file.positions(of: schema.columns))

@@ -131,14 +131,19 @@ struct SliceReader {
             merged.batches.append(base.batch)
         }
         let edits = slice.edits(ofPage: page)
+        var hasAsked = false
         for (index, edit) in zip(edits.indices, edits) {
             let position = Int(edit.position) + shift
             merged.append(base: next..<position)
             next = position
             if edit.kind != .delete {
                 if !merged.append(edit.row) {
-                    let rest = edits[index...].lazy.filter { $0.kind != .delete }.map(\.row)
-                    let page = try pool.runPage(of: edit.row, schema: schema, before: rest)
+                    let page = try pool.runPage(of: edit.row, schema: schema) {
+                        // Asked for once: all that follow are on their way then.
+                        let rest = edits[(hasAsked ? edits.endIndex : index)...]
+                        hasAsked = true
+                        return rest.lazy.filter { $0.kind != .delete }.map(\.row)
+                    }
                     try merged.append(edit.row, in: page)
                 }
             }
