@@ -56,7 +56,7 @@ package final class Engine: Sendable {
     /// An operation and what it does.
     struct QueuedOperation: Sendable {
         var operation: Operation
-        var isIncremental: Bool
+        var work: Work
         /// The statements before it in the same write, all of which must have succeeded.
         var predecessors: [Operation] = []
     }
@@ -222,11 +222,10 @@ package final class Engine: Sendable {
                 let operation = try begin(statements[index], step, owner: owner)
                 switch step {
                 case .define, .drop: carryOut(step, operation)
-                case .backup(let isIncremental):
+                case .queue(let work):
                     enqueue(
                         QueuedOperation(
-                            operation: operation, isIncremental: isIncremental,
-                            predecessors: operations))
+                            operation: operation, work: work, predecessors: operations))
                 }
                 operations.append(operation)
                 if case .failed = operation.status.state {
@@ -333,7 +332,7 @@ package final class Engine: Sendable {
                     $0.notes.append("its files stay in \(location) until retention is built")
                 }
                 removeCapture(operation)
-            case .backup: preconditionFailure("backups are queued")
+            case .queue: preconditionFailure("it is to be queued")
             }
             end(operation, .done)
         } catch {
@@ -394,15 +393,7 @@ package final class Engine: Sendable {
             return
         }
         do {
-            guard let database, let repository else {
-                throw Failure(.unsupported, "\(location) has no database to back up")
-            }
-            let job = BackupJob(
-                repository: repository, source: try database.open(nil),
-                collection: operation.collection, isIncremental: queued.isIncremental,
-                operation: operation, limits: options.limits, cache: cache)
-            let point = try job.run()
-            operation.update { $0.point = point }
+            try perform(queued.work, operation)
             end(operation, .done)
         } catch let failure as Failure where failure.code == .cancelled {
             end(operation, .cancelled, error: "on request")

@@ -8,13 +8,13 @@ struct Plan {
     enum Step {
         case define(CollectionDefinition, notes: [String])
         case drop
-        case backup(isIncremental: Bool)
+        case queue(Work)
 
         var kind: String {
             switch self {
             case .define: "create"
             case .drop: "drop"
-            case .backup(let isIncremental): isIncremental ? "incremental" : "full"
+            case .queue(let work): work.kind
             }
         }
     }
@@ -76,7 +76,7 @@ struct Plan {
         }
         for queued in engine.queue(of: name) where !queued.operation.status.state.isFinal {
             state.queued += 1
-            state.hasFull = state.hasFull || !queued.isIncremental
+            state.hasFull = state.hasFull || queued.work.makesFull
             if let uid = queued.operation.uid { state.uids.insert(uid) }
         }
         return state
@@ -240,7 +240,7 @@ struct Plan {
         }
         state.queued += 1
         if !backup.isIncremental { state.hasFull = true }
-        return .backup(isIncremental: backup.isIncremental)
+        return .queue(.backup(isIncremental: backup.isIncremental))
     }
 
     private func require(_ statement: Statement, _ state: Expected) throws(Failure) {
