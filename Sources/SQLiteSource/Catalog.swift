@@ -90,9 +90,9 @@ struct TableDefinition {
     var sql: String {
         objects.filter { !isOurs($0.name) }.map { object in
             // SQLite keeps a comment at the end of some statements.
-            let end =
-                object.sql.split(separator: "\n").last?.contains("--") == true ? "\n;\n" : ";\n"
-            return object.sql + end
+            let lastLine = object.sql.utf8.split(separator: 10, omittingEmptySubsequences: false)
+                .last.map { String(decoding: Array($0), as: UTF8.self) }
+            return object.sql + (lastLine?.contains("--") == true ? "\n;\n" : ";\n")
         }.joined()
     }
 }

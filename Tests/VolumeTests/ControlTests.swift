@@ -56,7 +56,7 @@ import Volume
         Refused(text: "RESTORE shop\n", errno: ENOENT, says: "shop has no backup point yet"),
         Refused(
             file: "shop/control", text: "RESTORE AT 'monday'\n", errno: ENOENT,
-            says: "shop has no backup point monday, and it is no time", caret: "^"),
+            says: "shop has no backup point monday, and it is no time"),
         Refused(text: "VERIFY shop\n", errno: EOPNOTSUPP, says: "VERIFY isn't built yet"),
         Refused(text: "COMPACT shop\n", errno: EOPNOTSUPP, says: "COMPACT isn't built yet"),
         Refused(text: "PRUNE shop\n", errno: EOPNOTSUPP, says: "PRUNE isn't built yet"),
