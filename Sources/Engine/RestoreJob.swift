@@ -74,7 +74,7 @@ extension Engine {
             status.totalRows = tables.reduce(0) { $0 + $1.record.rows }
         }
         let destination = try openDestination(patience: nil)
-        try destination.removeLeftovers(isGone: isOver)
+        removeLeftovers(destination, operation)
         let restored = tables.map { RestoredTable($0.record, target: $0.target) }
         if let refusal = refusal(try destination.obstacles(to: restored)) { throw refusal }
         let restore = try destination.openRestore(

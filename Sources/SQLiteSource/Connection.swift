@@ -133,6 +133,16 @@ final class Connection: @unchecked Sendable {
         return statement
     }
 
+    /// Lets `PRAGMA writable_schema` do what it says, however SQLite was built.
+    func allowSchemaWrites() throws {
+        try sync { handle in
+            guard ydbfs_sqlite_config(handle, CInt(SQLITE_DBCONFIG_DEFENSIVE), 0) == SQLITE_OK
+            else {
+                throw failure("can't write")
+            }
+        }
+    }
+
     /// Has SQLite ask now and then, within statements that take long, whether to stop. The first
     /// statement that is stopped throws `.cancelled`.
     func stop(when isCancelled: @escaping @Sendable () -> Bool) {
@@ -251,6 +261,8 @@ final class Statement {
     func reset() { sqlite3_reset(handle) }
 
     func bind(_ index: CInt, _ value: Int64) { sqlite3_bind_int64(handle, index, value) }
+
+    func bindNull(_ index: CInt) { sqlite3_bind_null(handle, index) }
 
     func bind(_ index: CInt, _ value: Double) { sqlite3_bind_double(handle, index, value) }
 

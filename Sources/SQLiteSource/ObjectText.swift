@@ -48,8 +48,11 @@ struct ObjectText {
         let on = tokens.tokens.indices.dropFirst(next + 1).first { [tokens] in
             tokens.isWord($0, "ON")
         }
-        guard let on, tokens.name(on + 1) != nil else { throw damaged }
-        tableToken = on + 1
+        guard let on else { throw damaged }
+        // A trigger may say `main.orders`.
+        let table = tokens.isSymbol(on + 2, ".") ? on + 3 : on + 1
+        guard tokens.name(table) != nil else { throw damaged }
+        tableToken = table
     }
 
     /// The statement for an object and a table of other names.

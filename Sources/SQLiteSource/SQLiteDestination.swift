@@ -62,7 +62,9 @@ package struct SQLiteDestination: RestoreDestination {
         let names = try HiddenNames.leftovers(reader, isGone: isGone)
         reader.close()
         if names.isEmpty { return }
-        let connection = try file.openWriter()
+        // They can wait for another time if others write now.
+        let patienceSeconds = min(2, file.busyTimeout)
+        let connection = try SourceFile(path: name, busyTimeout: patienceSeconds).openWriter()
         defer { connection.close() }
         try HiddenNames.drop(names, connection)
     }

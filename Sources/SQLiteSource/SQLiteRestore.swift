@@ -66,6 +66,7 @@ final class SQLiteRestore: TableRestore {
                 triggers: objects.filter { $0.kind == .trigger })
         }
         connection.stop(when: attempt.isCancelled)
+        try connection.allowSchemaWrites()
         let isWAL = try connection.text("PRAGMA main.journal_mode") == "wal"
         try connection.execute("PRAGMA cache_size = -\(Self.cacheKiB)")
         // Rows once were in a table: what was true then isn't asked again.
@@ -87,7 +88,7 @@ final class SQLiteRestore: TableRestore {
     func begin(_ number: Int) throws {
         current = number
         let table = tables[number]
-        try transaction {
+        try write {
             try connection.execute(
                 table.definition.renamed(
                     to: table.name, table: (table.definition.name, table.name), countsUp: false))
@@ -122,22 +123,15 @@ final class SQLiteRestore: TableRestore {
 
     func append(_ batch: RowBatch) throws {
         guard let writer, let insert else { preconditionFailure("no table was begun") }
-        if lockedSince == nil {
-            if pauseSeconds > 0 { usleep(UInt32(pauseSeconds * 1_000_000)) }
-            try lock()
-            lockedSince = Self.now()
-        }
-        try connection.sync { _ in try writer.insert(batch, by: insert) }
-        if Self.now() - lockedSince! > Self.lockSeconds { try unlock() }
+        try write { try connection.sync { _ in try writer.insert(batch, by: insert) } }
     }
 
     func finish() throws -> any RowCursor {
-        try unlock()
         insert = nil
         writer = nil
         let table = tables[current]
         for (number, index) in table.indexes.enumerated() {
-            try transaction {
+            try write {
                 try connection.execute(
                     index.renamed(
                         to: table.indexName(number), table: (table.definition.name, table.name)))
@@ -154,6 +148,7 @@ final class SQLiteRestore: TableRestore {
 
     func publish() throws -> [String] {
         var notes: [String] = []
+        try unlock()
         if isShared { try connection.execute("PRAGMA synchronous = FULL") }
         try transaction {
             let obstacles = try HiddenNames.obstacles(to: tables.map(\.source), connection)
@@ -166,7 +161,7 @@ final class SQLiteRestore: TableRestore {
             if tables.contains(where: \.definition.countsUp) { try makeSequenceTable() }
             try connection.execute("PRAGMA writable_schema = ON")
             defer { try? connection.execute("PRAGMA writable_schema = RESET") }
-            for (table, plan) in zip(tables, plans) { try reveal(table, plan) }
+            try reveal(plans)
             let version = try connection.integer("PRAGMA main.schema_version") ?? 0
             // Others read the definitions anew, and so do we: if SQLite doesn't take them, this
             // throws and nothing has happened.
@@ -233,29 +228,41 @@ final class SQLiteRestore: TableRestore {
         return published
     }
 
-    /// Gives a hidden table and its indexes their names and definitions.
-    private func reveal(_ table: HiddenTable, _ plan: Published) throws {
-        let target = table.source.target
-        let update = "UPDATE main.sqlite_schema SET tbl_name = \(literal(target)), name = "
-        func change(_ type: String, _ old: String, _ new: String, sql: String) throws {
-            try connection.execute(
-                """
-                \(update)\(literal(new)), sql = \(literal(sql))
-                WHERE type = '\(type)' AND name = \(literal(old))
-                """)
+    /// Gives hidden tables and their indexes their names and definitions.
+    private func reveal(_ plans: [Published]) throws {
+        var known: [String: (name: String, table: String, sql: String?)] = [:]
+        for (table, plan) in zip(tables, plans) {
+            let target = table.source.target
+            known[table.name] = (target, target, plan.sql)
+            for (number, index) in plan.indexes.enumerated() {
+                known[table.indexName(number)] = (index.name, target, index.sql)
+            }
         }
-        try change("table", table.name, target, sql: plan.sql)
-        for (number, index) in plan.indexes.enumerated() {
-            try change("index", table.indexName(number), index.name, sql: index.sql)
-        }
-        // The indexes of constraints are numbered behind the table's name.
-        let automatic = "sqlite_autoindex_\(table.name)_"
-        try connection.execute(
+        let hidden = "\(HiddenNames.prefix)\(attempt.id)_"
+        let rows = try connection.rows(
+            "SELECT rowid, name, tbl_name FROM main.sqlite_schema WHERE tbl_name LIKE '_ydbfs%'"
+        ) { (row: $0.integer(0), name: $0.text(1), table: $0.text(2)) }
+        let update = try connection.prepare(
             """
-            \(update)\(literal("sqlite_autoindex_\(target)_")) || substr(name, \
-            length(\(literal(automatic))) + 1)
-            WHERE type = 'index' AND sql IS NULL AND tbl_name = \(literal(table.name))
+            UPDATE main.sqlite_schema SET name = ?2, tbl_name = ?3, sql = coalesce(?4, sql)
+            WHERE rowid = ?1
             """)
+        for row in rows where row.table.hasPrefix(hidden) {
+            var new = known[row.name]
+            // The indexes of constraints are numbered behind the table's name.
+            let automatic = "sqlite_autoindex_\(row.table)"
+            if new == nil, row.name.hasPrefix(automatic), let target = known[row.table]?.name {
+                let number = row.name.dropFirst(automatic.count)
+                new = ("sqlite_autoindex_\(target)\(number)", target, nil)
+            }
+            guard let new else { continue }
+            update.reset()
+            update.bind(1, row.row)
+            update.bind(2, new.name)
+            update.bind(3, new.table)
+            if let sql = new.sql { update.bind(4, sql) } else { update.bindNull(4) }
+            _ = try update.step()
+        }
     }
 
     /// SQLite makes `sqlite_sequence` with the first table that needs it, and keeps it for ever.
@@ -312,7 +319,19 @@ final class SQLiteRestore: TableRestore {
 
     private func lock() throws { try retrying("BEGIN IMMEDIATE") }
 
-    /// Ends the transaction that rows were inserted in.
+    /// Writes within the open transaction, or a new one after a pause for others; ends it if it has
+    /// lasted long enough. Of many small tables, several come into one.
+    private func write(_ body: () throws -> Void) throws {
+        if lockedSince == nil {
+            if pauseSeconds > 0 { usleep(UInt32(pauseSeconds * 1_000_000)) }
+            try lock()
+            lockedSince = Self.now()
+        }
+        try body()
+        if Self.now() - lockedSince! > Self.lockSeconds { try unlock() }
+    }
+
+    /// Ends the transaction of `write`.
     private func unlock() throws {
         guard let since = lockedSince else { return }
         try retrying("COMMIT")

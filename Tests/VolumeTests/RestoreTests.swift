@@ -50,6 +50,7 @@ import Testing
         CREATE TRIGGER added AFTER INSERT ON tree WHEN NEW.id > 0 BEGIN
             INSERT INTO seen(what) VALUES (CASE WHEN NEW.id = 7 THEN 'END; ' ELSE 'other' END);
             UPDATE seen SET what = what || ';'; END;
+        CREATE TRIGGER other AFTER UPDATE OF v ON main.plain BEGIN DELETE FROM seen WHERE id = NEW.id; END;
         CREATE TRIGGER "self;ish" BEFORE DELETE ON tree BEGIN SELECT count(*) FROM tree; END;
         """#
 
@@ -202,6 +203,8 @@ import Testing
             let leaf = try #require(found["table leaf2 of leaf2"])
             #expect(leaf.contains(#"REFERENCES "new tree"(id)"#), "\(leaf)")
             #expect(found["index sqlite_autoindex_leaf2_2 of leaf2"] == "")
+            let trigger = try #require(found[#"trigger p"q_other of p"q"#])
+            #expect(trigger.contains(#"UPDATE OF v ON main."p""q" BEGIN"#), "\(trigger)")
             #expect(
                 found[#"index p"q_by; name of p"q"#]?.contains(#"WHERE "p""q".w <> ''"#) == true)
             try expectSound(database)
