@@ -116,10 +116,7 @@ package final class RowFile: Sendable {
                     rows: end - first, layout: layout, optional: optional[column],
                     codec: groups[rowGroup].chunks[column].codec)
             } catch let failure as Failure where failure.code == .corrupt {
-                throw Failure(
-                    .corrupt,
-                    "row file \(file.name) is damaged in column \(columnNames[column]), rows "
-                        + "\(first)..<\(end) of row group \(rowGroup): \(failure.message)")
+                throw damaged(failure, column, first..<end, rowGroup)
             }
         }
     }
@@ -144,31 +141,110 @@ package final class RowFile: Sendable {
         }
     }
 
+    /// Has the pages of all columns that hold these rows fetched at once.
+    func willNeed(rowGroup: Int, rows: Range<Int>) throws {
+        guard !rows.isEmpty else { return }
+        let (first, _) = try page(of: rows.lowerBound, rowGroup: rowGroup)
+        let (last, _) = try page(of: rows.upperBound - 1, rowGroup: rowGroup)
+        let index = try pageIndex(rowGroup)
+        var wanted: [Range<Int>] = []
+        for (offsets, sizes) in zip(index.offsets, index.sizes) {
+            let range = offsets[first]..<offsets[last] + sizes[last]
+            if let before = wanted.last, before.upperBound == range.lowerBound {
+                wanted[wanted.count - 1] = before.lowerBound..<range.upperBound
+            } else {
+                wanted.append(range)
+            }
+        }
+        for range in wanted { file.willNeed(at: UInt64(range.lowerBound), count: range.count) }
+    }
+
+    /// The pages of all columns that hold the same rows, as they are stored. Where they lie one behind
+    /// the other, that is one read.
+    func storedPage(rowGroup: Int, page: Int) throws -> StoredPage {
+        let index = try pageIndex(rowGroup)
+        guard index.firstRows.indices.contains(page) else { throw damaged("page \(page)") }
+        let end =
+            page + 1 < index.firstRows.count ? index.firstRows[page + 1] : groups[rowGroup].rows
+        let places = index.offsets.indices.map {
+            index.offsets[$0][page]..<index.offsets[$0][page] + index.sizes[$0][page]
+        }
+        let bytes = ByteBuffer(capacity: max(places.reduce(0) { $0 + $1.count }, 1))
+        var starts: [Int] = []
+        var next = 0
+        while next < places.count {
+            var range = places[next]
+            let first = next
+            next += 1
+            while next < places.count, places[next].lowerBound == range.upperBound {
+                range = range.lowerBound..<places[next].upperBound
+                next += 1
+            }
+            guard UInt64(range.upperBound) <= file.sizeBytes else { throw damaged("page \(page)") }
+            for place in places[first..<next] {
+                starts.append(bytes.count + place.lowerBound - range.lowerBound)
+            }
+            try file.read(at: UInt64(range.lowerBound), count: range.count, into: bytes)
+        }
+        return StoredPage(
+            file: self, bytes: bytes, starts: starts + [bytes.count], rowGroup: rowGroup,
+            rows: index.firstRows[page]..<end)
+    }
+
     private func decode(
         offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
     ) throws -> ColumnVector {
         guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
             throw Failure(.corrupt, "a page lies behind the file's end")
         }
-        let (body, encoding) = try Scratch.with { stored in
+        return try Scratch.with { stored in
             try file.read(at: UInt64(offset), count: size, into: stored)
-            var header = PageHeader()
-            let bodyStart = try header.parse(stored)
-            guard header.values == rows, stored.count - bodyStart == header.compressedBytes,
-                let encoding = PageCodec.Encoding(rawValue: header.encoding), codec == 6
-            else { throw Failure(.corrupt, "a page's header contradicts the index") }
-            return try stored.withBytes { bytes in
-                let compressed = bytes.from(bodyStart)
-                guard header.crc == Checksum.crc32(compressed) else {
-                    throw Failure(.corrupt, "a page's checksum is wrong")
-                }
-                return (
-                    try Zstd.decompress(compressed, size: header.uncompressedBytes), encoding
-                )
+            return try Self.decode(
+                stored, 0..<size, rows: rows, layout: layout, optional: optional, codec: codec)
+        }
+    }
+
+    private static func decode(
+        _ stored: ByteBuffer, _ place: Range<Int>, rows: Int, layout: ColumnVector.Layout,
+        optional: Bool, codec: Int
+    ) throws -> ColumnVector {
+        var header = PageHeader()
+        let bodyStart = try header.parse(stored, from: place.lowerBound)
+        guard header.values == rows, place.upperBound - bodyStart == header.compressedBytes,
+            let encoding = PageCodec.Encoding(rawValue: header.encoding), codec == 6
+        else { throw Failure(.corrupt, "a page's header contradicts the index") }
+        let body = try stored.withBytes { bytes in
+            let compressed = UnsafeRawBufferPointer(rebasing: bytes[bodyStart..<place.upperBound])
+            guard header.crc == Checksum.crc32(compressed) else {
+                throw Failure(.corrupt, "a page's checksum is wrong")
             }
+            return try Zstd.decompress(compressed, size: header.uncompressedBytes)
         }
         return try PageCodec.decode(
             body, rows: rows, layout: layout, optional: optional, as: encoding)
+    }
+
+    /// A column of a stored page.
+    fileprivate func decode(
+        _ page: StoredPage, column: Int, layout: ColumnVector.Layout
+    ) throws -> ColumnVector {
+        do {
+            return try Self.decode(
+                page.bytes, page.starts[column]..<page.starts[column + 1], rows: page.rows.count,
+                layout: layout, optional: optional[column],
+                codec: groups[page.rowGroup].chunks[column].codec)
+        } catch let failure as Failure where failure.code == .corrupt {
+            throw damaged(failure, column, page.rows, page.rowGroup)
+        }
+    }
+
+    private func damaged(
+        _ failure: Failure, _ column: Int, _ rows: Range<Int>, _ rowGroup: Int
+    ) -> Failure {
+        Failure(
+            .corrupt,
+            "row file \(file.name) is damaged in column \(columnNames[column]), rows "
+                + "\(rows) of row group \(rowGroup): \(failure.message)")
     }
 
     private func pageIndex(_ rowGroup: Int) throws -> PageIndex {
@@ -230,6 +306,46 @@ package final class RowFile: Sendable {
     }
 }
 
+/// A page of all columns as it is stored; columns are decoded when they are asked for.
+struct StoredPage: Sendable {
+    private let file: RowFile
+    fileprivate let bytes: ByteBuffer
+    /// Where each column's page begins in `bytes`, and where the last one ends.
+    fileprivate let starts: [Int]
+    fileprivate let rowGroup: Int
+    /// Counted from the row group's begin.
+    let rows: Range<Int>
+
+    fileprivate init(
+        file: RowFile, bytes: ByteBuffer, starts: [Int], rowGroup: Int, rows: Range<Int>
+    ) {
+        self.file = file
+        self.bytes = bytes
+        self.starts = starts
+        self.rowGroup = rowGroup
+        self.rows = rows
+    }
+
+    /// Bytes as stored, and what decoding all columns comes to.
+    func byteCounts() throws -> (stored: Int, decoded: Int) {
+        var decoded = 0
+        for start in starts.dropLast() {
+            var header = PageHeader()
+            _ = try header.parse(bytes, from: start)
+            // Variable values get marks of four bytes each, fixed ones with NULLs of one.
+            decoded += header.uncompressedBytes + 4 * rows.count
+        }
+        return (bytes.count, decoded)
+    }
+
+    func decode(_ column: Column) throws -> ColumnVector {
+        guard let index = file.fieldIDs.firstIndex(of: Int(column.id)) else {
+            throw Failure(.corrupt, "row file \(file.name) has no column \(column.name)")
+        }
+        return try file.decode(self, column: index, layout: column.type.layout)
+    }
+}
+
 private struct PageHeader {
     var uncompressedBytes = -1
     var compressedBytes = -1
@@ -238,8 +354,8 @@ private struct PageHeader {
     var encoding = -1
 
     /// Answers where the body begins.
-    mutating func parse(_ buffer: ByteBuffer) throws -> Int {
-        var reader = ThriftReader(buffer)
+    mutating func parse(_ buffer: ByteBuffer, from position: Int) throws -> Int {
+        var reader = ThriftReader(buffer, from: position)
         var header = self
         try reader.structure { (reader, id, _) throws(Failure) in
             switch id {

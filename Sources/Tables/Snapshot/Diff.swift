@@ -117,8 +117,9 @@ final class MergedRows {
         pipeline = OrderedPipeline(
             threads: 2, capacity: 6,
             transform: { page in
-                let batch = try SliceReader(page.slice, schema: schema, pool: snapshot.pool)
-                    .merged(page: page.number).rows(schema)
+                let reader = SliceReader(
+                    page.slice, schema: schema, pool: snapshot.pool, isSequential: true)
+                let batch = try reader.merged(page: page.number).rows(schema)
                 return Rows(batch: batch, keys: KeyList(batch, schema: schema))
             },
             consume: { [ready] in ready.pages.append($0) })
@@ -159,22 +160,11 @@ final class MergedRows {
                 block += 1
             }
             slice = try snapshot.slice(nextSlice, of: blocks[block - 1])
+            try snapshot.pool.willNeed(slice!)
             nextSlice += 1
             page = 0
         }
         page += 1
         return Page(slice: slice!, number: page - 1)
-    }
-}
-
-extension MergedPage {
-    /// The rows in one batch.
-    fileprivate func rows(_ schema: TableSchema) -> RowBatch {
-        if pieces.count == 1, pieces[0].rows == 0..<batches[pieces[0].batch].count {
-            return batches[pieces[0].batch]
-        }
-        let result = RowBatch(schema)
-        for piece in pieces { result.append(batches[piece.batch], rows: piece.rows) }
-        return result
     }
 }

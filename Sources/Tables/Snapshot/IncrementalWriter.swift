@@ -285,7 +285,8 @@ package final class IncrementalWriter {
 
     /// Copies the rows that a slice's edits show from older runs into one file of this point.
     private func gather(_ slice: inout Slice) throws {
-        var reader = SliceReader(slice, schema: parent.schema, pool: parent.pool)
+        var reader = SliceReader(
+            slice, schema: parent.schema, pool: parent.pool, isSequential: true)
         for index in slice.edits.indices where slice.edits[index].kind != .delete {
             let row = slice.edits[index].row
             if run.numbers.contains(row.file) { continue }
