@@ -19,11 +19,16 @@ extension PageCodec {
             encode(sources[pieces[0].source], optional: true, into: output)
             return
         }
+        var hasNulls = false
         for piece in pieces {
-            precondition(piece.rows.lowerBound >= 0)
-            precondition(piece.rows.upperBound <= sources[piece.source].count)
+            let source = sources[piece.source]
+            precondition(piece.rows.lowerBound >= 0 && piece.rows.upperBound <= source.count)
+            // Pages of runs have them for deleted rows, which nobody shows.
+            if source.nullCount > 0 {
+                hasNulls = hasNulls || piece.rows.contains { source.isNull($0) }
+            }
         }
-        guard sources.allSatisfy({ $0.nullCount == 0 }), sources[0].layout != .fixed(1) else {
+        if hasNulls || sources[0].layout == .fixed(1) {
             // Levels and bits don't lie at whole bytes.
             let merged = ColumnVector(sources[0].layout)
             for piece in pieces { merged.append(sources[piece.source], rows: piece.rows) }
@@ -49,7 +54,8 @@ extension PageCodec {
                     let source = addresses[piece.source] + piece.rows.lowerBound * width
                     let count = piece.rows.count * width
                     if count == 8 {
-                        target.storeBytes(of: source.loadUnaligned(as: UInt64.self), as: UInt64.self)
+                        target.storeBytes(
+                            of: source.loadUnaligned(as: UInt64.self), as: UInt64.self)
                     } else {
                         target.copyMemory(from: source, byteCount: count)
                     }

@@ -55,7 +55,9 @@ package struct CSVFile: RenderedFile {
         ) { slice, output in
             let reader = SliceReader(
                 slice, schema: snapshot.schema, pool: snapshot.pool, isSequential: isSequential)
-            try renderer.render(reader.merged(page: page), snapshot.schema, into: output)
+            let rows = try reader.merged(page: page)
+            try renderer.render(rows, snapshot.schema, into: output)
+            if isSequential { rows.forgetPassed() }
         }
     }
 }

@@ -28,7 +28,7 @@ package struct CSVRenderer: Sendable {
 
     func render(_ page: MergedPage, _ schema: TableSchema, into output: ByteBuffer) throws {
         let sources = try page.sources(schema).map { CSVRows($0.columns, forms: forms) }
-        for piece in page.pieces { output.append(csv: sources[piece.source], piece.rows) }
+        output.append(csv: sources, page.pieces)
     }
 }
 

@@ -119,8 +119,12 @@ package final class ParquetFile: RenderedFile {
         return try snapshot.renderedPage(key, of: place, bytes: part.bytes) { slice, output in
             ParquetForm.writeHeader(
                 rows: Int(slice.pages[page].rows), bytes: try size(part), into: output)
-            try write(
-                rows(slice, place, page, column, isSequential: isSequential), column, into: output)
+            let rows = try rows(slice, place, page, column, isSequential: isSequential)
+            try write(rows, column, into: output)
+            if isSequential, column == columns.count - 1 {
+                rows.forgetPassed()
+                snapshot.pool.cache.forget(rowsKey(place, page))
+            }
         }
     }
 
@@ -144,12 +148,14 @@ package final class ParquetFile: RenderedFile {
         let reader = SliceReader(
             slice, schema: columns[column], pool: snapshot.pool, isSequential: isSequential)
         if slice.edits(ofPage: page).isEmpty { return try reader.merged(page: page) }
-        let key = snapshot.key(
-            .parquetRows, UInt64(place.block), UInt64(place.slice) << 32 | UInt64(page))
-        return try snapshot.pool.cache.value(key) {
+        return try snapshot.pool.cache.value(rowsKey(place, page)) {
             let merged = try reader.merged(page: page)
             return (merged, bytes: merged.byteCount)
         }
+    }
+
+    private func rowsKey(_ place: SlicePlace, _ page: Int) -> SharedCache.Key {
+        snapshot.key(.parquetRows, UInt64(place.block), UInt64(place.slice) << 32 | UInt64(page))
     }
 
     private func write(_ rows: MergedPage, _ column: Int, into output: ByteBuffer) throws {

@@ -150,7 +150,9 @@ package final class RowFile: Sendable {
         var wanted: [Range<Int>] = []
         for (offsets, sizes) in zip(index.offsets, index.sizes) {
             let range = offsets[first]..<offsets[last] + sizes[last]
-            if let before = wanted.last, before.upperBound == range.lowerBound {
+            if let before = wanted.last, before.upperBound <= range.lowerBound,
+                range.lowerBound - before.upperBound <= Self.smallGroupBytes / 8
+            {
                 wanted[wanted.count - 1] = before.lowerBound..<range.upperBound
             } else {
                 wanted.append(range)
@@ -159,8 +161,8 @@ package final class RowFile: Sendable {
         for range in wanted { file.willNeed(at: UInt64(range.lowerBound), count: range.count) }
     }
 
-    /// The pages of all columns that hold the same rows, as they are stored. Where they lie one behind
-    /// the other, that is one read.
+    /// The pages of all columns that hold the same rows, as they are stored: one read where the row
+    /// group is small.
     func storedPage(rowGroup: Int, page: Int) throws -> StoredPage {
         let index = try pageIndex(rowGroup)
         guard index.firstRows.indices.contains(page) else { throw damaged("page \(page)") }
@@ -169,27 +171,32 @@ package final class RowFile: Sendable {
         let places = index.offsets.indices.map {
             index.offsets[$0][page]..<index.offsets[$0][page] + index.sizes[$0][page]
         }
+        let first = places.map(\.lowerBound).min()!
+        let last = places.map(\.upperBound).max()!
+        guard first >= 0, UInt64(last) <= file.sizeBytes else { throw damaged("page \(page)") }
         let bytes = ByteBuffer(capacity: max(places.reduce(0) { $0 + $1.count }, 1))
         var starts: [Int] = []
-        var next = 0
-        while next < places.count {
-            var range = places[next]
-            let first = next
-            next += 1
-            while next < places.count, places[next].lowerBound == range.upperBound {
-                range = range.lowerBound..<places[next].upperBound
-                next += 1
+        if last - first <= Self.smallGroupBytes {
+            try Scratch.with { whole in
+                try file.read(at: UInt64(first), count: last - first, into: whole)
+                for place in places {
+                    starts.append(bytes.count)
+                    bytes.append(whole, from: place.lowerBound - first, count: place.count)
+                }
             }
-            guard UInt64(range.upperBound) <= file.sizeBytes else { throw damaged("page \(page)") }
-            for place in places[first..<next] {
-                starts.append(bytes.count + place.lowerBound - range.lowerBound)
+        } else {
+            for place in places {
+                starts.append(bytes.count)
+                try file.read(at: UInt64(place.lowerBound), count: place.count, into: bytes)
             }
-            try file.read(at: UInt64(range.lowerBound), count: range.count, into: bytes)
         }
         return StoredPage(
             file: self, bytes: bytes, starts: starts + [bytes.count], rowGroup: rowGroup,
             rows: index.firstRows[page]..<end)
     }
+
+    /// A page is read with all that lies between its columns, if that isn't more.
+    private static let smallGroupBytes = 256 << 10
 
     private func decode(
         offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
@@ -238,7 +245,7 @@ package final class RowFile: Sendable {
         }
     }
 
-    private func damaged(
+    fileprivate func damaged(
         _ failure: Failure, _ column: Int, _ rows: Range<Int>, _ rowGroup: Int
     ) -> Failure {
         Failure(
@@ -250,29 +257,54 @@ package final class RowFile: Sendable {
     private func pageIndex(_ rowGroup: Int) throws -> PageIndex {
         guard groups.indices.contains(rowGroup) else { throw damaged("row group \(rowGroup)") }
         if let known = indexes.withLock({ $0[rowGroup] }) { return known }
-        let chunks = groups[rowGroup].chunks
-        let start = chunks.map(\.indexOffset).min() ?? 0
-        let end = chunks.map { $0.indexOffset + $0.indexLength }.max() ?? 0
-        guard start <= end, end <= Int(file.sizeBytes), end - start < 1 << 28 else {
-            throw damaged("its page index")
+        // The indexes of all row groups lie together: of small ones all are read at once.
+        var wanted = rowGroup..<rowGroup + 1
+        if let all = indexRange(groups.indices), all.count <= Self.smallIndexBytes {
+            wanted = groups.indices
         }
-        let buffer = ByteBuffer(capacity: max(end - start, 1))
-        try file.read(at: UInt64(start), count: end - start, into: buffer)
+        guard let range = indexRange(wanted), range.upperBound <= Int(file.sizeBytes),
+            range.count < 1 << 28
+        else { throw damaged("its page index") }
+        let buffer = ByteBuffer(capacity: max(range.count, 1))
+        try file.read(at: UInt64(range.lowerBound), count: range.count, into: buffer)
+        let read = try wanted.map {
+            ($0, try parseIndex(of: groups[$0], buffer, from: range.lowerBound))
+        }
+        indexes.withLock { $0.merge(read) { $1 } }
+        return read[rowGroup - wanted.lowerBound].1
+    }
+
+    private static let smallIndexBytes = 256 << 10
+
+    /// Where the page indexes of row groups lie; nil if that can't be.
+    private func indexRange(_ wanted: Range<Int>) -> Range<Int>? {
+        var start = Int.max
+        var end = 0
+        for chunk in groups[wanted].lazy.flatMap(\.chunks) {
+            start = min(start, chunk.indexOffset)
+            end = max(end, chunk.indexOffset + chunk.indexLength)
+        }
+        return start <= end ? start..<end : nil
+    }
+
+    private func parseIndex(
+        of group: RowGroup, _ buffer: ByteBuffer, from start: Int
+    ) throws -> PageIndex {
         var result = PageIndex(firstRows: [], offsets: [], sizes: [])
-        for (number, chunk) in chunks.enumerated() {
+        for (number, chunk) in group.chunks.enumerated() {
             guard
                 let pages = try? Self.parseOffsetIndex(buffer, from: chunk.indexOffset - start)
             else { throw damaged("its page index") }
             let firstRows = pages.map(\.firstRow)
             if number == 0 { result.firstRows = firstRows }
             guard firstRows == result.firstRows, firstRows.first == 0,
-                zip(firstRows, firstRows.dropFirst()).allSatisfy(<),
-                firstRows.last! < groups[rowGroup].rows
+                zip(firstRows, firstRows.dropFirst()).allSatisfy(<), firstRows.last! < group.rows,
+                zip(pages, pages.dropFirst()).allSatisfy({ $0.offset + $0.size <= $1.offset }),
+                UInt64(pages.last!.offset + pages.last!.size) <= file.sizeBytes
             else { throw damaged("its page index") }
             result.offsets.append(pages.map(\.offset))
             result.sizes.append(pages.map(\.size))
         }
-        indexes.withLock { $0[rowGroup] = result }
         return result
     }
 
@@ -329,9 +361,13 @@ struct StoredPage: Sendable {
     /// Bytes as stored, and what decoding all columns comes to.
     func byteCounts() throws -> (stored: Int, decoded: Int) {
         var decoded = 0
-        for start in starts.dropLast() {
+        for (column, start) in starts.dropLast().enumerated() {
             var header = PageHeader()
-            _ = try header.parse(bytes, from: start)
+            do {
+                _ = try header.parse(bytes, from: start)
+            } catch let failure as Failure {
+                throw file.damaged(failure, column, rows, rowGroup)
+            }
             // Variable values get marks of four bytes each, fixed ones with NULLs of one.
             decoded += header.uncompressedBytes + 4 * rows.count
         }

@@ -208,7 +208,7 @@ package final class IncrementalWriter {
             case .delete: result.deleted += 1
             }
             if index >= tail, !open!.hasTail {
-                run.beginSlices()
+                try run.beginSlices()
                 open!.hasTail = true
             }
             let batch = part.changes[change.source].batch
@@ -234,6 +234,7 @@ package final class IncrementalWriter {
 
     private func endSlice() throws {
         let appended = open!.hasTail ? try run.endSlices() : []
+        try run.endSlice()
         if open!.isRewritten {
             try rewriter!.endSlice()
             if !appended.isEmpty { try endRewritten() }
@@ -294,6 +295,7 @@ package final class IncrementalWriter {
             slice.edits[index].row = try gatherer.append(batch, source)
             result.upkeep.rowsGathered += 1
         }
+        try gatherer.endSlice()
         result.upkeep.gathered += 1
     }
 

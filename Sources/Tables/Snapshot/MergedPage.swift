@@ -17,11 +17,16 @@ final class MergedPage: Sendable {
     let runs: [RunPage]
     /// In order. Sources are the base page if there is one, then the pages of runs.
     let pieces: [Piece]
+    /// Pages of runs that no page behind this one needs.
+    private let passed: [SharedCache.Key]
     private let pool: FilePool
 
-    fileprivate init(base: Base?, runs: [RunPage], pieces: [Piece], pool: FilePool) {
+    fileprivate init(
+        base: Base?, runs: [RunPage], passed: [SharedCache.Key], pieces: [Piece], pool: FilePool
+    ) {
         self.base = base
         self.runs = runs
+        self.passed = passed
         self.pieces = pieces
         self.pool = pool
     }
@@ -51,6 +56,10 @@ final class MergedPage: Sendable {
         return sources
     }
 
+    /// A sequential reader has passed this page: the pages of runs that ended here leave the cache, so
+    /// that their memory, still in the processor's, serves the next ones.
+    func forgetPassed() { for key in passed { pool.cache.forget(key) } }
+
     /// The rows in one batch; copied unless they are all of one source.
     func rows(_ schema: TableSchema) throws -> RowBatch {
         let sources = try sources(schema)
@@ -74,6 +83,7 @@ final class MergedPage: Sendable {
         }
         private var base: Base?
         private var places: [RunPlace] = []
+        private var passed: [SharedCache.Key] = []
         private var cursors: [Cursor] = []
         private var pieces: [Piece] = []
         private let pool: FilePool
@@ -94,6 +104,8 @@ final class MergedPage: Sendable {
             for index in cursors.indices where cursors[index].file == row.file {
                 if !cursors[index].rows.contains(number) {
                     let place = try pool.runPlace(of: row)
+                    let left = cursors[index].source - (base == nil ? 0 : 1)
+                    passed.append(places[left].key(pool))
                     cursors[index].rows = place.rows
                     cursors[index].source = add(place)
                 }
@@ -122,15 +134,17 @@ final class MergedPage: Sendable {
 
         /// Reads the pages of runs. Those that aren't in memory are asked for all at once before,
         /// unless the reader is sequential: then the system reads ahead by itself.
-        func finish(isSequential: Bool) throws -> MergedPage {
+        ///
+        /// - Parameter isLast: whether no page of the slice follows.
+        func finish(isSequential: Bool, isLast: Bool) throws -> MergedPage {
             if !isSequential, places.count > 1 {
                 for place in places where !pool.cache.contains(place.key(pool)) {
                     try place.willNeed()
                 }
             }
             return MergedPage(
-                base: base, runs: try places.map { try pool.runPage($0) }, pieces: pieces,
-                pool: pool)
+                base: base, runs: try places.map { try pool.runPage($0) },
+                passed: isLast ? places.map { $0.key(pool) } : passed, pieces: pieces, pool: pool)
         }
     }
 }

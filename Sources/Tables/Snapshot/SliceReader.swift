@@ -97,7 +97,8 @@ struct SliceReader {
             if edit.kind != .insert { next += 1 }
         }
         merged.append(base: next..<positions.upperBound + shift)
-        return try merged.finish(isSequential: isSequential)
+        return try merged.finish(
+            isSequential: isSequential, isLast: page == slice.pages.count - 1)
     }
 
     /// The first or the last row of a rendered page that has rows. Decodes no page of other rows.
