@@ -138,6 +138,7 @@ struct BackupJob {
             operation: operation.id, uid: operation.uid, files: try files.finish(),
             tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
             capture: try cut.state)
+        operation.update { $0.figures = pool.figures }
         try operation.checkpoint()
         return (point, files.hasAbandoned)
     }
