@@ -56,11 +56,12 @@ struct Plan {
         case .create(let create): return try self.create(statement, create, &state)
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
-        case .alter, .restore, .verify, .compact, .prune, .pull:
+        case .verify(let verify): return try self.verify(statement, verify, &state)
+        case .alter, .restore, .compact, .prune, .pull:
             throw statement.refusal(
                 .unsupported,
-                "this version of ydbfs has CREATE and DROP BACKUP COLLECTION and BACKUP only: "
-                    + "\(statement.action.words) isn't built yet", at: statement.position)
+                "\(statement.action.words) isn't built yet in this version of ydbfs",
+                at: statement.position)
         }
     }
 
@@ -225,10 +226,7 @@ struct Plan {
             }
             state.uids.insert(uid.value)
         }
-        if state.queued >= Engine.queueLimit {
-            throw Failure(
-                .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
-        }
+        try checkQueue(name, state)
         if state.queued == 0 { try checkLock(name) }
         if !hasCheckedSource {
             do {
@@ -241,6 +239,30 @@ struct Plan {
         state.queued += 1
         if !backup.isIncremental { state.hasFull = true }
         return .queue(.backup(isIncremental: backup.isIncremental))
+    }
+
+    private func checkQueue(_ name: String, _ state: Expected) throws(Failure) {
+        guard state.queued >= Engine.queueLimit else { return }
+        throw Failure(
+            .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
+    }
+
+    private func verify(
+        _ statement: Statement, _ verify: Statement.Verify, _ state: inout Expected
+    ) throws(Failure) -> Step {
+        let name = statement.collection.name
+        try require(statement, state)
+        if let point = verify.point {
+            guard engine.collection(name)?.point(called: point.value) != nil else {
+                throw statement.refusal(
+                    .notFound, "\(name) has no point \(point.value)", at: point.position)
+            }
+        }
+        let level = verify.level?.value ?? .content
+        if level == .source { _ = try openSource() }
+        try checkQueue(name, state)
+        state.queued += 1
+        return .queue(.verify(point: verify.point?.value, level: level))
     }
 
     private func require(_ statement: Statement, _ state: Expected) throws(Failure) {

@@ -5,11 +5,13 @@ import Tables
 /// What a queued operation does once its turn has come.
 enum Work: Sendable {
     case backup(isIncremental: Bool)
+    case verify(point: String?, level: CheckLevel)
 
     /// A word for users: `operations/ID/statement` has the whole.
     var kind: String {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
+        case .verify: "verify"
         }
     }
 
@@ -17,6 +19,7 @@ enum Work: Sendable {
     var makesFull: Bool {
         switch self {
         case .backup(let isIncremental): !isIncremental
+        case .verify: false
         }
     }
 }
@@ -36,6 +39,20 @@ extension Engine {
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
+        case .verify(let point, let level): try verify(point, level, operation)
         }
+    }
+
+    private func verify(_ point: String?, _ level: CheckLevel, _ operation: Operation) throws {
+        guard let repository else { throw Failure(.notFound, "there are no backups yet") }
+        let verifier = Verifier(
+            repository, collection: operation.collection, point: point, level: level,
+            operation: operation)
+        let report = try verifier.run(source: level == .source ? database?.open(nil) : nil)
+        operation.update { status in
+            status.point = point
+            status.notes += report.isRight ? [report.summary] + report.notes : report.details
+        }
+        if !report.isRight { throw Failure(.corrupt, report.summary) }
     }
 }

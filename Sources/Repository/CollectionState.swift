@@ -117,6 +117,11 @@ package struct CollectionState: Sendable {
         return file
     }
 
+    /// All that any entry named and none has condemned, by number: a live point may need them.
+    package var presentFiles: [FileReference] {
+        files.values.filter { !condemned.contains($0.name) }.sorted { $0.number < $1.number }
+    }
+
     /// Bytes of all files that the live points may need.
     package var storedBytes: UInt64 {
         points.lazy.flatMap(\.files).reduce(0) { $0 + $1.bytes }
@@ -139,6 +144,27 @@ package struct CollectionState: Sendable {
             if let record = table(id, at: sequence), record.has(path: path) { return record }
         }
         return nil
+    }
+
+    /// Each table's versions, from the oldest on, as far as one of `points`, which are in order of
+    /// sequence, shows them; and which of these points do.
+    package func versions(
+        shownBy points: [BackupPoint]
+    ) -> [[(record: TableRecord, points: Range<Int>)]] {
+        ids.compactMap { id in
+            guard let versions = histories[id]?.versions else { return nil }
+            var shown: [(record: TableRecord, points: Range<Int>)] = []
+            var first = 0
+            for (index, version) in versions.enumerated() {
+                while first < points.count, points[first].sequence < version.sequence { first += 1 }
+                let next = index + 1 < versions.count ? versions[index + 1].sequence : .max
+                var end = first
+                while end < points.count, points[end].sequence < next { end += 1 }
+                if let record = version.record, end > first { shown.append((record, first..<end)) }
+                first = end
+            }
+            return shown.isEmpty ? nil : shown
+        }
     }
 
     /// Sequence of the newest point, not later than `sequence`, that changed this table; nil if the

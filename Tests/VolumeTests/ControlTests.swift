@@ -54,7 +54,7 @@ import Volume
                 "CREATE BACKUP COLLECTION x ( TABLE orders ) WITH ( STORAGE = 'cluster', A = 1 )\n",
             errno: EINVAL, says: "A", caret: "^"),
         Refused(text: "RESTORE shop\n", errno: EOPNOTSUPP, says: "RESTORE isn't built yet"),
-        Refused(text: "VERIFY shop\n", errno: EOPNOTSUPP, says: "VERIFY isn't built yet"),
+        Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no point x"),
         Refused(text: "COMPACT shop\n", errno: EOPNOTSUPP, says: "COMPACT isn't built yet"),
         Refused(text: "PRUNE shop\n", errno: EOPNOTSUPP, says: "PRUNE isn't built yet"),
         Refused(text: "DROP BACKUP COLLECTION nothing\n", errno: ENOENT, says: "nothing"),

@@ -32,8 +32,7 @@ struct BaseRows {
     init(_ slice: Slice, schema: TableSchema, pool: FilePool) throws {
         self.slice = slice
         self.schema = schema
-        keySchema = try TableSchema(
-            columns: schema.key.map { schema.columns[$0] }, key: Array(schema.key.indices))
+        keySchema = schema.ofKey
         otherColumns = schema.columns.indices.filter { !schema.key.contains($0) }.map {
             schema.columns[$0]
         }

@@ -169,7 +169,7 @@ final class MergedRows {
 
 extension MergedPage {
     /// The rows in one batch.
-    fileprivate func rows(_ schema: TableSchema) -> RowBatch {
+    func rows(_ schema: TableSchema) -> RowBatch {
         if pieces.count == 1, pieces[0].rows == 0..<batches[pieces[0].batch].count {
             return batches[pieces[0].batch]
         }
