@@ -57,6 +57,13 @@ package final class Operation: Sendable {
         watched = Monitor(Watched())
     }
 
+    /// One that no journal knows: work of a process on its own.
+    package static func unrecorded(_ statement: String) -> Operation {
+        Operation(
+            id: 0, statement: statement, kind: "", collection: "", owner: 0, accepted: .now,
+            uid: nil)
+    }
+
     package var status: Status { watched.withLock(\.status) }
 
     /// Blocks until it ended, whichever way.

@@ -29,13 +29,6 @@ enum ShownProgress {
         return try body()
     }
 
-    /// An operation that no journal knows.
-    static func operation(_ statement: String) -> Operation {
-        Operation(
-            id: 0, statement: statement, kind: "", collection: "", owner: geteuid(), accepted: .now,
-            uid: nil)
-    }
-
     /// To be called before any other thread is started.
     static func watchSignals(cancelling operations: [Operation]) throws {
         try Signals.watch(

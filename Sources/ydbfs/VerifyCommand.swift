@@ -73,7 +73,7 @@ struct VerifyCommand: ParsableCommand {
             throw Failure(
                 .unsupported, "level source needs the database: name it instead of \(source)")
         }
-        let operation = ShownProgress.operation("verify \(self.target ?? "")")
+        let operation = Operation.unrecorded("verify \(self.target ?? "")")
         try ShownProgress.watchSignals(cancelling: [operation])
         var report = Report(
             source: source, location: argument.location, level: level.rawValue, right: true,
