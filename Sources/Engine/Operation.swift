@@ -117,7 +117,7 @@ package final class Operation: Sendable {
         }
     }
 
-    func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
+    package func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
 
     /// Ends, calls `first`, and then tells everybody who waits.
     func end(_ state: State, error: String? = nil, first: () -> Void = {}) {
@@ -154,7 +154,7 @@ package final class Operation: Sendable {
     }
 
     /// Checks for cancellation; to be called often while it works.
-    func checkpoint() throws {
+    package func checkpoint() throws {
         if isCancelling { throw Failure(.cancelled, "cancelled on request") }
     }
 }

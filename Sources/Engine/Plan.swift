@@ -57,7 +57,8 @@ struct Plan {
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
         case .verify(let verify): return try self.verify(statement, verify, &state)
-        case .alter, .restore, .compact, .prune, .pull:
+        case .compact: return try compact(statement, &state)
+        case .alter, .restore, .prune, .pull:
             throw statement.refusal(
                 .unsupported,
                 "\(statement.action.words) isn't built yet in this version of ydbfs",
@@ -113,7 +114,7 @@ struct Plan {
     private func checkSettings(
         _ statement: Statement, _ settings: Statement.Settings
     ) throws(Failure) {
-        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture]
+        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture, .maxChain]
         for key in settings.values.keys {
             let isRefused =
                 key == .storage
@@ -263,6 +264,20 @@ struct Plan {
         try checkQueue(name, state)
         state.queued += 1
         return .queue(.verify(point: verify.point?.value, level: level))
+    }
+
+    private func compact(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
+        let name = statement.collection.name
+        try require(statement, state)
+        if !state.hasFull {
+            throw statement.refusal(
+                .noData, "\(name) has no point to compact: take a full backup first",
+                at: statement.position)
+        }
+        try checkQueue(name, state)
+        if state.queued == 0 { try checkLock(name) }
+        state.queued += 1
+        return .queue(.compact)
     }
 
     private func require(_ statement: Statement, _ state: Expected) throws(Failure) {

@@ -6,12 +6,14 @@ import Tables
 enum Work: Sendable {
     case backup(isIncremental: Bool)
     case verify(point: String?, level: CheckLevel)
+    case compact
 
     /// A word for users: `operations/ID/statement` has the whole.
     var kind: String {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
         case .verify: "verify"
+        case .compact: "compact"
         }
     }
 
@@ -19,7 +21,7 @@ enum Work: Sendable {
     var makesFull: Bool {
         switch self {
         case .backup(let isIncremental): !isIncremental
-        case .verify: false
+        case .verify, .compact: false
         }
     }
 }
@@ -39,7 +41,9 @@ extension Engine {
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
+            if isIncremental { compactIfDue(repository, operation) }
         case .verify(let point, let level): try verify(point, level, operation)
+        case .compact: try compact(operation)
         }
     }
 

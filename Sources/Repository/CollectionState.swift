@@ -108,6 +108,22 @@ package struct CollectionState: Sendable {
         return Array(points[start...end])
     }
 
+    /// Whether a point carries every table whole, so that it needs no file of an older point: a full
+    /// backup, or what COMPACT made.
+    package func isWhole(_ point: BackupPoint) -> Bool {
+        if point.kind == .full { return true }
+        let changed = Set(point.changed)
+        return ids.allSatisfy { id in
+            guard let table = table(id, at: point.sequence) else { return true }
+            return changed.contains(id) && table.isReset
+        }
+    }
+
+    /// How many live points there are behind the newest one that carries every table whole.
+    package var pointsSinceWhole: Int {
+        points.count - 1 - (points.lastIndex(where: isWhole) ?? -1)
+    }
+
     // MARK: Files
 
     package func file(_ number: UInt64) throws -> FileReference {

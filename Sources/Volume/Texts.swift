@@ -94,13 +94,14 @@ extension Volume {
         if !text.isEmpty { text += "\n" }
         let scoped =
             "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
-            + "VERIFY [AT 'point'] [WITH (level = …)]\n"
+            + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\n"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
             + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] [, CAPTURE = 'scan'] )\n"
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
             + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
+            + "COMPACT name\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"
             + (collection == nil ? general : scoped)
     }

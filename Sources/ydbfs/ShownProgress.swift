@@ -9,7 +9,9 @@ enum ShownProgress {
     private static let secondsBetween = 0.2
 
     /// `body` keeps `operation` up to date and asks it whether to go on.
-    static func run<R>(_ operation: Operation, _ body: () throws -> R) throws -> R {
+    static func run<R>(
+        _ operation: Operation, unit: String = "rows", _ body: () throws -> R
+    ) throws -> R {
         let isDone = Monitor(false)
         let drawer = WorkerThread {
             guard Output.errorIsTerminal else { return }
@@ -17,7 +19,8 @@ enum ShownProgress {
             let bar = ProgressBar(operation.statement)
             while isDone.wait(seconds: pause, { $0 ? true : nil }) == nil {
                 let status = operation.status
-                bar.draw(OperationProgress(rows: status.rows, totalRows: status.totalRows))
+                bar.draw(
+                    OperationProgress(rows: status.rows, totalRows: status.totalRows, unit: unit))
                 pause = secondsBetween
             }
             if pause == secondsBetween { bar.erase() }

@@ -55,7 +55,7 @@ import Volume
             errno: EINVAL, says: "A", caret: "^"),
         Refused(text: "RESTORE shop\n", errno: EOPNOTSUPP, says: "RESTORE isn't built yet"),
         Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no point x"),
-        Refused(text: "COMPACT shop\n", errno: EOPNOTSUPP, says: "COMPACT isn't built yet"),
+        Refused(text: "COMPACT shop\n", errno: ENODATA, says: "no point to compact"),
         Refused(text: "PRUNE shop\n", errno: EOPNOTSUPP, says: "PRUNE isn't built yet"),
         Refused(text: "DROP BACKUP COLLECTION nothing\n", errno: ENOENT, says: "nothing"),
         Refused(text: "BACKUP `/Root/other/shop`\n", errno: EINVAL, says: "shop"),
