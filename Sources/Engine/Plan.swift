@@ -68,12 +68,13 @@ struct Plan {
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
         case .restore(let restore): return try self.restore(statement, restore, &state)
-        case .alter, .verify, .compact, .prune, .pull:
+        case .verify(let verify): return try self.verify(statement, verify, &state)
+        case .compact: return try compact(statement, &state)
+        case .alter, .prune, .pull:
             throw statement.refusal(
                 .unsupported,
-                "this version of ydbfs has CREATE and DROP BACKUP COLLECTION, BACKUP and RESTORE "
-                    + "only: "
-                    + "\(statement.action.words) isn't built yet", at: statement.position)
+                "\(statement.action.words) isn't built yet in this version of ydbfs",
+                at: statement.position)
         }
     }
 
@@ -126,7 +127,7 @@ struct Plan {
     private func checkSettings(
         _ statement: Statement, _ settings: Statement.Settings
     ) throws(Failure) {
-        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture]
+        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture, .maxChain]
         for key in settings.values.keys {
             let isRefused =
                 key == .storage
@@ -256,10 +257,41 @@ struct Plan {
     }
 
     func checkQueue(_ name: String, _ state: Expected) throws(Failure) {
-        if state.queued >= Engine.queueLimit {
-            throw Failure(
-                .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
+        guard state.queued >= Engine.queueLimit else { return }
+        throw Failure(
+            .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
+    }
+
+    private func verify(
+        _ statement: Statement, _ verify: Statement.Verify, _ state: inout Expected
+    ) throws(Failure) -> Step {
+        let name = statement.collection.name
+        try require(statement, state)
+        if let point = verify.point {
+            guard engine.collection(name)?.point(called: point.value) != nil else {
+                throw statement.refusal(
+                    .notFound, "\(name) has no point \(point.value)", at: point.position)
+            }
         }
+        let level = verify.level?.value ?? .content
+        if level == .source { _ = try openSource() }
+        try checkQueue(name, state)
+        state.queued += 1
+        return .queue(.verify(point: verify.point?.value, level: level))
+    }
+
+    private func compact(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
+        let name = statement.collection.name
+        try require(statement, state)
+        if !state.hasFull {
+            throw statement.refusal(
+                .noData, "\(name) has no point to compact: take a full backup first",
+                at: statement.position)
+        }
+        try checkQueue(name, state)
+        if state.queued == 0 { try checkLock(name) }
+        state.queued += 1
+        return .queue(.compact)
     }
 
     func require(_ statement: Statement, _ state: Expected) throws(Failure) {
