@@ -239,6 +239,8 @@ package final class Engine: Sendable {
     private func plan(_ statements: [Statement]) throws(Failure) -> [Plan.Step] {
         if options.isReadOnly { throw Failure(.readOnly, "mounted read-only: mount without -o ro") }
         if state.withLock(\.isClosing) { throw Failure(.busy, "the mount is being unmounted") }
+        // Others may have defined or backed up something in the last half second.
+        try? refresh()
         var plan = Plan(engine: self)
         var steps: [Plan.Step] = []
         for statement in statements { steps.append(try plan.step(statement)) }
@@ -323,9 +325,16 @@ package final class Engine: Sendable {
             let repository = try makeRepository()
             let lock = try repository.patientLock(collection: operation.collection, seconds: 1)
             switch step {
-            case .define(let definition, let notes):
+            case .define(let definition, let before, let notes):
+                guard lock.current?.definition == before else {
+                    throw Failure(
+                        .busy,
+                        "collection \(definition.name) was defined by another process meanwhile: "
+                            + "try again")
+                }
                 try lock.append(.define(definition))
                 operation.update { $0.notes += notes }
+                if let before { adaptCapture(operation, before, definition) }
             case .drop:
                 try lock.append(.drop)
                 operation.update {
@@ -337,6 +346,27 @@ package final class Engine: Sendable {
             end(operation, .done)
         } catch {
             end(operation, .failed, error: (error as? Failure)?.message ?? "\(error)")
+        }
+    }
+
+    /// Takes out of the database what captured the changes of tables that are no members any more.
+    /// What is to be captured from now on is seen to by the next backup.
+    private func adaptCapture(
+        _ operation: Operation, _ before: CollectionDefinition, _ now: CollectionDefinition
+    ) {
+        guard before.isCapturing else { return }
+        if !now.isCapturing { return removeCapture(operation) }
+        guard before.tables.contains(where: { !now.tables.contains($0) }) else { return }
+        do {
+            let lines = try database?.open(Self.handlerPatience).prepare(
+                collection: now.name, tables: now.tables, capture: .auto)
+            operation.update { $0.notes += lines ?? [] }
+        } catch {
+            operation.update {
+                $0.notes.append(
+                    "what captured the changes of dropped tables is removed by the next backup: "
+                        + ((error as? Failure)?.message ?? "\(error)"))
+            }
         }
     }
 

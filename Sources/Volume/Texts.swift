@@ -92,10 +92,14 @@ extension Volume {
             for note in status.notes { text += "    \(note)\n" }
         }
         if !text.isEmpty { text += "\n" }
-        let scoped = "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+        let changes = "SET (KEY = VALUE) | RESET (KEY) | ADD TABLE path | DROP TABLE path\n"
+        let scoped =
+            "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "ALTER BACKUP COLLECTION \(changes)"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
             + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] [, CAPTURE = 'scan'] )\n"
+            + "ALTER BACKUP COLLECTION name \(changes)"
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"
