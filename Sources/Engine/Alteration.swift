@@ -112,6 +112,10 @@ struct Alteration {
         // What a later version may have written is none of ours.
         new.settings = old.settings.filter { SettingKey(rawValue: $0.key) == nil }
             .merging(settings.stored) { $1 }
+        let schedule = [SettingKey.incrementalEvery, .fullEvery].map(\.rawValue)
+        if schedule.contains(where: { new.settings[$0] != old.settings[$0] }) {
+            new.settings[Schedule.sinceKey] = "\(Instant.now.microseconds)"
+        }
         new.sql =
             CollectionSpecification(
                 name: old.name,

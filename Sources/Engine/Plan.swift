@@ -144,7 +144,9 @@ struct Plan {
     private func checkSettings(
         _ statement: Statement, _ settings: Statement.Settings
     ) throws(Failure) {
-        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture]
+        let built: Set<SettingKey> = [
+            .storage, .incrementalBackupEnabled, .capture, .incrementalEvery, .fullEvery,
+        ]
         for key in settings.values.keys {
             let isRefused =
                 key == .storage

@@ -117,6 +117,11 @@ extension Volume {
             var lines = ["accepted \(operation.accepted)", "rows \(status.rows)"]
             if let total = status.totalRows { lines.append("total_rows \(total)") }
             lines.append("bytes \(status.bytes)")
+            let now = Instant.now
+            if let seconds = status.secondsLeft(at: now) {
+                lines.append("seconds_left \(seconds)")
+                lines.append("expected_end \(Instant(seconds: now.seconds + seconds))")
+            }
             if let started = status.started { lines.append("started \(started)") }
             if let ended = status.ended { lines.append("ended \(ended)") }
             if let point = status.point { lines.append("point \(point)") }
@@ -152,6 +157,7 @@ extension Volume {
             }
         }
         lines.append("stored_bytes \(state.storedBytes)")
+        lines += state.definition.flatMap(Schedule.init).map { scheduleLines($0, state) } ?? []
         if let operation = engine.newestOperation(of: shown.name) {
             lines.append("operation \(operation.id) \(operation.kind) \(operation.status.summary)")
             lines += operation.status.notes.map { "note \($0)" }
@@ -162,6 +168,21 @@ extension Volume {
         if let damage = state.damage { lines.append("damage \(damage.message)") }
         if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func scheduleLines(_ schedule: Schedule, _ state: CollectionState) -> [String] {
+        let now = Instant.now
+        var lines: [String] = []
+        if let period = schedule.full {
+            lines.append("full_every \(period) next \(schedule.next(period, after: now))")
+        }
+        if let period = schedule.incremental {
+            lines.append("incremental_every \(period) next \(schedule.next(period, after: now))")
+        }
+        if let last = Schedule.newest(state.points) {
+            lines.append("last_scheduled \(last.point.name) due \(last.due)")
+        }
+        return lines
     }
 
     /// A line for each point, columns aligned.

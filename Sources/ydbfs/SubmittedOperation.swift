@@ -34,16 +34,19 @@ struct EngineTarget: StatementTarget {
     let outlivesUs = false
     private static let cacheBytes = 64 << 20
 
-    init(_ source: SourceArgument) throws {
+    /// - Parameter rate: bytes per second that operations may write.
+    init(_ source: SourceArgument, rate: Int?) throws {
+        var options = Engine.Options()
+        options.rate = rate
         engine = try Engine(
             location: source.location, database: source.database,
-            cache: SharedCache(maxBytes: Self.cacheBytes))
+            cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
     }
 
     func submit(_ text: StatementText) throws -> [any SubmittedOperation] {
         do throws(Failure) {
             return try engine.submit(text.statements, owner: geteuid())
-                .map(EngineOperation.init)
+                .map { EngineOperation(engine: engine, operation: $0) }
         } catch {
             throw text.pointing(error)
         }
@@ -53,6 +56,7 @@ struct EngineTarget: StatementTarget {
 }
 
 private struct EngineOperation: SubmittedOperation {
+    let engine: Engine
     let operation: Operation
     var statement: String { operation.statement }
 
@@ -62,7 +66,9 @@ private struct EngineOperation: SubmittedOperation {
     }
 
     func wait(seconds: Double) -> OperationReport? {
-        operation.wait(seconds: seconds).map { OperationReport(operation, $0) }
+        // Others may ask to cancel it.
+        try? engine.refresh()
+        return operation.wait(seconds: seconds).map { OperationReport(operation, $0) }
     }
 
     func now() -> OperationReport { OperationReport(operation, operation.status) }

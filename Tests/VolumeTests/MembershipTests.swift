@@ -146,6 +146,10 @@ import Volume
                     "can't be changed"
                 ),
                 ("ADD TABLE suppliers, SET (OMIT_INDEXES = 'true')", EOPNOTSUPP, "isn't built yet"),
+                (
+                    "SET (INCREMENTAL_EVERY = '1h'), RESET (INCREMENTAL_BACKUP_ENABLED)", EINVAL,
+                    "needs"
+                ),
                 ("SET (NONSENSE = 1)", EINVAL, "unknown setting"),
             ]
             for (change, error, words) in refusals {
