@@ -10,7 +10,14 @@ package protocol Source: RestoreDestination {
 
     /// Installs change capture for the tables of a collection where it pays, before a cut.
     /// Returns lines for the user that say what was written to the database.
-    func prepare(collection: String, tables: [String], capture: CapturePolicy) throws -> [String]
+    ///
+    /// - Parameters:
+    ///   - tables: nil means all that can be backed up.
+    ///   - rows: of tables at the newest point. One that had few is not counted anew; should it have
+    ///     grown since, the next backup finds that.
+    func prepare(
+        collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
+    ) throws -> [String]
 
     /// Removes all that `prepare` installed for this collection.
     func remove(collection: String) throws

@@ -36,11 +36,16 @@ struct Settings {
     var catalogInterval: UInt64 = 64
     /// Holds backups up.
     var gate: Gate?
+    /// What schedules go by.
+    var clock: @Sendable () -> Instant = { .now }
+    /// Bytes per second that backups may write.
+    var rate: Int?
 
     static var tiny: FormatLimits {
         var limits = FormatLimits()
         limits.pageRows = 3
         limits.runPageRows = 2
+        limits.runGroupRows = 5
         limits.rowGroupRows = 8
         limits.blockSlices = 2
         limits.appendedSliceRows = 6
@@ -62,6 +67,8 @@ final class Product: Sendable {
         options.limits = settings.limits
         options.isReadOnly = settings.isReadOnly
         options.repository.catalogInterval = settings.catalogInterval
+        options.clock = settings.clock
+        options.rate = settings.rate
         let captureAbove = settings.captureAbove
         let plain = Engine.Database(path: "/Root/database") { patience in
             try captureAbove.map {

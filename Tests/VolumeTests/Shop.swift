@@ -97,9 +97,10 @@ final class Gate: Sendable {
         var name: String { source.name }
         func listTables() throws -> [SourceTable] { try source.listTables() }
         func prepare(
-            collection: String, tables: [String], capture: CapturePolicy
+            collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
         ) throws -> [String] {
-            try source.prepare(collection: collection, tables: tables, capture: capture)
+            try source.prepare(
+                collection: collection, tables: tables, rows: rows, capture: capture)
         }
         func remove(collection: String) throws { try source.remove(collection: collection) }
         func openCut(collection: String, nonce: String) throws -> any SourceCut {

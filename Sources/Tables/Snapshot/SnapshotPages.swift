@@ -28,7 +28,8 @@ package final class SnapshotPages<Rows: Sendable> {
         pipeline = OrderedPipeline(
             threads: 2, capacity: 6,
             transform: { page in
-                let reader = SliceReader(page.slice, schema: schema, pool: snapshot.pool)
+                let reader = SliceReader(
+                    page.slice, schema: schema, pool: snapshot.pool, isSequential: true)
                 return make(try reader.merged(page: page.number).rows(schema))
             },
             consume: { [ready] in ready.pages.append($0) })
@@ -59,6 +60,7 @@ package final class SnapshotPages<Rows: Sendable> {
                 block += 1
             }
             slice = try snapshot.slice(nextSlice, of: blocks[block - 1])
+            try snapshot.pool.willNeed(slice!)
             nextSlice += 1
             page = 0
         }
@@ -70,16 +72,4 @@ package final class SnapshotPages<Rows: Sendable> {
 extension SnapshotPages where Rows == RowBatch {
     /// Batches that belong to many: they are not to be changed.
     package convenience init(_ snapshot: Snapshot) { self.init(snapshot) { $0 } }
-}
-
-extension MergedPage {
-    /// The rows in one batch.
-    fileprivate func rows(_ schema: TableSchema) -> RowBatch {
-        if pieces.count == 1, pieces[0].rows == 0..<batches[pieces[0].batch].count {
-            return batches[pieces[0].batch]
-        }
-        let result = RowBatch(schema)
-        for piece in pieces { result.append(batches[piece.batch], rows: piece.rows) }
-        return result
-    }
 }
