@@ -131,7 +131,8 @@ struct BackupJob {
         }
         let removed = gone.values.map(\.id).sorted()
         let point = PointRecord(
-            sequence: state.nextSequence, name: pointName(cut, state),
+            sequence: state.nextSequence,
+            name: state.nextPointName(cut: cut.instant, isIncremental: isIncremental),
             kind: isIncremental ? .incremental : .full,
             parent: isIncremental ? parent?.sequence : nil,
             parentHash: isIncremental ? parent?.hash : nil, cut: cut.instant,
@@ -182,12 +183,14 @@ struct BackupJob {
         for path in tables { total += try cut.countRows(path) }
         operation.update { $0.totalRows = total }
     }
+}
 
+extension CollectionState {
     /// UTC, in YDB's form: the cut's second, or one second after the name before.
-    private func pointName(_ cut: any SourceCut, _ state: CollectionState) -> String {
-        var instant = Instant(microseconds: cut.instant).floorToSecond
+    func nextPointName(cut: Int64, isIncremental: Bool) -> String {
+        var instant = Instant(microseconds: cut).floorToSecond
         let suffix = isIncremental ? "_incremental" : "_full"
-        if let last = state.lastName, let before = Instant(pointName: last), instant <= before {
+        if let last = lastName, let before = Instant(pointName: last), instant <= before {
             instant = before + Period(seconds: 1)
         }
         return instant.pointName + suffix

@@ -61,6 +61,13 @@ package final class Operation: Sendable {
         watched = Monitor(Watched())
     }
 
+    /// One that no journal knows: work of a process on its own.
+    package static func unrecorded(_ statement: String) -> Operation {
+        Operation(
+            id: 0, statement: statement, kind: "", collection: "", owner: 0, accepted: .now,
+            uid: nil)
+    }
+
     package var status: Status { watched.withLock(\.status) }
 
     /// Blocks until it ended, whichever way.
@@ -114,7 +121,7 @@ package final class Operation: Sendable {
         }
     }
 
-    func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
+    package func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
 
     /// Ends, calls `first`, and then tells everybody who waits.
     func end(_ state: State, error: String? = nil, first: () -> Void = {}) {
@@ -151,7 +158,7 @@ package final class Operation: Sendable {
     }
 
     /// Checks for cancellation; to be called often while it works.
-    func checkpoint() throws {
+    package func checkpoint() throws {
         if isCancelling { throw Failure(.cancelled, "cancelled on request") }
     }
 }

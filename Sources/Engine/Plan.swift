@@ -20,13 +20,14 @@ struct Plan {
     }
 
     /// What matters of a collection as it will be.
-    private struct Expected {
+    struct Expected {
         var exists = false
         var isIncremental = false
         var hasFull = false
         var uids: Set<String> = []
         var isTakenUID: (String) -> Bool = { _ in false }
         var queued = 0
+        var queuedBackups = 0
     }
 
     /// Names in the root of a mount, which no collection can have.
@@ -35,11 +36,16 @@ struct Plan {
     ]
     private static let maxNameBytes = 255
 
-    private let engine: Engine
+    let engine: Engine
     private var expected: [String: Expected] = [:]
     private var hasCheckedSource = false
+    /// Names in the database that queued restores will have taken, folded.
+    var restoredTargets: Set<[UInt8]>
 
-    init(engine: Engine) { self.engine = engine }
+    init(engine: Engine) {
+        self.engine = engine
+        restoredTargets = Set(engine.queuedTargets.map(Self.folded))
+    }
 
     mutating func step(_ statement: Statement) throws(Failure) -> Step {
         let name = statement.collection.name
@@ -52,15 +58,23 @@ struct Plan {
         }
         var state = expected[name] ?? current(name)
         defer { expected[name] = state }
+        if engine.options.restoresInto != nil, case .restore = statement.action {
+        } else if engine.options.restoresInto != nil {
+            throw statement.refusal(
+                .invalid, "only RESTORE can go into another database", at: statement.position)
+        }
         switch statement.action {
         case .create(let create): return try self.create(statement, create, &state)
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
-        case .alter, .restore, .verify, .compact, .prune, .pull:
+        case .restore(let restore): return try self.restore(statement, restore, &state)
+        case .verify(let verify): return try self.verify(statement, verify, &state)
+        case .compact: return try compact(statement, &state)
+        case .alter, .prune, .pull:
             throw statement.refusal(
                 .unsupported,
-                "this version of ydbfs has CREATE and DROP BACKUP COLLECTION and BACKUP only: "
-                    + "\(statement.action.words) isn't built yet", at: statement.position)
+                "\(statement.action.words) isn't built yet in this version of ydbfs",
+                at: statement.position)
         }
     }
 
@@ -76,6 +90,7 @@ struct Plan {
         }
         for queued in engine.queue(of: name) where !queued.operation.status.state.isFinal {
             state.queued += 1
+            if case .backup = queued.work { state.queuedBackups += 1 }
             state.hasFull = state.hasFull || queued.work.makesFull
             if let uid = queued.operation.uid { state.uids.insert(uid) }
         }
@@ -112,7 +127,7 @@ struct Plan {
     private func checkSettings(
         _ statement: Statement, _ settings: Statement.Settings
     ) throws(Failure) {
-        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture]
+        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture, .maxChain]
         for key in settings.values.keys {
             let isRefused =
                 key == .storage
@@ -171,7 +186,7 @@ struct Plan {
     }
 
     /// The path below the database that a statement means.
-    private func resolve(
+    func resolve(
         _ table: Located<String>, _ statement: Statement
     ) throws(Failure) -> String {
         guard table.value.hasPrefix("/"), let root = engine.database?.path else {
@@ -225,10 +240,7 @@ struct Plan {
             }
             state.uids.insert(uid.value)
         }
-        if state.queued >= Engine.queueLimit {
-            throw Failure(
-                .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
-        }
+        try checkQueue(name, state)
         if state.queued == 0 { try checkLock(name) }
         if !hasCheckedSource {
             do {
@@ -239,11 +251,50 @@ struct Plan {
             hasCheckedSource = true
         }
         state.queued += 1
+        state.queuedBackups += 1
         if !backup.isIncremental { state.hasFull = true }
         return .queue(.backup(isIncremental: backup.isIncremental))
     }
 
-    private func require(_ statement: Statement, _ state: Expected) throws(Failure) {
+    func checkQueue(_ name: String, _ state: Expected) throws(Failure) {
+        guard state.queued >= Engine.queueLimit else { return }
+        throw Failure(
+            .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
+    }
+
+    private func verify(
+        _ statement: Statement, _ verify: Statement.Verify, _ state: inout Expected
+    ) throws(Failure) -> Step {
+        let name = statement.collection.name
+        try require(statement, state)
+        if let point = verify.point {
+            guard engine.collection(name)?.point(called: point.value) != nil else {
+                throw statement.refusal(
+                    .notFound, "\(name) has no point \(point.value)", at: point.position)
+            }
+        }
+        let level = verify.level?.value ?? .content
+        if level == .source { _ = try openSource() }
+        try checkQueue(name, state)
+        state.queued += 1
+        return .queue(.verify(point: verify.point?.value, level: level))
+    }
+
+    private func compact(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
+        let name = statement.collection.name
+        try require(statement, state)
+        if !state.hasFull {
+            throw statement.refusal(
+                .noData, "\(name) has no point to compact: take a full backup first",
+                at: statement.position)
+        }
+        try checkQueue(name, state)
+        if state.queued == 0 { try checkLock(name) }
+        state.queued += 1
+        return .queue(.compact)
+    }
+
+    func require(_ statement: Statement, _ state: Expected) throws(Failure) {
         if state.exists { return }
         let names = engine.collections.prefix(10).map(\.name).joined(separator: ", ")
         throw statement.refusal(
@@ -298,7 +349,7 @@ struct Plan {
 
 extension Statement {
     /// A refusal with line and column of what it is about.
-    fileprivate func refusal(
+    func refusal(
         _ code: Failure.Code, _ message: String, at position: SourcePosition
     ) -> Failure {
         Failure(

@@ -88,7 +88,12 @@ struct TableDefinition {
 
     /// The user's own statements, each ended by `;` and a line feed.
     var sql: String {
-        objects.filter { !isOurs($0.name) }.map { "\($0.sql);\n" }.joined()
+        objects.filter { !isOurs($0.name) }.map { object in
+            // SQLite keeps a comment at the end of some statements.
+            let lastLine = object.sql.utf8.split(separator: 10, omittingEmptySubsequences: false)
+                .last.map { String(decoding: Array($0), as: UTF8.self) }
+            return object.sql + (lastLine?.contains("--") == true ? "\n;\n" : ";\n")
+        }.joined()
     }
 }
 

@@ -111,3 +111,23 @@ package final class SQLiteSource: Source {
         try writer.commit(collection, nonce: nonce)
     }
 }
+
+extension SQLiteSource {
+    private var destination: SQLiteDestination {
+        SQLiteDestination(path: name, busyTimeout: file.busyTimeout, mayCreate: false)
+    }
+
+    package func obstacles(to tables: [RestoredTable]) throws -> [String] {
+        try destination.obstacles(to: tables)
+    }
+
+    package func openRestore(
+        _ tables: [RestoredTable], attempt: RestoreAttempt
+    ) throws -> any TableRestore {
+        try destination.openRestore(tables, attempt: attempt)
+    }
+
+    package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
+        try destination.removeLeftovers(isGone: isGone)
+    }
+}

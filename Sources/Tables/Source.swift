@@ -4,10 +4,7 @@ import Bytes
 ///
 /// The engine calls `prepare` (which may write capture marks), then `openCut` for one consistent
 /// instant of all tables, reads from it, commits the point, and then says `committed`.
-package protocol Source: Sendable {
-    /// What the user named, for messages: `database.db`.
-    var name: String { get }
-
+package protocol Source: RestoreDestination {
     /// Every ordinary table now, by name; the ones that can't be backed up say why.
     func listTables() throws -> [SourceTable]
 

@@ -92,12 +92,16 @@ extension Volume {
             for note in status.notes { text += "    \(note)\n" }
         }
         if !text.isEmpty { text += "\n" }
-        let scoped = "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+        let scoped =
+            "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\n"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
             + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] [, CAPTURE = 'scan'] )\n"
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
+            + "COMPACT name\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"
             + (collection == nil ? general : scoped)
     }
@@ -160,13 +164,26 @@ extension Volume {
             lines.append("last_error \(error.time) \(error.message)")
         }
         if let damage = state.damage { lines.append("damage \(damage.message)") }
-        if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
+        let checks = engine.repository?.checks(of: state) ?? [:]
+        let live = state.points.compactMap { point in checks[point.sequence].map { (point, $0) } }
+        if let (point, check) = live.last {
+            lines.append(
+                "verified \(live.count) of \(state.points.count) points, last "
+                    + "\(point.name) \(check.text)")
+        }
+        let damaged = Dictionary(grouping: live.filter { $1.damage != nil }) { $1.damage! }
+        for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
+            lines.append("damaged \(points.count) points, last \(points.last!.0.name): \(damage)")
+        }
         return lines.joined(separator: "\n") + "\n"
     }
 
     /// A line for each point, columns aligned.
     private func chainText(_ shown: Shown) -> String {
-        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT"]]
+        let checks = engine.repository?.checks(of: shown.state) ?? [:]
+        var rows = [
+            ["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", "VERIFIED"]
+        ]
         for point in shown.state.points {
             let tables = shown.state.tables(at: point.sequence)
             let changes = tables.filter { point.changed.contains($0.id) }
@@ -177,6 +194,7 @@ extension Volume {
                 "\(tables.count)", "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
                 "\(point.files.reduce(0) { $0 + $1.bytes })",
                 point.parent.flatMap { shown.state.point(sequence: $0)?.name } ?? "-",
+                checks[point.sequence]?.text ?? "-",
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }
@@ -190,7 +208,8 @@ extension Volume {
     }
 
     private func chainJSON(_ shown: Shown) -> JSONText {
-        .object([
+        let checks = engine.repository?.checks(of: shown.state) ?? [:]
+        return .object([
             ("collection", .text(shown.name)),
             (
                 "points",
@@ -201,6 +220,7 @@ extension Volume {
                             head(shown, point) + [
                                 ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
                                 ("stored_bytes", .number(point.files.reduce(0) { $0 + $1.bytes })),
+                                ("verified", verified(checks[point.sequence])),
                                 (
                                     "changed_tables",
                                     .array(
@@ -210,6 +230,14 @@ extension Volume {
                             ])
                     })
             ),
+        ])
+    }
+
+    private func verified(_ check: PointCheck?) -> JSONText {
+        guard let check else { return .optional(nil) }
+        return .object([
+            ("time", .text(Instant(microseconds: check.time).floorToSecond.description)),
+            ("level", .text(check.level.rawValue)), ("damage", .optional(check.damage)),
         ])
     }
 

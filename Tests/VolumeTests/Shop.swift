@@ -110,5 +110,17 @@ final class Gate: Sendable {
         func committed(collection: String, state: CaptureState) throws {
             try source.committed(collection: collection, state: state)
         }
+        func obstacles(to tables: [RestoredTable]) throws -> [String] {
+            try source.obstacles(to: tables)
+        }
+        func openRestore(
+            _ tables: [RestoredTable], attempt: RestoreAttempt
+        ) throws -> any TableRestore {
+            gate.pass()
+            return try source.openRestore(tables, attempt: attempt)
+        }
+        func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
+            try source.removeLeftovers(isGone: isGone)
+        }
     }
 }
