@@ -14,6 +14,9 @@ package final class Engine: Sendable {
         package var isReadOnly = false
         package var limits = FormatLimits()
         package var repository = Repository.Options()
+        /// Where RESTORE writes instead of into the database; every other statement is refused then.
+        /// The parameter is as `Database.open` has it.
+        package var restoresInto: (@Sendable (Double?) throws -> any RestoreDestination)?
 
         package init() {}
     }
@@ -248,6 +251,16 @@ package final class Engine: Sendable {
     /// What is queued for a collection, for validation.
     func queue(of collection: String) -> [QueuedOperation] {
         state.withLock { $0.queues[collection] ?? [] }
+    }
+
+    /// The names in the database that queued restores will take.
+    var queuedTargets: [String] {
+        state.withLock { $0.queues.values.joined() }.flatMap { queued -> [String] in
+            guard case .restore(let request) = queued.work,
+                !queued.operation.status.state.isFinal
+            else { return [] }
+            return request.targets
+        }
     }
 
     /// The repository, made now if there is none yet.

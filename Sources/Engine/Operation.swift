@@ -1,6 +1,7 @@
 import Bytes
 import Repository
 import Synchronization
+import Tables
 
 /// A backup, definition, … as it goes: shown under `operations/ID/`.
 package final class Operation: Sendable {
@@ -16,6 +17,9 @@ package final class Operation: Sendable {
         /// Rows to go through in all, if that is known.
         package var totalRows: UInt64?
         package var bytes: UInt64 = 0
+        /// What it looked at in stored files, once it has written its own; nil for one of an earlier
+        /// process.
+        package var figures: FilePool.Figures?
         package var started: Instant?
         package var ended: Instant?
         /// Why it failed or was cancelled.

@@ -20,13 +20,14 @@ struct Plan {
     }
 
     /// What matters of a collection as it will be.
-    private struct Expected {
+    struct Expected {
         var exists = false
         var isIncremental = false
         var hasFull = false
         var uids: Set<String> = []
         var isTakenUID: (String) -> Bool = { _ in false }
         var queued = 0
+        var queuedBackups = 0
     }
 
     /// Names in the root of a mount, which no collection can have.
@@ -35,11 +36,16 @@ struct Plan {
     ]
     private static let maxNameBytes = 255
 
-    private let engine: Engine
+    let engine: Engine
     private var expected: [String: Expected] = [:]
     private var hasCheckedSource = false
+    /// Names in the database that queued restores will have taken, folded.
+    var restoredTargets: Set<[UInt8]>
 
-    init(engine: Engine) { self.engine = engine }
+    init(engine: Engine) {
+        self.engine = engine
+        restoredTargets = Set(engine.queuedTargets.map(Self.folded))
+    }
 
     mutating func step(_ statement: Statement) throws(Failure) -> Step {
         let name = statement.collection.name
@@ -52,13 +58,19 @@ struct Plan {
         }
         var state = expected[name] ?? current(name)
         defer { expected[name] = state }
+        if engine.options.restoresInto != nil, case .restore = statement.action {
+        } else if engine.options.restoresInto != nil {
+            throw statement.refusal(
+                .invalid, "only RESTORE can go into another database", at: statement.position)
+        }
         switch statement.action {
         case .create(let create): return try self.create(statement, create, &state)
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
+        case .restore(let restore): return try self.restore(statement, restore, &state)
         case .verify(let verify): return try self.verify(statement, verify, &state)
         case .compact: return try compact(statement, &state)
-        case .alter, .restore, .prune, .pull:
+        case .alter, .prune, .pull:
             throw statement.refusal(
                 .unsupported,
                 "\(statement.action.words) isn't built yet in this version of ydbfs",
@@ -78,6 +90,7 @@ struct Plan {
         }
         for queued in engine.queue(of: name) where !queued.operation.status.state.isFinal {
             state.queued += 1
+            if case .backup = queued.work { state.queuedBackups += 1 }
             state.hasFull = state.hasFull || queued.work.makesFull
             if let uid = queued.operation.uid { state.uids.insert(uid) }
         }
@@ -173,7 +186,7 @@ struct Plan {
     }
 
     /// The path below the database that a statement means.
-    private func resolve(
+    func resolve(
         _ table: Located<String>, _ statement: Statement
     ) throws(Failure) -> String {
         guard table.value.hasPrefix("/"), let root = engine.database?.path else {
@@ -238,11 +251,12 @@ struct Plan {
             hasCheckedSource = true
         }
         state.queued += 1
+        state.queuedBackups += 1
         if !backup.isIncremental { state.hasFull = true }
         return .queue(.backup(isIncremental: backup.isIncremental))
     }
 
-    private func checkQueue(_ name: String, _ state: Expected) throws(Failure) {
+    func checkQueue(_ name: String, _ state: Expected) throws(Failure) {
         guard state.queued >= Engine.queueLimit else { return }
         throw Failure(
             .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
@@ -280,7 +294,7 @@ struct Plan {
         return .queue(.compact)
     }
 
-    private func require(_ statement: Statement, _ state: Expected) throws(Failure) {
+    func require(_ statement: Statement, _ state: Expected) throws(Failure) {
         if state.exists { return }
         let names = engine.collections.prefix(10).map(\.name).joined(separator: ", ")
         throw statement.refusal(
@@ -335,7 +349,7 @@ struct Plan {
 
 extension Statement {
     /// A refusal with line and column of what it is about.
-    fileprivate func refusal(
+    func refusal(
         _ code: Failure.Code, _ message: String, at position: SourcePosition
     ) -> Failure {
         Failure(

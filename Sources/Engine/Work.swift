@@ -5,6 +5,7 @@ import Tables
 /// What a queued operation does once its turn has come.
 enum Work: Sendable {
     case backup(isIncremental: Bool)
+    case restore(RestoreRequest)
     case verify(point: String?, level: CheckLevel)
     case compact
 
@@ -12,6 +13,7 @@ enum Work: Sendable {
     var kind: String {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
+        case .restore: "restore"
         case .verify: "verify"
         case .compact: "compact"
         }
@@ -21,6 +23,7 @@ enum Work: Sendable {
     var makesFull: Bool {
         switch self {
         case .backup(let isIncremental): !isIncremental
+        case .restore: false
         case .verify, .compact: false
         }
     }
@@ -35,12 +38,15 @@ extension Engine {
             guard let database, let repository else {
                 throw Failure(.unsupported, "\(location) has no database to back up")
             }
+            let source = try database.open(nil)
+            removeLeftovers(source, operation)
             let job = BackupJob(
-                repository: repository, source: try database.open(nil),
+                repository: repository, source: source,
                 collection: operation.collection, isIncremental: isIncremental,
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
+        case .restore(let request): try restore(request, operation)
             if isIncremental { compactIfDue(repository, operation) }
         case .verify(let point, let level): try verify(point, level, operation)
         case .compact: try compact(operation)

@@ -117,6 +117,10 @@ extension Volume {
             var lines = ["accepted \(operation.accepted)", "rows \(status.rows)"]
             if let total = status.totalRows { lines.append("total_rows \(total)") }
             lines.append("bytes \(status.bytes)")
+            if let figures = status.figures {
+                lines.append("read \(figures.bytesRead)")
+                lines.append("decoded \(figures.bytesDecoded)")
+            }
             if let started = status.started { lines.append("started \(started)") }
             if let ended = status.ended { lines.append("ended \(ended)") }
             if let point = status.point { lines.append("point \(point)") }

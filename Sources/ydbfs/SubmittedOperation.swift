@@ -36,10 +36,13 @@ struct EngineTarget: StatementTarget {
     let outlivesUs = false
     private static let cacheBytes = 64 << 20
 
-    init(_ source: SourceArgument) throws {
+    /// - Parameter into: where RESTORE writes, if not into the source.
+    init(_ source: SourceArgument, into: DestinationArgument? = nil) throws {
+        var options = Engine.Options()
+        options.restoresInto = into?.open
         engine = try Engine(
             location: source.location, database: source.database,
-            cache: SharedCache(maxBytes: Self.cacheBytes))
+            cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
     }
 
     func submit(_ text: StatementText) throws -> [any SubmittedOperation] {

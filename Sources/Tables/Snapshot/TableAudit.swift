@@ -208,7 +208,7 @@ private struct SliceAuditor: Sendable {
     private func audit(page: Int, of slice: Slice) -> PageFinding {
         var finding = PageFinding()
         do {
-            let reader = SliceReader(slice, schema: schema, pool: pool)
+            let reader = SliceReader(slice, schema: schema, pool: pool, isSequential: true)
             let rows = try reader.merged(page: page).rows(schema)
             let keys = KeyList(rows, schema: schema)
             guard keys.isIncreasing(after: nil) else {
