@@ -46,8 +46,9 @@ extension Engine {
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
-        case .restore(let request): try restore(request, operation)
             if isIncremental { compactIfDue(repository, operation) }
+        case .restore(let request):
+            try restore(request, operation)
         case .verify(let point, let level): try verify(point, level, operation)
         case .compact: try compact(operation)
         }

@@ -60,7 +60,7 @@ import Volume
 ", errno: ENOENT,
             says: "shop has no backup point monday, and it is no time"),
         Refused(text: "VERIFY shop AT 'x'
-", errno: ENOENT, says: "shop has no point x"),
+", errno: ENOENT, says: "shop has no backup point x"),
         Refused(text: "COMPACT shop
 ", errno: ENODATA, says: "no point to compact"),
         Refused(text: "PRUNE shop\n", errno: EOPNOTSUPP, says: "PRUNE isn't built yet"),

@@ -152,7 +152,7 @@ package final class RowFile: Sendable {
         try Scratch.with { stored in
             try file.read(at: UInt64(offset), count: size, into: stored)
             var header = PageHeader()
-            let bodyStart = try header.parse(stored)
+            let bodyStart = try header.parse(stored, from: 0)
             try stored.withBytes { bytes in
                 guard header.crc == Checksum.crc32(bytes.from(bodyStart)) else {
                     throw Failure(.corrupt, "a page's checksum is wrong")
