@@ -20,6 +20,16 @@ extension Repository {
     }
 }
 
+extension CollectionState {
+    /// Rows of the tables at the newest point.
+    var newestRows: [String: UInt64] {
+        guard let newest else { return [:] }
+        // Names that only look alike are one key here: the larger table counts.
+        return Dictionary(
+            tables(at: newest.sequence).map { ($0.path, $0.rows) }, uniquingKeysWith: max)
+    }
+}
+
 /// Takes one backup point of a collection, from the writer's lock to the commit.
 struct BackupJob {
     let repository: Repository
@@ -42,13 +52,16 @@ struct BackupJob {
         if isIncremental, state.newest == nil {
             throw Failure(.noData, "\(collection) has no full backup yet: take one first")
         }
-        _ = try lock.removeLeftovers()
+        let (files, bytes) = try lock.removeLeftovers()
+        if files > 0 {
+            note("removed \(files) files of \(bytes) bytes that an interrupted operation had left")
+        }
         let settings = try CollectionSettings(stored: definition.settings)
         if settings.isIncrementalBackupEnabled {
             let policy: CapturePolicy = settings.capture == .scan ? .scan : .auto
             let lines = try source.prepare(
                 collection: collection, tables: definition.isDatabase ? nil : definition.tables,
-                rows: rowsBefore(state), capture: policy)
+                rows: isIncremental ? state.newestRows : [:], capture: policy)
             lines.forEach(note)
         }
         let cut = try source.openCut(collection: collection, nonce: nonce())
@@ -62,14 +75,6 @@ struct BackupJob {
     }
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
-
-    /// Rows of the tables at the point that an incremental follows.
-    private func rowsBefore(_ state: CollectionState) -> [String: UInt64] {
-        guard isIncremental, let parent = state.newest else { return [:] }
-        // Names that only look alike are one key here: the larger table counts.
-        return Dictionary(
-            state.tables(at: parent.sequence).map { ($0.path, $0.rows) }, uniquingKeysWith: max)
-    }
 
     private func commit(
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
@@ -87,6 +92,7 @@ struct BackupJob {
         try lock.append(.point(point))
         operation.update { status in
             status.point = point.name
+            status.bytes = point.files.reduce(0) { $0 + $1.bytes }
             if isIncremental {
                 // Until here the rows gone through; what counts in the end is what was found.
                 status.rows = point.tables.reduce(0) { $0 + ($1.isReset ? $1.rows : $1.changes) }
@@ -107,15 +113,16 @@ struct BackupJob {
             cut: cut, files: files, limits: limits, pool: pool, capture: state.capture,
             note: note)
         let (present, refused) = try tables(cut, definition)
-        try countRows(cut, present)
         let parent = state.newest
         let known = parent.map { state.tables(at: $0.sequence) } ?? []
+        let counts = try countRows(cut, present, known)
         var records: [TableRecord] = []
         var nextID = state.nextTableID
         // By bytes: names that only look alike are different tables.
         var gone = Dictionary(
             known.map { (Array($0.path.utf8), $0) }, uniquingKeysWith: { first, _ in first })
         for path in present {
+            operation.update { $0.beginTable(rows: counts[path] ?? 0) }
             let before = gone.removeValue(forKey: Array(path.utf8))
             let id = before?.id ?? nextID
             if before == nil { nextID += 1 }
@@ -177,11 +184,17 @@ struct BackupJob {
         return (definition.tables.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }, [])
     }
 
-    private func countRows(_ cut: any SourceCut, _ tables: [String]) throws {
-        if isIncremental { return }
-        var total: UInt64 = 0
-        for path in tables { total += try cut.countRows(path) }
+    /// What there is to go through, for the progress: in an incremental, which may find changes
+    /// without, about as many rows as the parent has.
+    private func countRows(
+        _ cut: any SourceCut, _ tables: [String], _ known: [TableRecord]
+    ) throws -> [String: UInt64] {
+        var counts: [String: UInt64] = [:]
+        if isIncremental { for table in known { counts[table.path] = table.rows } }
+        for path in tables where counts[path] == nil { counts[path] = try cut.countRows(path) }
+        let total = tables.reduce(0) { $0 + (counts[$1] ?? 0) }
         operation.update { $0.totalRows = total }
+        return counts
     }
 }
 

@@ -6,13 +6,14 @@ import Tables
 /// all that is queued, will have left.
 struct Plan {
     enum Step {
-        case define(CollectionDefinition, notes: [String])
+        /// Made or, if it was something `before`, altered.
+        case define(CollectionDefinition, before: CollectionDefinition?, notes: [String])
         case drop
         case queue(Work)
 
         var kind: String {
             switch self {
-            case .define: "create"
+            case .define(_, let before, _): before == nil ? "create" : "alter"
             case .drop: "drop"
             case .queue(let work): work.kind
             }
@@ -21,13 +22,18 @@ struct Plan {
 
     /// What matters of a collection as it will be.
     struct Expected {
-        var exists = false
-        var isIncremental = false
+        var definition: CollectionDefinition?
         var hasFull = false
         var uids: Set<String> = []
         var isTakenUID: (String) -> Bool = { _ in false }
         var queued = 0
         var queuedBackups = 0
+
+        var exists: Bool { definition != nil }
+        var isIncremental: Bool {
+            let settings = definition.flatMap { try? CollectionSettings(stored: $0.settings) }
+            return settings?.isIncrementalBackupEnabled ?? false
+        }
     }
 
     /// Names in the root of a mount, which no collection can have.
@@ -67,10 +73,11 @@ struct Plan {
         case .create(let create): return try self.create(statement, create, &state)
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
+        case .alter(let changes): return try alter(statement, changes, &state)
         case .restore(let restore): return try self.restore(statement, restore, &state)
         case .verify(let verify): return try self.verify(statement, verify, &state)
         case .compact: return try compact(statement, &state)
-        case .alter, .prune, .pull:
+        case .prune, .pull:
             throw statement.refusal(
                 .unsupported,
                 "\(statement.action.words) isn't built yet in this version of ydbfs",
@@ -81,10 +88,7 @@ struct Plan {
     private func current(_ name: String) -> Expected {
         var state = Expected()
         if let collection = engine.collection(name), let definition = collection.definition {
-            state.exists = true
-            state.isIncremental =
-                (try? CollectionSettings(stored: definition.settings).isIncrementalBackupEnabled)
-                ?? false
+            state.definition = definition
             state.hasFull = collection.newest != nil
             state.isTakenUID = { collection.point(uid: $0) != nil }
         }
@@ -118,16 +122,47 @@ struct Plan {
         }
         try checkSettings(statement, create.settings)
         let (definition, notes) = try define(statement, create)
-        state.exists = true
-        state.isIncremental = create.settings.values.isIncrementalBackupEnabled
-        return .define(definition, notes: notes)
+        state.definition = definition
+        return .define(definition, before: nil, notes: notes)
+    }
+
+    private func alter(
+        _ statement: Statement, _ changes: [Statement.Change], _ state: inout Expected
+    ) throws(Failure) -> Step {
+        let before = try require(statement, state)
+        try requireIdle(statement, state)
+        var alteration = try Alteration(before, statement)
+        for change in changes {
+            switch change {
+            case .addTable(let table):
+                let path = try resolve(table, statement)
+                try alteration.add(table, path: path)
+                try requireUsable(path, table, statement, among: sourceTables())
+            case .dropTable(let table):
+                try alteration.drop(table, path: resolve(table, statement))
+            case .set(let settings):
+                try alteration.set(settings)
+                try checkSettings(statement, settings)
+            case .reset(let keys): try alteration.reset(keys)
+            case .dropBackup, .undropBackup, .pinBackup, .unpinBackup:
+                throw statement.refusal(
+                    .unsupported, "DROP, UNDROP, PIN and UNPIN BACKUP aren't built yet",
+                    at: statement.position)
+            }
+        }
+        let definition = try alteration.definition()
+        state.definition = definition
+        return .define(definition, before: before, notes: [])
     }
 
     /// Refuses what is understood but not built.
     private func checkSettings(
         _ statement: Statement, _ settings: Statement.Settings
     ) throws(Failure) {
-        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture, .maxChain]
+        let built: Set<SettingKey> = [
+            .storage, .incrementalBackupEnabled, .capture, .incrementalEvery, .fullEvery,
+            .maxChain,
+        ]
         for key in settings.values.keys {
             let isRefused =
                 key == .storage
@@ -160,13 +195,7 @@ struct Plan {
                     throw statement.refusal(
                         .invalid, "table \(path) is named twice", at: table.position)
                 }
-                guard let found = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
-                    throw statement.refusal(
-                        .notFound, Self.missing(path, among: all), at: table.position)
-                }
-                if let refusal = found.refusal {
-                    throw statement.refusal(.unsupported, refusal, at: table.position)
-                }
+                try requireUsable(path, table, statement, among: all)
                 paths.append(path)
             }
         }
@@ -176,6 +205,18 @@ struct Plan {
             settings: create.settings.values.stored, sql: definition.sql,
             time: Instant.now.microseconds)
         return (record, notes)
+    }
+
+    /// Refuses a table that the database hasn't got, or that can't be backed up.
+    private func requireUsable(
+        _ path: String, _ table: Located<String>, _ statement: Statement, among all: [SourceTable]
+    ) throws(Failure) {
+        guard let found = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
+            throw statement.refusal(.notFound, Self.missing(path, among: all), at: table.position)
+        }
+        if let refusal = found.refusal {
+            throw statement.refusal(.unsupported, refusal, at: table.position)
+        }
     }
 
     private static func missing(_ path: String, among tables: [SourceTable]) -> String {
@@ -202,6 +243,13 @@ struct Plan {
 
     private func drop(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
         try require(statement, state)
+        try requireIdle(statement, state)
+        state = Expected()
+        return .drop
+    }
+
+    /// Refuses what can't wait until others are done with the collection.
+    private func requireIdle(_ statement: Statement, _ state: Expected) throws(Failure) {
         if state.queued > 0 {
             throw Failure(
                 .busy,
@@ -209,8 +257,6 @@ struct Plan {
                     + "wait for them or cancel them")
         }
         try checkLock(statement.collection.name)
-        state = Expected()
-        return .drop
     }
 
     // MARK: Backups
@@ -298,8 +344,11 @@ struct Plan {
         return .queue(.compact)
     }
 
-    func require(_ statement: Statement, _ state: Expected) throws(Failure) {
-        if state.exists { return }
+    @discardableResult
+    func require(
+        _ statement: Statement, _ state: Expected
+    ) throws(Failure) -> CollectionDefinition {
+        if let definition = state.definition { return definition }
         let names = engine.collections.prefix(10).map(\.name).joined(separator: ", ")
         throw statement.refusal(
             .notFound,

@@ -48,13 +48,22 @@ struct TableBackup {
         let description = try cut.describe(
             path, parent: parent.schema, nextColumnID: parent.nextColumnID,
             literals: literalNames(parent))
-        if description.schema != parent.schema {
-            note("\(path): its columns changed: backed up whole")
-            return try full(path, id: parent.id, known: parent, isReset: true)
+        var parent = parent
+        let change = SchemaChange(from: parent.schema, to: description.schema)
+        if let change {
+            note("\(path): \(change)")
+            if !change.keepsRows {
+                return try full(path, id: parent.id, known: parent, isReset: true)
+            }
+            parent.schema = description.schema
         }
         do {
             let result = try changes(path, parent: parent)
-            if result == nil && description.sql == parent.sql { return nil }
+            if result == nil {
+                if change == nil && description.sql == parent.sql { return nil }
+                // Names stand in the files too.
+                if change != nil { parent.sizes = try sizes(of: parent) }
+            }
             return record(path, id: parent.id, description, known: parent, result: result)
         } catch is Misfit {
             // `full` meets the same value again and says which column it is.
@@ -132,6 +141,11 @@ struct TableBackup {
 
     private func snapshot(_ record: TableRecord) -> Snapshot {
         Snapshot(record.snapshot, schema: record.schema, pool: pool)
+    }
+
+    private func sizes(of record: TableRecord) throws -> [String: UInt64] {
+        let bytes = try snapshot(record).fileBytes()
+        return ["csv": bytes.csv, "parquet": bytes.parquet]
     }
 
     private func literalNames(_ known: TableRecord?) -> Set<String> {

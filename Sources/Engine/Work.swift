@@ -47,8 +47,7 @@ extension Engine {
             let point = try job.run()
             operation.update { $0.point = point }
             if isIncremental { compactIfDue(repository, operation) }
-        case .restore(let request):
-            try restore(request, operation)
+        case .restore(let request): try restore(request, operation)
         case .verify(let point, let level): try verify(point, level, operation)
         case .compact: try compact(operation)
         }

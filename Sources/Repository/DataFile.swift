@@ -24,6 +24,8 @@ package final class DataFileWriter: ByteSink {
     package let name: String
     /// Bytes so far: where the next ones will lie.
     package private(set) var position: UInt64 = 0
+    /// Hears of bytes before they are written; may wait, or throw to end it.
+    package var willWrite: ((Int) throws -> Void)?
     private let writer: any ObjectWriter
     private let pending = ByteBuffer(capacity: 1 << 12)
     private var hasher = SHA256()
@@ -58,6 +60,7 @@ package final class DataFileWriter: ByteSink {
     }
 
     private func write(_ bytes: UnsafeRawBufferPointer) throws {
+        try willWrite?(bytes.count)
         hasher.update(bufferPointer: bytes)
         try writer.append(bytes)
     }

@@ -92,12 +92,15 @@ extension Volume {
             for note in status.notes { text += "    \(note)\n" }
         }
         if !text.isEmpty { text += "\n" }
+        let changes = "SET (KEY = VALUE) | RESET (KEY) | ADD TABLE path | DROP TABLE path\n"
         let scoped =
             "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
             + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\n"
+            + "ALTER BACKUP COLLECTION \(changes)"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
             + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] [, CAPTURE = 'scan'] )\n"
+            + "ALTER BACKUP COLLECTION name \(changes)"
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
             + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
@@ -120,6 +123,11 @@ extension Volume {
             if let figures = status.figures {
                 lines.append("read \(figures.bytesRead)")
                 lines.append("decoded \(figures.bytesDecoded)")
+            }
+            let now = Instant.now
+            if let seconds = status.secondsLeft(at: now) {
+                lines.append("seconds_left \(seconds)")
+                lines.append("expected_end \(Instant(seconds: now.seconds + seconds))")
             }
             if let started = status.started { lines.append("started \(started)") }
             if let ended = status.ended { lines.append("ended \(ended)") }
@@ -156,6 +164,7 @@ extension Volume {
             }
         }
         lines.append("stored_bytes \(state.storedBytes)")
+        lines += state.definition.flatMap(Schedule.init).map { scheduleLines($0, state) } ?? []
         if let operation = engine.newestOperation(of: shown.name) {
             lines.append("operation \(operation.id) \(operation.kind) \(operation.status.summary)")
             lines += operation.status.notes.map { "note \($0)" }
@@ -176,6 +185,21 @@ extension Volume {
             lines.append("damaged \(points.count) points, last \(points.last!.0.name): \(damage)")
         }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func scheduleLines(_ schedule: Schedule, _ state: CollectionState) -> [String] {
+        let now = Instant.now
+        var lines: [String] = []
+        if let period = schedule.full {
+            lines.append("full_every \(period) next \(schedule.next(period, after: now))")
+        }
+        if let period = schedule.incremental {
+            lines.append("incremental_every \(period) next \(schedule.next(period, after: now))")
+        }
+        if let last = Schedule.newest(state.points) {
+            lines.append("last_scheduled \(last.point.name) due \(last.due)")
+        }
+        return lines
     }
 
     /// A line for each point, columns aligned.

@@ -45,6 +45,11 @@ struct RunCommand: ParsableCommand {
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Bytes per second that backups may write, such as 10M.", valueName: "SIZE"))
+    var rate: String?
+
     @Flag(help: "Leave running operations to the mount instead of waiting for them.")
     var noWait = false
 
@@ -55,7 +60,7 @@ struct RunCommand: ParsableCommand {
         Signals.block()
         let source = try SourceArgument(source, repository: repository)
         let text = try statementText()
-        let target = try target(for: source)
+        let target = try target(for: source, rate: bytesPerSecond())
         defer { target.close() }
         let operations = try target.submit(text)
         try Signals.watch(
@@ -81,11 +86,33 @@ struct RunCommand: ParsableCommand {
         return text
     }
 
-    private func target(for source: SourceArgument) throws -> any StatementTarget {
+    private func bytesPerSecond() throws -> Int? {
+        guard let rate else { return nil }
+        guard let bytes = MountOptions.bytes(rate), bytes >= MountOptions.rateMin else {
+            throw ValidationError("--rate \(rate): expected \(MountOptions.rateWords)")
+        }
+        return bytes
+    }
+
+    private func target(
+        for source: SourceArgument, rate: Int?
+    ) throws -> any StatementTarget {
         // A mount has no word for another database; reading backups needs none.
-        if let into { return try EngineTarget(source, into: DestinationArgument(into)) }
-        if case .mounted(let place) = source.kind { return MountTarget(place) }
-        return try MountTarget.showing(source.location) ?? EngineTarget(source)
+        if let into {
+            return try EngineTarget(source, into: DestinationArgument(into), rate: rate)
+        }
+        var mounted: MountTarget?
+        if case .mounted(let place) = source.kind {
+            mounted = MountTarget(place)
+        } else {
+            mounted = try MountTarget.showing(source.location)
+        }
+        guard let mounted else { return try EngineTarget(source, rate: rate) }
+        if rate != nil {
+            throw Failure(
+                .invalid, "--rate: a mount carries the statements out: give it -o rate= instead")
+        }
+        return mounted
     }
 
     private func wait(for operation: any SubmittedOperation) -> OperationReport {

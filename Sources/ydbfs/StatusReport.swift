@@ -56,6 +56,35 @@ package struct StatusReport: Sendable, Encodable {
         package var error: String?
     }
 
+    /// The times are those at which a mount will take a backup.
+    package struct Timetable: Sendable, Encodable {
+        package var fullEvery: String?
+        package var nextFull: String?
+        package var incrementalEvery: String?
+        package var nextIncremental: String?
+        /// The newest point that was made by it.
+        package var last: String?
+
+        enum CodingKeys: String, CodingKey {
+            case fullEvery = "full_every"
+            case nextFull = "next_full"
+            case incrementalEvery = "incremental_every"
+            case nextIncremental = "next_incremental"
+            case last
+        }
+
+        init(_ schedule: Schedule, _ state: CollectionState) {
+            let now = Instant.now
+            fullEvery = schedule.full?.description
+            nextFull = schedule.full.map { schedule.next($0, after: now).description }
+            incrementalEvery = schedule.incremental?.description
+            nextIncremental = schedule.incremental.map {
+                schedule.next($0, after: now).description
+            }
+            last = Schedule.newest(state.points)?.point.name
+        }
+    }
+
     package struct Collection: Sendable, Encodable {
         package var name: String
         /// Empty for a whole database.
@@ -66,6 +95,7 @@ package struct StatusReport: Sendable, Encodable {
         package var newest: String?
         /// What runs now.
         package var running: Operation?
+        package var schedule: Timetable?
         package var lastError: Operation?
         /// Why it can't be read to its end.
         package var damage: String?
@@ -75,7 +105,7 @@ package struct StatusReport: Sendable, Encodable {
         package var points: [Point]
 
         enum CodingKeys: String, CodingKey {
-            case name, tables, bytes, newest, running, damage, points
+            case name, tables, bytes, newest, running, schedule, damage, points
             case isDatabase = "database"
             case isIncremental = "incremental"
             case lastError = "last_error"
@@ -160,8 +190,11 @@ extension StatusReport.Collection {
                 try? CollectionSettings(stored: definition.settings)
             })?.isIncrementalBackupEnabled ?? false,
             bytes: state.storedBytes, newest: state.newest?.name,
-            running: own.first { $0.end == nil && !$0.isInterrupted }.map(
+            running: own.last { $0.end == nil && !$0.isInterrupted }.map(
                 StatusReport.Operation.init),
+            schedule: state.definition.flatMap(Schedule.init).map {
+                StatusReport.Timetable($0, state)
+            },
             lastError: last.map(StatusReport.Operation.init).flatMap { $0.error == nil ? nil : $0 },
             damage: state.damage?.message, catalogDamage: state.catalogDamage?.message,
             points: state.points.map { StatusReport.Point($0, state, checks[$0.sequence]) })
@@ -240,6 +273,15 @@ extension StatusReport.Collection {
         }
         if let lastError, let error = lastError.error {
             lines.append("  last operation \(lastError.id) \(lastError.state): \(error)")
+        }
+        if let schedule {
+            for (kind, period, next) in [
+                ("full", schedule.fullEvery, schedule.nextFull),
+                ("incremental", schedule.incrementalEvery, schedule.nextIncremental),
+            ] {
+                guard let period, let next else { continue }
+                lines.append("  while mounted: \(kind) every \(period), next \(next)")
+            }
         }
         if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
         var rows = [

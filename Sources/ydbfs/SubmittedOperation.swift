@@ -36,10 +36,13 @@ struct EngineTarget: StatementTarget {
     let outlivesUs = false
     private static let cacheBytes = 64 << 20
 
-    /// - Parameter into: where RESTORE writes, if not into the source.
-    init(_ source: SourceArgument, into: DestinationArgument? = nil) throws {
+    /// - Parameters:
+    ///   - into: where RESTORE writes, if not into the source.
+    ///   - rate: bytes per second that operations may write.
+    init(_ source: SourceArgument, into: DestinationArgument? = nil, rate: Int? = nil) throws {
         var options = Engine.Options()
         options.restoresInto = into?.open
+        options.rate = rate
         engine = try Engine(
             location: source.location, database: source.database,
             cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
@@ -48,7 +51,7 @@ struct EngineTarget: StatementTarget {
     func submit(_ text: StatementText) throws -> [any SubmittedOperation] {
         do throws(Failure) {
             return try engine.submit(text.statements, owner: geteuid())
-                .map(EngineOperation.init)
+                .map { EngineOperation(engine: engine, operation: $0) }
         } catch {
             throw text.pointing(error)
         }
@@ -58,6 +61,7 @@ struct EngineTarget: StatementTarget {
 }
 
 private struct EngineOperation: SubmittedOperation {
+    let engine: Engine
     let operation: Operation
     var statement: String { operation.statement }
 
@@ -67,7 +71,9 @@ private struct EngineOperation: SubmittedOperation {
     }
 
     func wait(seconds: Double) -> OperationReport? {
-        operation.wait(seconds: seconds).map { OperationReport(operation, $0) }
+        // Others may ask to cancel it.
+        try? engine.refresh()
+        return operation.wait(seconds: seconds).map { OperationReport(operation, $0) }
     }
 
     func now() -> OperationReport { OperationReport(operation, operation.status) }

@@ -53,16 +53,12 @@ import Volume
             text:
                 "CREATE BACKUP COLLECTION x ( TABLE orders ) WITH ( STORAGE = 'cluster', A = 1 )\n",
             errno: EINVAL, says: "A", caret: "^"),
-        Refused(text: "RESTORE shop
-", errno: ENOENT, says: "shop has no backup point yet"),
+        Refused(text: "RESTORE shop\n", errno: ENOENT, says: "shop has no backup point yet"),
         Refused(
-            file: "shop/control", text: "RESTORE AT 'monday'
-", errno: ENOENT,
+            file: "shop/control", text: "RESTORE AT 'monday'\n", errno: ENOENT,
             says: "shop has no backup point monday, and it is no time"),
-        Refused(text: "VERIFY shop AT 'x'
-", errno: ENOENT, says: "shop has no backup point x"),
-        Refused(text: "COMPACT shop
-", errno: ENODATA, says: "no point to compact"),
+        Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no backup point x"),
+        Refused(text: "COMPACT shop\n", errno: ENODATA, says: "no point to compact"),
         Refused(text: "PRUNE shop\n", errno: EOPNOTSUPP, says: "PRUNE isn't built yet"),
         Refused(text: "DROP BACKUP COLLECTION nothing\n", errno: ENOENT, says: "nothing"),
         Refused(text: "BACKUP `/Root/other/shop`\n", errno: EINVAL, says: "shop"),

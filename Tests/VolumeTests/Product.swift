@@ -36,6 +36,10 @@ struct Settings {
     var catalogInterval: UInt64 = 64
     /// Holds backups up.
     var gate: Gate?
+    /// What schedules go by.
+    var clock: @Sendable () -> Instant = { .now }
+    /// Bytes per second that backups may write.
+    var rate: Int?
 
     static var tiny: FormatLimits {
         var limits = FormatLimits()
@@ -63,6 +67,8 @@ final class Product: Sendable {
         options.limits = settings.limits
         options.isReadOnly = settings.isReadOnly
         options.repository.catalogInterval = settings.catalogInterval
+        options.clock = settings.clock
+        options.rate = settings.rate
         let captureAbove = settings.captureAbove
         let plain = Engine.Database(path: "/Root/database") { patience in
             try captureAbove.map {

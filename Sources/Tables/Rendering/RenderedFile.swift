@@ -53,6 +53,12 @@ package struct FilePart: Sendable, Hashable {
 }
 
 extension Snapshot {
+    /// Exact bytes of the table's files in each format.
+    package func fileBytes() throws -> (csv: UInt64, parquet: UInt64) {
+        let totals = try root().blocks.reduce(into: SliceSums()) { $0 += $1.sums }
+        return (CSVFile.bytes(totals, schema), ParquetFile.bytes(totals, schema))
+    }
+
     /// Renders a page of `bytes` bytes of a slice with `body`, or waits for who is at it. `room` is
     /// what `body` needs besides.
     func renderedPage(
