@@ -47,14 +47,12 @@ struct BackupJob {
             note("removed \(files) files of \(bytes) bytes that an interrupted operation had left")
         }
         let settings = try CollectionSettings(stored: definition.settings)
-        let members = try memberTables(definition)
         if settings.isIncrementalBackupEnabled {
             let policy: CapturePolicy = settings.capture == .scan ? .scan : .auto
-            for line in try source.prepare(
-                collection: collection, tables: members, capture: policy)
-            {
-                note(line)
-            }
+            let lines = try source.prepare(
+                collection: collection, tables: definition.isDatabase ? nil : definition.tables,
+                rows: rowsBefore(state), capture: policy)
+            lines.forEach(note)
         }
         let cut = try source.openCut(collection: collection, nonce: nonce())
         defer { cut.close() }
@@ -68,10 +66,12 @@ struct BackupJob {
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
 
-    /// The tables to capture changes of; those of a `DATABASE` that exist now.
-    private func memberTables(_ definition: CollectionDefinition) throws -> [String] {
-        guard definition.isDatabase else { return definition.tables }
-        return try source.listTables().filter { $0.refusal == nil }.map(\.path)
+    /// Rows of the tables at the point that an incremental follows.
+    private func rowsBefore(_ state: CollectionState) -> [String: UInt64] {
+        guard isIncremental, let parent = state.newest else { return [:] }
+        // Names that only look alike are one key here: the larger table counts.
+        return Dictionary(
+            state.tables(at: parent.sequence).map { ($0.path, $0.rows) }, uniquingKeysWith: max)
     }
 
     private func commit(
@@ -143,6 +143,7 @@ struct BackupJob {
             operation: operation.id, uid: operation.uid, files: try files.finish(),
             tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
             capture: try cut.state)
+        operation.update { $0.figures = pool.figures }
         try operation.checkpoint()
         return (point, files.hasAbandoned)
     }

@@ -18,6 +18,9 @@ package final class Engine: Sendable {
         package var rate: Int?
         /// The time that schedules go by.
         package var clock: @Sendable () -> Instant = { .now }
+        /// Where RESTORE writes instead of into the database; every other statement is refused then.
+        /// The parameter is as `Database.open` has it.
+        package var restoresInto: (@Sendable (Double?) throws -> any RestoreDestination)?
 
         package init() {}
     }
@@ -246,6 +249,16 @@ package final class Engine: Sendable {
         state.withLock { $0.queues[collection] ?? [] }
     }
 
+    /// The names in the database that queued restores will take.
+    var queuedTargets: [String] {
+        state.withLock { $0.queues.values.joined() }.flatMap { queued -> [String] in
+            guard case .restore(let request) = queued.work,
+                !queued.operation.status.state.isFinal
+            else { return [] }
+            return request.targets
+        }
+    }
+
     /// The repository, made now if there is none yet.
     private func makeRepository() throws(Failure) -> Repository {
         if let repository { return repository }
@@ -377,7 +390,7 @@ package final class Engine: Sendable {
         guard before.tables.contains(where: { !now.tables.contains($0) }) else { return }
         do {
             let lines = try database?.open(Self.handlerPatience).prepare(
-                collection: now.name, tables: now.tables, capture: .auto)
+                collection: now.name, tables: now.tables, rows: [:], capture: .auto)
             operation.update { $0.notes += lines ?? [] }
         } catch {
             operation.update {

@@ -21,12 +21,13 @@ struct Plan {
     }
 
     /// What matters of a collection as it will be.
-    private struct Expected {
+    struct Expected {
         var definition: CollectionDefinition?
         var hasFull = false
         var uids: Set<String> = []
         var isTakenUID: (String) -> Bool = { _ in false }
         var queued = 0
+        var queuedBackups = 0
 
         var exists: Bool { definition != nil }
         var isIncremental: Bool {
@@ -41,11 +42,16 @@ struct Plan {
     ]
     private static let maxNameBytes = 255
 
-    private let engine: Engine
+    let engine: Engine
     private var expected: [String: Expected] = [:]
     private var hasCheckedSource = false
+    /// Names in the database that queued restores will have taken, folded.
+    var restoredTargets: Set<[UInt8]>
 
-    init(engine: Engine) { self.engine = engine }
+    init(engine: Engine) {
+        self.engine = engine
+        restoredTargets = Set(engine.queuedTargets.map(Self.folded))
+    }
 
     mutating func step(_ statement: Statement) throws(Failure) -> Step {
         let name = statement.collection.name
@@ -58,12 +64,18 @@ struct Plan {
         }
         var state = expected[name] ?? current(name)
         defer { expected[name] = state }
+        if engine.options.restoresInto != nil, case .restore = statement.action {
+        } else if engine.options.restoresInto != nil {
+            throw statement.refusal(
+                .invalid, "only RESTORE can go into another database", at: statement.position)
+        }
         switch statement.action {
         case .create(let create): return try self.create(statement, create, &state)
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
         case .alter(let changes): return try alter(statement, changes, &state)
-        case .restore, .verify, .compact, .prune, .pull:
+        case .restore(let restore): return try self.restore(statement, restore, &state)
+        case .verify, .compact, .prune, .pull:
             throw statement.refusal(
                 .unsupported,
                 "\(statement.action.words) isn't built yet in this version of ydbfs",
@@ -80,6 +92,7 @@ struct Plan {
         }
         for queued in engine.queue(of: name) where !queued.operation.status.state.isFinal {
             state.queued += 1
+            if case .backup = queued.work { state.queuedBackups += 1 }
             state.hasFull = state.hasFull || queued.work.makesFull
             if let uid = queued.operation.uid { state.uids.insert(uid) }
         }
@@ -211,7 +224,7 @@ struct Plan {
     }
 
     /// The path below the database that a statement means.
-    private func resolve(
+    func resolve(
         _ table: Located<String>, _ statement: Statement
     ) throws(Failure) -> String {
         guard table.value.hasPrefix("/"), let root = engine.database?.path else {
@@ -270,10 +283,7 @@ struct Plan {
             }
             state.uids.insert(uid.value)
         }
-        if state.queued >= Engine.queueLimit {
-            throw Failure(
-                .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
-        }
+        try checkQueue(name, state)
         if state.queued == 0 { try checkLock(name) }
         if !hasCheckedSource {
             do {
@@ -284,12 +294,20 @@ struct Plan {
             hasCheckedSource = true
         }
         state.queued += 1
+        state.queuedBackups += 1
         if !backup.isIncremental { state.hasFull = true }
         return .queue(.backup(isIncremental: backup.isIncremental))
     }
 
+    func checkQueue(_ name: String, _ state: Expected) throws(Failure) {
+        if state.queued >= Engine.queueLimit {
+            throw Failure(
+                .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
+        }
+    }
+
     @discardableResult
-    private func require(
+    func require(
         _ statement: Statement, _ state: Expected
     ) throws(Failure) -> CollectionDefinition {
         if let definition = state.definition { return definition }

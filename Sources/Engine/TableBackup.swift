@@ -118,13 +118,9 @@ struct TableBackup {
                 into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
             hash += hasher.hash(batch)
             try files.progress(rows: UInt64(batch.count))
-            if let rows = remembered, rows.take(batch) {
-                batch = RowBatch(schema)
-            } else {
-                remembered = nil
-                batch.removeAll()
-            }
+            if let rows = remembered, !rows.take(batch) { remembered = nil }
             if !more { return (hash, remembered) }
+            if remembered == nil { batch.removeAll() } else { batch = RowBatch(schema) }
         }
     }
 

@@ -5,11 +5,13 @@ import Tables
 /// What a queued operation does once its turn has come.
 enum Work: Sendable {
     case backup(isIncremental: Bool)
+    case restore(RestoreRequest)
 
     /// A word for users: `operations/ID/statement` has the whole.
     var kind: String {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
+        case .restore: "restore"
         }
     }
 
@@ -17,6 +19,7 @@ enum Work: Sendable {
     var makesFull: Bool {
         switch self {
         case .backup(let isIncremental): !isIncremental
+        case .restore: false
         }
     }
 }
@@ -30,12 +33,15 @@ extension Engine {
             guard let database, let repository else {
                 throw Failure(.unsupported, "\(location) has no database to back up")
             }
+            let source = try database.open(nil)
+            removeLeftovers(source, operation)
             let job = BackupJob(
-                repository: repository, source: try database.open(nil),
+                repository: repository, source: source,
                 collection: operation.collection, isIncremental: isIncremental,
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
+        case .restore(let request): try restore(request, operation)
         }
     }
 }

@@ -122,6 +122,10 @@ extension Volume {
                 lines.append("seconds_left \(seconds)")
                 lines.append("expected_end \(Instant(seconds: now.seconds + seconds))")
             }
+            if let figures = status.figures {
+                lines.append("read \(figures.bytesRead)")
+                lines.append("decoded \(figures.bytesDecoded)")
+            }
             if let started = status.started { lines.append("started \(started)") }
             if let ended = status.ended { lines.append("ended \(ended)") }
             if let point = status.point { lines.append("point \(point)") }

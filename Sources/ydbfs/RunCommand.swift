@@ -18,6 +18,7 @@ struct RunCommand: ParsableCommand {
               ydbfs run shop.db 'BACKUP shop'
               ydbfs run shop.db 'BACKUP shop INCREMENTAL' --json
               ydbfs run shop.db < statements.sql
+              ydbfs run shop.db --into new.db "RESTORE shop AT 'yesterday'"
 
             Prints a line for each statement: operation 17 done 20261121100000Z_full rows=… bytes=…. \
             With --json an object with the keys id, statement, state (done, failed, cancelled; \
@@ -36,7 +37,7 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Restore into another database (not built yet).", valueName: "SOURCE"))
+            "Restore into this database instead; it may be a new file.", valueName: "SOURCE"))
     var into: String?
 
     @Option(
@@ -56,9 +57,6 @@ struct RunCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        if into != nil {
-            throw Failure(.unsupported, "--into: RESTORE isn't built yet in this version")
-        }
         Signals.block()
         let source = try SourceArgument(source, repository: repository)
         let text = try statementText()
@@ -99,6 +97,10 @@ struct RunCommand: ParsableCommand {
     private func target(
         for source: SourceArgument, rate: Int?
     ) throws -> any StatementTarget {
+        // A mount has no word for another database; reading backups needs none.
+        if let into {
+            return try EngineTarget(source, into: DestinationArgument(into), rate: rate)
+        }
         var mounted: MountTarget?
         if case .mounted(let place) = source.kind {
             mounted = MountTarget(place)

@@ -34,9 +34,12 @@ struct EngineTarget: StatementTarget {
     let outlivesUs = false
     private static let cacheBytes = 64 << 20
 
-    /// - Parameter rate: bytes per second that operations may write.
-    init(_ source: SourceArgument, rate: Int?) throws {
+    /// - Parameters:
+    ///   - into: where RESTORE writes, if not into the source.
+    ///   - rate: bytes per second that operations may write.
+    init(_ source: SourceArgument, into: DestinationArgument? = nil, rate: Int? = nil) throws {
         var options = Engine.Options()
+        options.restoresInto = into?.open
         options.rate = rate
         engine = try Engine(
             location: source.location, database: source.database,

@@ -45,6 +45,7 @@ struct Settings {
         var limits = FormatLimits()
         limits.pageRows = 3
         limits.runPageRows = 2
+        limits.runGroupRows = 5
         limits.rowGroupRows = 8
         limits.blockSlices = 2
         limits.appendedSliceRows = 6

@@ -29,7 +29,9 @@ struct BaseRows {
     private var from = 0
     private let scratch = ByteBuffer(capacity: 256)
 
-    init(_ slice: Slice, schema: TableSchema, pool: FilePool) throws {
+    init(
+        _ slice: Slice, schema: TableSchema, pool: FilePool, isSequential: Bool
+    ) throws {
         self.slice = slice
         self.schema = schema
         keySchema = try TableSchema(
@@ -37,7 +39,7 @@ struct BaseRows {
         otherColumns = schema.columns.indices.filter { !schema.key.contains($0) }.map {
             schema.columns[$0]
         }
-        reader = SliceReader(slice, schema: schema, pool: pool)
+        reader = SliceReader(slice, schema: schema, pool: pool, isSequential: isSequential)
         starts = slice.pageStarts
     }
 
