@@ -18,7 +18,7 @@ package struct CatalogReference: Sendable, Hashable {
 /// flag | x if 1.
 ///
 /// ```
-/// file      "YDBFSCT1" | u64 length of the content | zstd frame of the content
+/// file      "YDBFSCT2" | u64 length of the content | zstd frame of the content
 ///
 /// content   text name of the collection
 ///           v number of the last entry | text its SHA-256
@@ -36,6 +36,7 @@ package struct CatalogReference: Sendable, Hashable {
 ///           optional text uid | v entry | text its SHA-256
 ///           list of file | list of v: changed tables | list of v: removed tables
 ///           flag not backed up as at the point before, else list of: text path | text reason
+///           flag views as at the point before (none before the first), else text
 /// file      v number | text name | v bytes | v rows | text SHA-256
 /// table     v id | list of version
 /// version   v sequence | u8 bits: 1 there is a table · and as at the table before in this list:
@@ -52,7 +53,7 @@ package struct CatalogReference: Sendable, Hashable {
 /// capture   text database | list of: text table | text state
 /// ```
 enum CatalogFile {
-    private static let magic = "YDBFSCT1"
+    private static let magic = "YDBFSCT2"
     private static let headBytes = 16
     /// A collection of 100,000 wide tables stays far below it.
     static let limitBytes = 1 << 30
@@ -135,10 +136,10 @@ private struct CatalogWriter {
             text(catalog.sha256)
         }
         for points in [state.points, state.droppedPoints] {
-            var before: [NotBackedUp]?
+            var before: BackupPoint?
             list(points) { point in
                 self.point(point, before)
-                before = point.notBackedUp
+                before = point
             }
         }
         list(state.ids) { id in
@@ -163,7 +164,7 @@ private struct CatalogWriter {
         signed(definition.time)
     }
 
-    private func point(_ point: BackupPoint, _ before: [NotBackedUp]?) {
+    private func point(_ point: BackupPoint, _ before: BackupPoint?) {
         number(point.sequence)
         text(point.name)
         flag(point.kind == .incremental)
@@ -182,13 +183,16 @@ private struct CatalogWriter {
         }
         list(point.changed) { number($0) }
         list(point.removed) { number($0) }
-        flag(point.notBackedUp == before)
-        if point.notBackedUp != before {
+        flag(point.notBackedUp == before?.notBackedUp)
+        if point.notBackedUp != before?.notBackedUp {
             list(point.notBackedUp) { table in
                 text(table.path)
                 text(table.reason)
             }
         }
+        let hasSameViews = point.views.hasSameBytes(as: before?.views ?? "")
+        flag(hasSameViews)
+        if !hasSameViews { text(point.views) }
     }
 
     private func version(_ version: TableHistory.Version, _ before: TableRecord?) {

@@ -17,6 +17,8 @@ package struct BackupPoint: Sendable, Equatable {
     package var changed: [UInt32]
     package var removed: [UInt32]
     package var notBackedUp: [NotBackedUp]
+    /// The source's text of views and their triggers.
+    package var views: String
     /// The log entry that committed it, and its hash.
     package var entry: UInt64
     package var hash: String

@@ -78,8 +78,8 @@ extension CollectionState {
                 sequence: record.sequence, name: record.name, kind: record.kind,
                 parent: record.parent, cut: record.cut, operation: record.operation,
                 uid: record.uid, files: record.files, changed: record.tables.map(\.id),
-                removed: record.removed, notBackedUp: record.notBackedUp, entry: file.number,
-                hash: file.hash))
+                removed: record.removed, notBackedUp: record.notBackedUp, views: record.views,
+                entry: file.number, hash: file.hash))
         sequenceByName[record.name] = record.sequence
         if let uid = record.uid { sequenceByUID[uid] = record.sequence }
         nextSequence = record.sequence + 1
