@@ -267,7 +267,7 @@ import Volume
                     "Invalid"
                 ),
                 ("bash", "cp <(echo nonsense) \"$1\"", "Invalid argument"),
-                ("bash", "cat > \"$1\" <<< 'VERIFY shop'", "Operation not supported"),
+                ("bash", "cat > \"$1\" <<< 'PULL shop'", "Operation not supported"),
                 ("bash", "printf 'full;\\nnonsense\\n' | cat > \"$1\"", "Invalid argument"),
                 // What isn't complete shows when the writer closes it.
                 ("bash", "/bin/echo -n 'BACKUP shop (' > \"$1\"", "Invalid argument"),
