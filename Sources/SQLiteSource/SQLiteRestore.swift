@@ -18,7 +18,7 @@ final class SQLiteRestore: TableRestore {
     /// The part of that time for which others may have it afterwards.
     private static let pauseShare = 0.15
     /// SQLite's memory for pages and for sorting while indexes are built.
-    private static let cacheKiB = 32_768
+    private static let cacheKiB = 16_384
 
     private struct HiddenTable {
         var source: RestoredTable

@@ -95,6 +95,7 @@ extension Volume {
         let changes = "SET (KEY = VALUE) | RESET (KEY) | ADD TABLE path | DROP TABLE path\n"
         let scoped =
             "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "RESTORE [AT 'point or time'] [( TABLE path [AS path], … )]\n"
             + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\n"
             + "ALTER BACKUP COLLECTION \(changes)"
         let general =
@@ -103,6 +104,7 @@ extension Volume {
             + "ALTER BACKUP COLLECTION name \(changes)"
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "RESTORE name [AT 'point or time'] [( TABLE path [AS path], ... )]\n"
             + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
             + "COMPACT name\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"

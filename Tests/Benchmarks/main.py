@@ -13,12 +13,13 @@ import chain
 import growth
 import peers
 import picture
+import restore
 import table
 import tree
 from harness import Bench
 from report import Report
 
-PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "growth": growth}
+PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "restore": restore, "growth": growth}
 
 
 def arguments():
