@@ -20,6 +20,16 @@ extension Repository {
     }
 }
 
+extension CollectionState {
+    /// Rows of the tables at the newest point.
+    var newestRows: [String: UInt64] {
+        guard let newest else { return [:] }
+        // Names that only look alike are one key here: the larger table counts.
+        return Dictionary(
+            tables(at: newest.sequence).map { ($0.path, $0.rows) }, uniquingKeysWith: max)
+    }
+}
+
 /// Takes one backup point of a collection, from the writer's lock to the commit.
 struct BackupJob {
     let repository: Repository
@@ -51,7 +61,7 @@ struct BackupJob {
             let policy: CapturePolicy = settings.capture == .scan ? .scan : .auto
             let lines = try source.prepare(
                 collection: collection, tables: definition.isDatabase ? nil : definition.tables,
-                rows: rowsBefore(state), capture: policy)
+                rows: isIncremental ? state.newestRows : [:], capture: policy)
             lines.forEach(note)
         }
         let cut = try source.openCut(collection: collection, nonce: nonce())
@@ -65,14 +75,6 @@ struct BackupJob {
     }
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
-
-    /// Rows of the tables at the point that an incremental follows.
-    private func rowsBefore(_ state: CollectionState) -> [String: UInt64] {
-        guard isIncremental, let parent = state.newest else { return [:] }
-        // Names that only look alike are one key here: the larger table counts.
-        return Dictionary(
-            state.tables(at: parent.sequence).map { ($0.path, $0.rows) }, uniquingKeysWith: max)
-    }
 
     private func commit(
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
@@ -136,7 +138,8 @@ struct BackupJob {
         }
         let removed = gone.values.map(\.id).sorted()
         let point = PointRecord(
-            sequence: state.nextSequence, name: pointName(cut, state),
+            sequence: state.nextSequence,
+            name: state.nextPointName(cut: cut.instant, isIncremental: isIncremental),
             kind: isIncremental ? .incremental : .full,
             parent: isIncremental ? parent?.sequence : nil,
             parentHash: isIncremental ? parent?.hash : nil, cut: cut.instant,
@@ -193,12 +196,14 @@ struct BackupJob {
         operation.update { $0.totalRows = total }
         return counts
     }
+}
 
+extension CollectionState {
     /// UTC, in YDB's form: the cut's second, or one second after the name before.
-    private func pointName(_ cut: any SourceCut, _ state: CollectionState) -> String {
-        var instant = Instant(microseconds: cut.instant).floorToSecond
+    func nextPointName(cut: Int64, isIncremental: Bool) -> String {
+        var instant = Instant(microseconds: cut).floorToSecond
         let suffix = isIncremental ? "_incremental" : "_full"
-        if let last = state.lastName, let before = Instant(pointName: last), instant <= before {
+        if let last = lastName, let before = Instant(pointName: last), instant <= before {
             instant = before + Period(seconds: 1)
         }
         return instant.pointName + suffix

@@ -73,10 +73,16 @@ final class DataFiles: FileFactory {
 package final class CollectionFiles: FileOpener {
     private let repository: Repository
     private let state: Mutex<CollectionState>
+    private let uncommitted: [UInt64: FileReference]
 
-    init(_ repository: Repository, _ state: CollectionState) {
+    /// - Parameter uncommitted: files that are complete, but that no entry names yet.
+    init(
+        _ repository: Repository, _ state: CollectionState, uncommitted: [FileReference] = []
+    ) {
         self.repository = repository
         self.state = Mutex(state)
+        self.uncommitted = Dictionary(
+            uniqueKeysWithValues: uncommitted.map { ($0.number, $0) })
     }
 
     /// The collection has grown.
@@ -85,6 +91,8 @@ package final class CollectionFiles: FileOpener {
     }
 
     package func open(file number: UInt64) throws -> any RandomAccess {
-        try repository.file(number, of: state.withLock(\.self))
+        let state = state.withLock(\.self)
+        if let reference = uncommitted[number] { return repository.file(reference, of: state) }
+        return try repository.file(number, of: state)
     }
 }

@@ -92,6 +92,13 @@ package final class Operation: Sendable {
         watched = Monitor(Watched())
     }
 
+    /// One that no journal knows: work of a process on its own.
+    package static func unrecorded(_ statement: String) -> Operation {
+        Operation(
+            id: 0, statement: statement, kind: "", collection: "", owner: 0, accepted: .now,
+            uid: nil)
+    }
+
     package var status: Status { watched.withLock(\.status) }
 
     /// Blocks until it ended, whichever way.
@@ -145,7 +152,7 @@ package final class Operation: Sendable {
         }
     }
 
-    func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
+    package func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
 
     /// Ends, calls `first`, and then tells everybody who waits.
     func end(
@@ -189,7 +196,7 @@ package final class Operation: Sendable {
     }
 
     /// Checks for cancellation; to be called often while it works.
-    func checkpoint() throws {
+    package func checkpoint() throws {
         if isCancelling { throw Failure(.cancelled, "cancelled on request") }
     }
 }

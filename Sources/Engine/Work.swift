@@ -6,12 +6,16 @@ import Tables
 enum Work: Sendable {
     case backup(isIncremental: Bool)
     case restore(RestoreRequest)
+    case verify(point: String?, level: CheckLevel)
+    case compact
 
     /// A word for users: `operations/ID/statement` has the whole.
     var kind: String {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
         case .restore: "restore"
+        case .verify: "verify"
+        case .compact: "compact"
         }
     }
 
@@ -20,6 +24,7 @@ enum Work: Sendable {
         switch self {
         case .backup(let isIncremental): !isIncremental
         case .restore: false
+        case .verify, .compact: false
         }
     }
 }
@@ -41,7 +46,23 @@ extension Engine {
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
+            if isIncremental { compactIfDue(repository, operation) }
         case .restore(let request): try restore(request, operation)
+        case .verify(let point, let level): try verify(point, level, operation)
+        case .compact: try compact(operation)
         }
+    }
+
+    private func verify(_ point: String?, _ level: CheckLevel, _ operation: Operation) throws {
+        guard let repository else { throw Failure(.notFound, "there are no backups yet") }
+        let verifier = Verifier(
+            repository, collection: operation.collection, point: point, level: level,
+            operation: operation)
+        let report = try verifier.run(source: level == .source ? database?.open(nil) : nil)
+        operation.update { status in
+            status.point = point
+            status.notes += report.isRight ? [report.summary] + report.notes : report.details
+        }
+        if !report.isRight { throw Failure(.corrupt, report.summary) }
     }
 }

@@ -108,6 +108,22 @@ package struct CollectionState: Sendable {
         return Array(points[start...end])
     }
 
+    /// Whether a point carries every table whole, so that it needs no file of an older point: a full
+    /// backup, or what COMPACT made.
+    package func isWhole(_ point: BackupPoint) -> Bool {
+        if point.kind == .full { return true }
+        let changed = Set(point.changed)
+        return ids.allSatisfy { id in
+            guard let table = table(id, at: point.sequence) else { return true }
+            return changed.contains(id) && table.isReset
+        }
+    }
+
+    /// How many live points there are behind the newest one that carries every table whole.
+    package var pointsSinceWhole: Int {
+        points.count - 1 - (points.lastIndex(where: isWhole) ?? -1)
+    }
+
     // MARK: Files
 
     package func file(_ number: UInt64) throws -> FileReference {
@@ -115,6 +131,11 @@ package struct CollectionState: Sendable {
             throw Failure(.corrupt, "collection \(name) has no file number \(number)")
         }
         return file
+    }
+
+    /// All that any entry named and none has condemned, by number: a live point may need them.
+    package var presentFiles: [FileReference] {
+        files.values.filter { !condemned.contains($0.name) }.sorted { $0.number < $1.number }
     }
 
     /// Bytes of all files that the live points may need.
@@ -139,6 +160,27 @@ package struct CollectionState: Sendable {
             if let record = table(id, at: sequence), record.has(path: path) { return record }
         }
         return nil
+    }
+
+    /// Each table's versions, from the oldest on, as far as one of `points`, which are in order of
+    /// sequence, shows them; and which of these points do.
+    package func versions(
+        shownBy points: [BackupPoint]
+    ) -> [[(record: TableRecord, points: Range<Int>)]] {
+        ids.compactMap { id in
+            guard let versions = histories[id]?.versions else { return nil }
+            var shown: [(record: TableRecord, points: Range<Int>)] = []
+            var first = 0
+            for (index, version) in versions.enumerated() {
+                while first < points.count, points[first].sequence < version.sequence { first += 1 }
+                let next = index + 1 < versions.count ? versions[index + 1].sequence : .max
+                var end = first
+                while end < points.count, points[end].sequence < next { end += 1 }
+                if let record = version.record, end > first { shown.append((record, first..<end)) }
+                first = end
+            }
+            return shown.isEmpty ? nil : shown
+        }
     }
 
     /// Sequence of the newest point, not later than `sequence`, that changed this table; nil if the

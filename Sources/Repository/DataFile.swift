@@ -124,6 +124,11 @@ package struct DataFile: RandomAccess {
         try? cache.open(object, sizeBytes: reference.bytes).willNeed(at: offset, count: count)
     }
 
+    /// Whether it is there in its full size, without reading it; throws `.corrupt` if it isn't.
+    package func checkSize() throws {
+        _ = try cache.open(object, sizeBytes: reference.bytes)
+    }
+
     /// Reads all of it and compares with what its entry says. `progress` hears of each piece's
     /// bytes and may throw to end it.
     package func verify(progress: (Int) throws -> Void = { _ in }) throws {
@@ -142,7 +147,7 @@ package struct DataFile: RandomAccess {
             throw Failure(.corrupt, "\(name) is changed: its SHA-256 doesn't match")
         }
         // Also for a file without bytes.
-        _ = try cache.open(object, sizeBytes: reference.bytes)
+        try checkSize()
     }
 }
 

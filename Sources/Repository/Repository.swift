@@ -119,6 +119,11 @@ package final class Repository: Sendable {
         logs.withLock { $0.sorted { $0.key < $1.key }.compactMap(\.value.damage) }
     }
 
+    /// Why this collection can't be read to its end, or at all.
+    package func damage(of name: String) -> Failure? {
+        logs.withLock { $0[collectionID(name)]?.damage }
+    }
+
     /// 128 bits in hexadecimal digits: user names never reach the storage.
     package func collectionID(_ name: String) -> String {
         let key = SymmetricKey(data: Array(id.utf8))
@@ -131,9 +136,20 @@ package final class Repository: Sendable {
 
     /// A file of the collection, for reading at any place.
     package func file(_ number: UInt64, of collection: CollectionState) throws -> DataFile {
+        file(try collection.file(number), of: collection)
+    }
+
+    /// A file that needn't be committed yet.
+    package func file(_ reference: FileReference, of collection: CollectionState) -> DataFile {
         DataFile(
-            try collection.file(number), directory: "collections/\(collection.id)/data",
-            cache: dataFiles)
+            reference, directory: "collections/\(collection.id)/data", cache: dataFiles)
+    }
+
+    /// The same as it is on the disk now: nothing that is open or was read before is used.
+    package func reread(usesCatalogs: Bool) throws -> Repository {
+        var options = options
+        options.usesCatalogs = usesCatalogs
+        return try Repository.open(storage, options: options)
     }
 
     /// Room at the location; nil where there is no limit to speak of.

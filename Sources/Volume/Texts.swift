@@ -95,6 +95,7 @@ extension Volume {
         let changes = "SET (KEY = VALUE) | RESET (KEY) | ADD TABLE path | DROP TABLE path\n"
         let scoped =
             "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\n"
             + "ALTER BACKUP COLLECTION \(changes)"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
@@ -102,6 +103,8 @@ extension Volume {
             + "ALTER BACKUP COLLECTION name \(changes)"
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
+            + "COMPACT name\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"
             + (collection == nil ? general : scoped)
     }
@@ -117,14 +120,14 @@ extension Volume {
             var lines = ["accepted \(operation.accepted)", "rows \(status.rows)"]
             if let total = status.totalRows { lines.append("total_rows \(total)") }
             lines.append("bytes \(status.bytes)")
+            if let figures = status.figures {
+                lines.append("read \(figures.bytesRead)")
+                lines.append("decoded \(figures.bytesDecoded)")
+            }
             let now = Instant.now
             if let seconds = status.secondsLeft(at: now) {
                 lines.append("seconds_left \(seconds)")
                 lines.append("expected_end \(Instant(seconds: now.seconds + seconds))")
-            }
-            if let figures = status.figures {
-                lines.append("read \(figures.bytesRead)")
-                lines.append("decoded \(figures.bytesDecoded)")
             }
             if let started = status.started { lines.append("started \(started)") }
             if let ended = status.ended { lines.append("ended \(ended)") }
@@ -170,7 +173,17 @@ extension Volume {
             lines.append("last_error \(error.time) \(error.message)")
         }
         if let damage = state.damage { lines.append("damage \(damage.message)") }
-        if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
+        let checks = engine.repository?.checks(of: state) ?? [:]
+        let live = state.points.compactMap { point in checks[point.sequence].map { (point, $0) } }
+        if let (point, check) = live.last {
+            lines.append(
+                "verified \(live.count) of \(state.points.count) points, last "
+                    + "\(point.name) \(check.text)")
+        }
+        let damaged = Dictionary(grouping: live.filter { $1.damage != nil }) { $1.damage! }
+        for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
+            lines.append("damaged \(points.count) points, last \(points.last!.0.name): \(damage)")
+        }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -191,7 +204,10 @@ extension Volume {
 
     /// A line for each point, columns aligned.
     private func chainText(_ shown: Shown) -> String {
-        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT"]]
+        let checks = engine.repository?.checks(of: shown.state) ?? [:]
+        var rows = [
+            ["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", "VERIFIED"]
+        ]
         for point in shown.state.points {
             let tables = shown.state.tables(at: point.sequence)
             let changes = tables.filter { point.changed.contains($0.id) }
@@ -202,6 +218,7 @@ extension Volume {
                 "\(tables.count)", "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
                 "\(point.files.reduce(0) { $0 + $1.bytes })",
                 point.parent.flatMap { shown.state.point(sequence: $0)?.name } ?? "-",
+                checks[point.sequence]?.text ?? "-",
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }
@@ -215,7 +232,8 @@ extension Volume {
     }
 
     private func chainJSON(_ shown: Shown) -> JSONText {
-        .object([
+        let checks = engine.repository?.checks(of: shown.state) ?? [:]
+        return .object([
             ("collection", .text(shown.name)),
             (
                 "points",
@@ -226,6 +244,7 @@ extension Volume {
                             head(shown, point) + [
                                 ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
                                 ("stored_bytes", .number(point.files.reduce(0) { $0 + $1.bytes })),
+                                ("verified", verified(checks[point.sequence])),
                                 (
                                     "changed_tables",
                                     .array(
@@ -235,6 +254,14 @@ extension Volume {
                             ])
                     })
             ),
+        ])
+    }
+
+    private func verified(_ check: PointCheck?) -> JSONText {
+        guard let check else { return .optional(nil) }
+        return .object([
+            ("time", .text(Instant(microseconds: check.time).floorToSecond.description)),
+            ("level", .text(check.level.rawValue)), ("damage", .optional(check.damage)),
         ])
     }
 

@@ -6,6 +6,8 @@ import Glibc
 struct OperationProgress: Sendable, Equatable {
     var rows: UInt64 = 0
     var totalRows: UInt64?
+    /// What is counted.
+    var unit = "rows"
 }
 
 /// An accepted statement, whoever works on it.

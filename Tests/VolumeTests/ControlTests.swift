@@ -57,8 +57,8 @@ import Volume
         Refused(
             file: "shop/control", text: "RESTORE AT 'monday'\n", errno: ENOENT,
             says: "shop has no backup point monday, and it is no time"),
-        Refused(text: "VERIFY shop\n", errno: EOPNOTSUPP, says: "VERIFY isn't built yet"),
-        Refused(text: "COMPACT shop\n", errno: EOPNOTSUPP, says: "COMPACT isn't built yet"),
+        Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no point x"),
+        Refused(text: "COMPACT shop\n", errno: ENODATA, says: "no point to compact"),
         Refused(text: "PRUNE shop\n", errno: EOPNOTSUPP, says: "PRUNE isn't built yet"),
         Refused(text: "DROP BACKUP COLLECTION nothing\n", errno: ENOENT, says: "nothing"),
         Refused(text: "BACKUP `/Root/other/shop`\n", errno: EINVAL, says: "shop"),

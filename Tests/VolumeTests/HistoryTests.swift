@@ -1,5 +1,7 @@
 import Bytes
+import Engine
 import Foundation
+import Repository
 import Synchronization
 import Tables
 import TestSupport
@@ -100,6 +102,7 @@ import Testing
                 try compareAll(tree)
                 if seed % 25 == 0 { try compareParquet(tree) }
             }
+            if seed % 5 == 0 { try verify() }
             if seed % 4 == 0 { try reopen() }
         }
 
@@ -168,6 +171,29 @@ import Testing
             }
             expected.append((point, files))
             try compare(expected.last!, tree)
+            if Int.random(in: 0..<10, using: &random) == 0 { try compact(tree) }
+        }
+
+        /// A compacted point shows what the one before it shows.
+        private func compact(_ tree: any Tree) throws {
+            let line = try tree.run("COMPACT", in: "c")
+            guard line.hasPrefix("done") else { throw Failure(.system, "COMPACT: \(line)") }
+            let point = try "c/" + tree.readLink("c/latest")
+            let last = expected.last!
+            if point == last.point { return }
+            expected.append((point, last.files))
+            try compare(expected.last!, tree)
+        }
+
+        /// All that was written is what it should be, by the stored data's own account too.
+        private func verify() throws {
+            let report = try Verifier(
+                Repository.open(database + ".backups"), collection: "c", point: nil,
+                level: .content, operation: .unrecorded("verify")
+            ).run()
+            guard report.isRight, report.points.count == expected.count else {
+                throw Failure(.corrupt, report.details.joined(separator: "; "))
+            }
         }
 
         /// Lets pyarrow read every Parquet file of every point.

@@ -121,6 +121,43 @@ package final class RowFile: Sendable {
         }
     }
 
+    /// Compares every page with its checksum, without undoing its compression. `progress` may throw to
+    /// end it.
+    package func checkPages(progress: () throws -> Void) throws {
+        for group in groups.indices {
+            let index = try pageIndex(group)
+            for (column, offsets) in index.offsets.enumerated() {
+                try progress()
+                for (page, offset) in offsets.enumerated() {
+                    do {
+                        try check(offset: offset, size: index.sizes[column][page])
+                    } catch let failure as Failure where failure.code == .corrupt {
+                        throw Failure(
+                            .corrupt,
+                            "row file \(file.name) is damaged in column \(columnNames[column]), page "
+                                + "\(page) of row group \(group): \(failure.message)")
+                    }
+                }
+            }
+        }
+    }
+
+    private func check(offset: Int, size: Int) throws {
+        guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
+            throw Failure(.corrupt, "a page lies behind the file's end")
+        }
+        try Scratch.with { stored in
+            try file.read(at: UInt64(offset), count: size, into: stored)
+            var header = PageHeader()
+            let bodyStart = try header.parse(stored, from: 0)
+            try stored.withBytes { bytes in
+                guard header.crc == Checksum.crc32(bytes.from(bodyStart)) else {
+                    throw Failure(.corrupt, "a page's checksum is wrong")
+                }
+            }
+        }
+    }
+
     /// Bytes that a page of some columns takes in the file.
     func storedBytes(
         rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]

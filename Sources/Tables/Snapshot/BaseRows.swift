@@ -34,8 +34,7 @@ struct BaseRows {
     ) throws {
         self.slice = slice
         self.schema = schema
-        keySchema = try TableSchema(
-            columns: schema.key.map { schema.columns[$0] }, key: Array(schema.key.indices))
+        keySchema = schema.ofKey
         otherColumns = schema.columns.indices.filter { !schema.key.contains($0) }.map {
             schema.columns[$0]
         }

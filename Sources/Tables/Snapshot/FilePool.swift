@@ -109,7 +109,7 @@ package final class FilePool: Sendable {
         return try reader.tier()
     }
 
-    private func name(_ file: UInt64) throws -> String { try opener.open(file: file).name }
+    func name(_ file: UInt64) throws -> String { try opener.open(file: file).name }
 
     func root(_ reference: BlockReference, schema: TableSchema) throws -> SnapshotRoot {
         try cache.value(key(.root, reference.file, reference.offset)) {
