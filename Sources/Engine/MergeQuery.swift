@@ -36,12 +36,17 @@ package final class MergeQuery {
         if whole.isEmpty, runs.isEmpty {
             return "SELECT \(names.map { "NULL AS \($0)" }.joined(separator: ", ")) WHERE false"
         }
-        let base = whole.isEmpty ? nil : "SELECT \(columns) FROM \(Self.source(whole))"
+        let base = try whole.first.map { first in
+            try "SELECT \(selection(table, from: first)) FROM \(Self.source(whole))"
+        }
         if runs.isEmpty { return "\(base!)\nORDER BY \(order)" }
         let (number, operation) = (Self.free("__point", table), Self.free("__op", table))
-        let changes = runs.map { run in
-            "  SELECT \(run.sequence) AS \(number), \(Self.quoted(run.operation)) AS \(operation), "
-                + "\(columns)\n  FROM \(Self.source(run.files))"
+        let changes = try runs.map { run in
+            let first = run.files[0]
+            return
+                "  SELECT \(run.sequence) AS \(number), \(Self.quoted(first.columnNames[0])) AS "
+                + "\(operation), \(try selection(table, from: first))\n"
+                + "  FROM \(Self.source(run.files))"
         }
         let isSame = keys.map { "newest.\($0) IS NOT DISTINCT FROM whole.\($0)" }
         let rest = base.map { base in
@@ -65,8 +70,7 @@ package final class MergeQuery {
 
     private struct Run {
         var sequence: UInt64
-        /// Name of the column that says what happened.
-        var operation: String
+        /// At least one; their first column says what happened.
         var files: [RowFile]
     }
 
@@ -82,17 +86,12 @@ package final class MergeQuery {
                 file.metadata["ydbfs.kind"] == (isWhole ? "full" : "run")
                     && file.metadata["ydbfs.table"]?.hasSameBytes(as: record.path) == true
             }
-            for file in files { try check(file, table) }
             guard
                 files.reduce(0, { $0 + UInt64($1.rows) })
                     == (isWhole ? record.rows : record.changes)
             else { throw refusal("\(point.name) hasn't all rows of \(table.path) any more") }
             if isWhole { return (files, runs.reversed()) }
-            if let first = files.first {
-                runs.append(
-                    Run(
-                        sequence: point.sequence, operation: first.columnNames[0], files: files))
-            }
+            if !files.isEmpty { runs.append(Run(sequence: point.sequence, files: files)) }
         }
         throw refusal("the point that carried \(table.path) whole is gone")
     }
@@ -110,14 +109,16 @@ package final class MergeQuery {
         return files
     }
 
-    /// Columns go by name in SQL: the file must have those of the point under their names.
-    private func check(_ file: RowFile, _ table: TableRecord) throws {
-        for column in table.schema.columns {
-            let index = file.fieldIDs.firstIndex(of: Int(column.id))
-            guard let index, file.columnNames[index].hasSameBytes(as: column.name) else {
+    /// The point's columns under the names that they have there; in a file they may have older ones.
+    private func selection(_ table: TableRecord, from file: RowFile) throws -> String {
+        try table.schema.columns.map { column in
+            guard let index = file.fieldIDs.firstIndex(of: Int(column.id)) else {
                 throw refusal("an older file of \(table.path) has no column \(column.name)")
             }
-        }
+            let stored = file.columnNames[index]
+            let name = Self.quoted(column.name)
+            return stored.hasSameBytes(as: column.name) ? name : "\(Self.quoted(stored)) AS \(name)"
+        }.joined(separator: ", ")
     }
 
     private func refusal(_ reason: String) -> Failure {

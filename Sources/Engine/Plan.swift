@@ -40,7 +40,7 @@ struct Plan {
     package static let reservedNames: Set<String> = [
         "README", "CACHEDIR.TAG", "control", "errors", "metrics", "operations",
     ]
-    private static let maxNameBytes = 255
+    static let maxNameBytes = 255
 
     let engine: Engine
     private var expected: [String: Expected] = [:]
@@ -99,164 +99,6 @@ struct Plan {
             if let uid = queued.operation.uid { state.uids.insert(uid) }
         }
         return state
-    }
-
-    // MARK: Definitions
-
-    private func create(
-        _ statement: Statement, _ create: Statement.Create, _ state: inout Expected
-    ) throws(Failure) -> Step {
-        let name = statement.collection.name
-        let position = statement.collection.position
-        if state.exists {
-            throw statement.refusal(.exists, "collection \(name) exists already", at: position)
-        }
-        if Self.reservedNames.contains(name) || name == "." || name == ".." {
-            throw statement.refusal(
-                .invalid, "\(name) is a name of the mount's own: choose another", at: position)
-        }
-        if name.utf8.count > Self.maxNameBytes {
-            throw statement.refusal(
-                .invalid, "a collection's name has at most \(Self.maxNameBytes) bytes", at: position
-            )
-        }
-        try checkSettings(statement, create.settings)
-        let (definition, notes) = try define(statement, create)
-        state.definition = definition
-        return .define(definition, before: nil, notes: notes)
-    }
-
-    private func alter(
-        _ statement: Statement, _ changes: [Statement.Change], _ state: inout Expected
-    ) throws(Failure) -> Step {
-        let before = try require(statement, state)
-        try requireIdle(statement, state)
-        var alteration = try Alteration(before, statement)
-        for change in changes {
-            switch change {
-            case .addTable(let table):
-                let path = try resolve(table, statement)
-                try alteration.add(table, path: path)
-                try requireUsable(path, table, statement, among: sourceTables())
-            case .dropTable(let table):
-                try alteration.drop(table, path: resolve(table, statement))
-            case .set(let settings):
-                try alteration.set(settings)
-                try checkSettings(statement, settings)
-            case .reset(let keys): try alteration.reset(keys)
-            case .dropBackup, .undropBackup, .pinBackup, .unpinBackup:
-                throw statement.refusal(
-                    .unsupported, "DROP, UNDROP, PIN and UNPIN BACKUP aren't built yet",
-                    at: statement.position)
-            }
-        }
-        let definition = try alteration.definition()
-        state.definition = definition
-        return .define(definition, before: before, notes: [])
-    }
-
-    /// Refuses what is understood but not built.
-    private func checkSettings(
-        _ statement: Statement, _ settings: Statement.Settings
-    ) throws(Failure) {
-        let built: Set<SettingKey> = [
-            .storage, .incrementalBackupEnabled, .capture, .incrementalEvery, .fullEvery,
-            .maxChain,
-        ]
-        for key in settings.values.keys {
-            let isRefused =
-                key == .storage
-                ? settings.values.storage != .cluster
-                : key == .omitIndexes ? settings.values.omitsIndexes : !built.contains(key)
-            if isRefused {
-                throw statement.refusal(
-                    .unsupported,
-                    key == .storage
-                        ? "this version of ydbfs stores collections with STORAGE = 'cluster' only"
-                        : "\(key.keyword) isn't built yet in this version of ydbfs",
-                    at: settings.positions[key] ?? statement.position)
-            }
-        }
-    }
-
-    private func define(
-        _ statement: Statement, _ create: Statement.Create
-    ) throws(Failure) -> (CollectionDefinition, [String]) {
-        let all = try sourceTables()
-        var paths: [String] = []
-        var notes: [String] = []
-        switch create.members {
-        case .database:
-            notes = all.compactMap { table in table.refusal.map { "not backed up: \($0)" } }
-        case .tables(let tables):
-            for table in tables {
-                let path = try resolve(table, statement)
-                if paths.contains(where: { $0.hasSameBytes(as: path) }) {
-                    throw statement.refusal(
-                        .invalid, "table \(path) is named twice", at: table.position)
-                }
-                try requireUsable(path, table, statement, among: all)
-                paths.append(path)
-            }
-        }
-        let definition = CollectionSpecification(name: statement.collection.name, create)
-        let record = CollectionDefinition(
-            name: definition.name, tables: paths, isDatabase: paths.isEmpty,
-            settings: create.settings.values.stored, sql: definition.sql,
-            time: Instant.now.microseconds)
-        return (record, notes)
-    }
-
-    /// Refuses a table that the database hasn't got, or that can't be backed up.
-    private func requireUsable(
-        _ path: String, _ table: Located<String>, _ statement: Statement, among all: [SourceTable]
-    ) throws(Failure) {
-        guard let found = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
-            throw statement.refusal(.notFound, Self.missing(path, among: all), at: table.position)
-        }
-        if let refusal = found.refusal {
-            throw statement.refusal(.unsupported, refusal, at: table.position)
-        }
-    }
-
-    private static func missing(_ path: String, among tables: [SourceTable]) -> String {
-        let alike = tables.first { $0.path.lowercased() == path.lowercased() }
-        if let alike { return "there is no table \(path); did you mean \(alike.path)?" }
-        let names = tables.prefix(10).map(\.path).joined(separator: ", ")
-        return "there is no table \(path); there are: \(names.isEmpty ? "none" : names)"
-    }
-
-    /// The path below the database that a statement means.
-    func resolve(
-        _ table: Located<String>, _ statement: Statement
-    ) throws(Failure) -> String {
-        guard table.value.hasPrefix("/"), let root = engine.database?.path else {
-            return table.value
-        }
-        guard table.value.hasPrefix(root + "/") else {
-            throw statement.refusal(
-                .notFound, "\(table.value) is not below this database, which is \(root)",
-                at: table.position)
-        }
-        return String(table.value.dropFirst(root.count + 1))
-    }
-
-    private func drop(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
-        try require(statement, state)
-        try requireIdle(statement, state)
-        state = Expected()
-        return .drop
-    }
-
-    /// Refuses what can't wait until others are done with the collection.
-    private func requireIdle(_ statement: Statement, _ state: Expected) throws(Failure) {
-        if state.queued > 0 {
-            throw Failure(
-                .busy,
-                "\(statement.collection.name) has \(state.queued) operations queued or running: "
-                    + "wait for them or cancel them")
-        }
-        try checkLock(statement.collection.name)
     }
 
     // MARK: Backups
@@ -359,7 +201,7 @@ struct Plan {
     }
 
     /// Refuses if another process writes to the collection now.
-    private func checkLock(_ name: String) throws(Failure) {
+    func checkLock(_ name: String) throws(Failure) {
         guard let repository = engine.repository, engine.collection(name) != nil else { return }
         do {
             _ = try repository.patientLock(collection: name, seconds: 0.3)
@@ -370,7 +212,7 @@ struct Plan {
         }
     }
 
-    private func openSource() throws(Failure) -> any Source {
+    func openSource() throws(Failure) -> any Source {
         guard let database = engine.database else {
             throw Failure(
                 .unsupported,
@@ -388,7 +230,7 @@ struct Plan {
         }
     }
 
-    private func sourceTables() throws(Failure) -> [SourceTable] {
+    func sourceTables() throws(Failure) -> [SourceTable] {
         let source = try openSource()
         do {
             return try source.listTables()

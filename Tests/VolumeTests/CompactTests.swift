@@ -80,6 +80,21 @@ import Testing
         #expect(throws: Errno.self) { try contents(reader.tree, old[0]) }
     }
 
+    @Test func `what the point holds beside tables comes along`() throws {
+        try shop.run(
+            "CREATE VIEW large AS SELECT * FROM orders WHERE amount > 5; CREATE TABLE bad(x)")
+        let product = try product()
+        defer { product.close() }
+        let members = "( TABLE orders, TABLE `sub/products` )"
+        try makeChain(
+            product.tree, points: 2, create: Shop.create.replacing(members, with: "DATABASE"))
+        let parent = try #require(try state().newest)
+        _ = try product.tree.backup("COMPACT", of: "shop")
+        let compacted = try #require(try state().newest)
+        #expect(compacted.views == parent.views && compacted.views.contains("VIEW large"))
+        #expect(compacted.notBackedUp == parent.notBackedUp && compacted.notBackedUp.count == 1)
+    }
+
     @Test func `a point that needs no older one isn't compacted again`() throws {
         let product = try product()
         defer { product.close() }

@@ -44,7 +44,7 @@ import Testing
             case 4:
                 _ = try tree.backup("COMPACT", of: "shop")
                 try shop.run("UPDATE late SET t = 'y'; INSERT INTO late VALUES (2, 'z')")
-            case 5: try shop.run("DROP TABLE late")
+            case 5: try shop.run("DROP TABLE late; ALTER TABLE pairs RENAME COLUMN __op TO kind")
             default: break
             }
         }
@@ -76,6 +76,7 @@ import Testing
         }
         #expect(queries.count > 30)
         #expect(queries.contains { $0.sql.contains("__op_") })
+        #expect(queries.contains { $0.sql.contains("AS \"kind\"") })
         let kinds = try state.points.flatMap(\.files).filter { $0.name.hasSuffix(".parquet") }.map {
             try RowFile(repository.file($0, of: state)).metadata["ydbfs.kind"] ?? ""
         }

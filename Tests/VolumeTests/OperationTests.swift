@@ -145,6 +145,24 @@ import Volume
         }
     }
 
+    @Test(arguments: Way.allCases)
+    func `operations on different collections run side by side`(way: Way) throws {
+        try withGate(way) { tree, gate, _ in
+            try tree.write(
+                "control",
+                "CREATE BACKUP COLLECTION other (TABLE orders) WITH (STORAGE = 'cluster');")
+            try tree.write("shop/control", "full; full;")
+            try tree.write("other/control", "full; full;")
+            #expect(eventually { gate.waiting == 2 })
+            #expect(try tree.text("operations/3/state") == "running\n")
+            #expect(try tree.text("operations/4/state") == "queued\n")
+            #expect(try tree.text("operations/5/state") == "running\n")
+            #expect(try tree.text("operations/6/state") == "queued\n")
+            gate.open()
+            for id in 3...6 { #expect(try tree.text("operations/\(id)/wait").hasPrefix("done")) }
+        }
+    }
+
     @Test func `twelve blocked waits slow nobody down, and can be interrupted`() throws {
         let shop = try Shop(rows: 10)
         let gate = Gate()
