@@ -138,16 +138,26 @@ package final class Engine: Sendable {
         Snapshot(table.snapshot, schema: table.schema, pool: pool(collection))
     }
 
-    private func pool(_ collection: CollectionState) -> FilePool {
+    /// Keeps a table at a point readable in this process, whoever drops the point, until the last
+    /// hold goes.
+    package func hold(_ table: TableRecord, of collection: CollectionState) -> PointHold {
+        stored(collection).files.hold(table.files.map(\.number))
+    }
+
+    private func pool(_ collection: CollectionState) -> FilePool { stored(collection).pool }
+
+    private func stored(
+        _ collection: CollectionState
+    ) -> (files: CollectionFiles, pool: FilePool) {
         state.withLock { state in
             if let known = state.files[collection.id] {
                 known.files.update(collection)
-                return known.pool
+                return known
             }
             let files = CollectionFiles(state.repository!, collection)
             let pool = FilePool(files, cache: cache)
             state.files[collection.id] = (files, pool)
-            return pool
+            return (files, pool)
         }
     }
 
@@ -221,7 +231,7 @@ package final class Engine: Sendable {
             for (index, step) in try plan(statements).enumerated() {
                 let operation = try begin(statements[index], step, owner: owner)
                 switch step {
-                case .define, .drop: carryOut(step, operation)
+                case .define, .drop, .alterPoints: carryOut(step, operation)
                 case .queue(let work):
                     enqueue(
                         QueuedOperation(
@@ -327,11 +337,22 @@ package final class Engine: Sendable {
                 try lock.append(.define(definition))
                 operation.update { $0.notes += notes }
             case .drop:
+                let kept = try CollectionSettings(
+                    stored: lock.current?.definition?.settings ?? [:]
+                ).keepDropped
                 try lock.append(.drop)
-                operation.update {
-                    $0.notes.append("its files stay in \(location) until retention is built")
+                try Retention(repository: repository, lock: lock).removeUnneeded()
+                if kept.seconds > 0 {
+                    operation.update {
+                        $0.notes.append(
+                            "its points can be had back for \(kept): CREATE it again and UNDROP them"
+                        )
+                    }
                 }
                 removeCapture(operation)
+            case .alterPoints(let changes):
+                for change in changes { try change.apply(lock) }
+                try Retention(repository: repository, lock: lock).removeUnneeded()
             case .queue: preconditionFailure("it is to be queued")
             }
             end(operation, .done)
@@ -394,6 +415,7 @@ package final class Engine: Sendable {
         }
         do {
             try perform(queued.work, operation)
+            cleanDroppedCollections()
             end(operation, .done)
         } catch let failure as Failure where failure.code == .cancelled {
             end(operation, .cancelled, error: "on request")

@@ -8,12 +8,14 @@ struct Plan {
     enum Step {
         case define(CollectionDefinition, notes: [String])
         case drop
+        case alterPoints([PointChange])
         case queue(Work)
 
         var kind: String {
             switch self {
             case .define: "create"
             case .drop: "drop"
+            case .alterPoints: "alter"
             case .queue(let work): work.kind
             }
         }
@@ -23,6 +25,8 @@ struct Plan {
     private struct Expected {
         var exists = false
         var isIncremental = false
+        /// Whether a KEEP_ setting says which points stay.
+        var hasPolicy = false
         var hasFull = false
         var uids: Set<String> = []
         var isTakenUID: (String) -> Bool = { _ in false }
@@ -56,11 +60,13 @@ struct Plan {
         case .create(let create): return try self.create(statement, create, &state)
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
-        case .alter, .restore, .verify, .compact, .prune, .pull:
+        case .alter(let changes): return try alter(statement, changes, state)
+        case .prune(let isDryRun): return try prune(statement, isDryRun: isDryRun, &state)
+        case .restore, .verify, .compact, .pull:
             throw statement.refusal(
                 .unsupported,
-                "this version of ydbfs has CREATE and DROP BACKUP COLLECTION and BACKUP only: "
-                    + "\(statement.action.words) isn't built yet", at: statement.position)
+                "\(statement.action.words) isn't built yet in this version of ydbfs",
+                at: statement.position)
         }
     }
 
@@ -72,7 +78,9 @@ struct Plan {
                 (try? CollectionSettings(stored: definition.settings).isIncrementalBackupEnabled)
                 ?? false
             state.hasFull = collection.newest != nil
-            state.isTakenUID = { collection.point(uid: $0) != nil }
+            state.isTakenUID = { collection.isTaken(uid: $0) }
+            state.hasPolicy =
+                (try? KeepPolicy(CollectionSettings(stored: definition.settings))) != nil
         }
         for queued in engine.queue(of: name) where !queued.operation.status.state.isFinal {
             state.queued += 1
@@ -105,6 +113,7 @@ struct Plan {
         let (definition, notes) = try define(statement, create)
         state.exists = true
         state.isIncremental = create.settings.values.isIncrementalBackupEnabled
+        state.hasPolicy = KeepPolicy(create.settings.values) != nil
         return .define(definition, notes: notes)
     }
 
@@ -112,7 +121,10 @@ struct Plan {
     private func checkSettings(
         _ statement: Statement, _ settings: Statement.Settings
     ) throws(Failure) {
-        let built: Set<SettingKey> = [.storage, .incrementalBackupEnabled, .capture]
+        let built: Set<SettingKey> = [
+            .storage, .incrementalBackupEnabled, .capture, .keepLast, .keepWithin, .keepHourly,
+            .keepDaily, .keepWeekly, .keepMonthly, .keepYearly, .keepDropped,
+        ]
         for key in settings.values.keys {
             let isRefused =
                 key == .storage
@@ -187,6 +199,13 @@ struct Plan {
 
     private func drop(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
         try require(statement, state)
+        try checkIdle(statement, state)
+        state = Expected()
+        return .drop
+    }
+
+    /// Refuses while operations of this process, or another one, are at the collection.
+    private func checkIdle(_ statement: Statement, _ state: Expected) throws(Failure) {
         if state.queued > 0 {
             throw Failure(
                 .busy,
@@ -194,8 +213,58 @@ struct Plan {
                     + "wait for them or cancel them")
         }
         try checkLock(statement.collection.name)
-        state = Expected()
-        return .drop
+    }
+
+    // MARK: Points
+
+    private func alter(
+        _ statement: Statement, _ changes: [Statement.Change], _ state: Expected
+    ) throws(Failure) -> Step {
+        try require(statement, state)
+        let pointChanges = changes.compactMap(PointChange.of)
+        guard pointChanges.count == changes.count else {
+            throw statement.refusal(
+                .unsupported,
+                "ALTER BACKUP COLLECTION … SET, RESET, ADD TABLE and DROP TABLE aren't built yet in "
+                    + "this version of ydbfs", at: statement.position)
+        }
+        try checkIdle(statement, state)
+        guard let collection = engine.collection(statement.collection.name) else {
+            throw Failure(.notFound, "\(statement.collection.name) has no points yet")
+        }
+        for (change, position) in pointChanges {
+            do throws(Failure) {
+                _ = try change.entry(collection)
+            } catch {
+                throw statement.refusal(error.code, error.message, at: position)
+            }
+        }
+        return .alterPoints(pointChanges.map(\.change))
+    }
+
+    private func prune(
+        _ statement: Statement, isDryRun: Bool, _ state: inout Expected
+    ) throws(Failure) -> Step {
+        try require(statement, state)
+        guard state.hasPolicy else {
+            throw statement.refusal(
+                .invalid, PruneJob.emptyPolicy(statement.collection.name), at: statement.position)
+        }
+        try checkQueue(statement, &state)
+        return .queue(.prune(isDryRun: isDryRun))
+    }
+
+    /// Takes a place in the collection's queue.
+    private func checkQueue(
+        _ statement: Statement, _ state: inout Expected
+    ) throws(Failure) {
+        let name = statement.collection.name
+        if state.queued >= Engine.queueLimit {
+            throw Failure(
+                .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
+        }
+        if state.queued == 0 { try checkLock(name) }
+        state.queued += 1
     }
 
     // MARK: Backups
@@ -225,11 +294,7 @@ struct Plan {
             }
             state.uids.insert(uid.value)
         }
-        if state.queued >= Engine.queueLimit {
-            throw Failure(
-                .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
-        }
-        if state.queued == 0 { try checkLock(name) }
+        try checkQueue(statement, &state)
         if !hasCheckedSource {
             do {
                 _ = try openSource()
@@ -238,7 +303,6 @@ struct Plan {
             }
             hasCheckedSource = true
         }
-        state.queued += 1
         if !backup.isIncremental { state.hasFull = true }
         return .queue(.backup(isIncremental: backup.isIncremental))
     }

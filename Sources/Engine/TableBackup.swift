@@ -134,6 +134,12 @@ struct TableBackup {
         return result
     }
 
+    /// The files that a table needs, once those written for it are there to be read.
+    func neededFiles(_ record: TableRecord) throws -> [NeededFile] {
+        try snapshot(record).files().map { NeededFile(number: $0.key, rows: $0.value) }
+            .sorted { $0.number < $1.number }
+    }
+
     private func snapshot(_ record: TableRecord) -> Snapshot {
         Snapshot(record.snapshot, schema: record.schema, pool: pool)
     }
@@ -156,7 +162,8 @@ struct TableBackup {
             sizes: result.map { ["csv": $0.csvBytes, "parquet": $0.parquetBytes] } ?? known!.sizes,
             formats: ["csv": CSVRenderer.version, "parquet": ParquetFile.version],
             contentHash: result?.contentHash.description ?? known!.contentHash,
-            snapshot: result?.snapshot ?? known!.snapshot, isReset: isReset)
+            snapshot: result?.snapshot ?? known!.snapshot, files: known?.files ?? [],
+            isReset: isReset)
     }
 }
 

@@ -5,11 +5,13 @@ import Tables
 /// What a queued operation does once its turn has come.
 enum Work: Sendable {
     case backup(isIncremental: Bool)
+    case prune(isDryRun: Bool)
 
     /// A word for users: `operations/ID/statement` has the whole.
     var kind: String {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
+        case .prune: "prune"
         }
     }
 
@@ -17,6 +19,7 @@ enum Work: Sendable {
     var makesFull: Bool {
         switch self {
         case .backup(let isIncremental): !isIncremental
+        case .prune: false
         }
     }
 }
@@ -36,6 +39,12 @@ extension Engine {
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
+        case .prune(let isDryRun):
+            guard let repository else { throw Failure(.notFound, "nothing was ever stored") }
+            try PruneJob(
+                repository: repository, collection: operation.collection, isDryRun: isDryRun,
+                operation: operation
+            ).run()
         }
     }
 }

@@ -92,12 +92,16 @@ extension Volume {
             for note in status.notes { text += "    \(note)\n" }
         }
         if !text.isEmpty { text += "\n" }
-        let scoped = "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+        let scoped =
+            "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "PRUNE [WITH (dry_run = true)]\n"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
             + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] [, CAPTURE = 'scan'] )\n"
             + "DROP BACKUP COLLECTION name\n"
+            + "ALTER BACKUP COLLECTION name DROP | UNDROP | PIN | UNPIN BACKUP 'POINT'\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "PRUNE name [WITH (dry_run = true)]\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"
             + (collection == nil ? general : scoped)
     }
@@ -148,6 +152,7 @@ extension Volume {
             }
         }
         lines.append("stored_bytes \(state.storedBytes)")
+        lines += state.droppedPoints.map { "dropped \($0.name)" }
         if let operation = engine.newestOperation(of: shown.name) {
             lines.append("operation \(operation.id) \(operation.kind) \(operation.status.summary)")
             lines += operation.status.notes.map { "note \($0)" }
@@ -162,7 +167,7 @@ extension Volume {
 
     /// A line for each point, columns aligned.
     private func chainText(_ shown: Shown) -> String {
-        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT"]]
+        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", ""]]
         for point in shown.state.points {
             let tables = shown.state.tables(at: point.sequence)
             let changes = tables.filter { point.changed.contains($0.id) }
@@ -171,8 +176,8 @@ extension Volume {
                 point.name, point.kind.rawValue,
                 "\(Instant(microseconds: point.cut).floorToSecond)",
                 "\(tables.count)", "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
-                "\(point.files.reduce(0) { $0 + $1.bytes })",
-                point.parent.flatMap { shown.state.point(sequence: $0)?.name } ?? "-",
+                "\(shown.state.storedBytes(of: point))", point.parentName ?? "-",
+                point.isPinned ? "pinned" : "",
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }
@@ -196,7 +201,8 @@ extension Volume {
                         return .object(
                             head(shown, point) + [
                                 ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
-                                ("stored_bytes", .number(point.files.reduce(0) { $0 + $1.bytes })),
+                                ("stored_bytes", .number(shown.state.storedBytes(of: point))),
+                                ("pinned", .bool(point.isPinned)),
                                 (
                                     "changed_tables",
                                     .array(
@@ -212,10 +218,7 @@ extension Volume {
     private func head(_ shown: Shown, _ point: BackupPoint) -> [(String, JSONText)] {
         [
             ("point", .text(point.name)), ("kind", .text(point.kind.rawValue)),
-            (
-                "parent",
-                .optional(point.parent.flatMap { shown.state.point(sequence: $0)?.name })
-            ),
+            ("parent", .optional(point.parentName)),
             ("cut", .text(Instant(microseconds: point.cut).description)),
             ("operation", .number(point.operation)), ("uid", .optional(point.uid)),
         ]
