@@ -5,6 +5,7 @@ import Fuse
 import Repository
 import SQLiteSource
 import Tables
+import TestSupport
 import Testing
 import Volume
 
@@ -34,6 +35,10 @@ struct Settings {
     var isReadOnly = false
     /// Entries of a log after which a catalog is made.
     var catalogInterval: UInt64 = 64
+    /// Seconds between the condemnation of a file and its removal.
+    var removalDelay: Int64 = 10
+    /// Another clock than the system's.
+    var clock: TestClock?
     /// Holds backups up.
     var gate: Gate?
 
@@ -62,11 +67,16 @@ final class Product: Sendable {
         options.limits = settings.limits
         options.isReadOnly = settings.isReadOnly
         options.repository.catalogInterval = settings.catalogInterval
+        options.repository.removalDelay = settings.removalDelay
+        let clock = settings.clock
+        if let clock { options.repository.now = { clock.microseconds } }
         let captureAbove = settings.captureAbove
         let plain = Engine.Database(path: "/Root/database") { patience in
-            try captureAbove.map {
-                try SQLiteSource(path: database, captureAbove: $0, busyTimeout: patience ?? 60)
-            } ?? SQLiteSource(path: database, busyTimeout: patience ?? 60)
+            let source =
+                try captureAbove.map {
+                    try SQLiteSource(path: database, captureAbove: $0, busyTimeout: patience ?? 60)
+                } ?? SQLiteSource(path: database, busyTimeout: patience ?? 60)
+            return clock.map { ClockedSource(source, $0) } ?? source
         }
         engine = try Engine(
             location: self.location,

@@ -1,12 +1,23 @@
-import Repository
-
 /// Which points a collection's `KEEP_` settings keep, with restic's meaning of them: for each rule
 /// the newest point of as many hours, days, weeks, months or years as it says, going back from the
 /// newest; periods without a point don't count. Times are UTC.
 package struct KeepPolicy: Sendable {
-    /// A point and why it stays; no reasons: it goes.
-    package struct Verdict: Sendable {
-        package let point: BackupPoint
+    /// What the rules look at of a point.
+    package struct Point: Sendable {
+        package var name: String
+        package var cut: Instant
+        package var isPinned: Bool
+
+        package init(name: String, cut: Instant, isPinned: Bool = false) {
+            self.name = name
+            self.cut = cut
+            self.isPinned = isPinned
+        }
+    }
+
+    /// Why a point stays; no reasons: it goes.
+    package struct Verdict: Sendable, Equatable {
+        package let point: String
         package let reasons: [String]
 
         package var isKept: Bool { !reasons.isEmpty }
@@ -14,8 +25,8 @@ package struct KeepPolicy: Sendable {
         /// One line for users.
         package var line: String {
             isKept
-                ? "keep \(point.name): \(reasons.joined(separator: ", "))"
-                : "drop \(point.name): no rule keeps it"
+                ? "keep \(point): \(reasons.joined(separator: ", "))"
+                : "drop \(point): no rule keeps it"
         }
     }
 
@@ -69,36 +80,34 @@ package struct KeepPolicy: Sendable {
         }
     }
 
-    /// A verdict for each of the live points, in their order.
+    /// A verdict for each of the points, in their order, which is that of their making.
     ///
-    /// Points are gone through by sequence, newest first, whatever their clocks said. Those dated
+    /// They are gone through from the newest one made, whatever their clocks said. Those dated
     /// after `now` stay and count for no rule. The newest always stays: the next incremental
     /// continues it, and a collection is never left without a point to restore.
-    package func verdicts(_ points: [BackupPoint], now: Instant) -> [Verdict] {
+    package func verdicts(_ points: [Point], now: Instant) -> [Verdict] {
         var rules = rules
-        let past = points.map { Instant(microseconds: $0.cut) <= now }
-        let newest = points.indices.filter { past[$0] }.map { points[$0].cut }.max()
-        let limit = settings.keepWithin.flatMap { period in
-            newest.map { Instant(microseconds: $0) - period }
-        }
+        let past = points.map { $0.cut <= now }
+        let newest = points.map(\.cut).filter { $0 <= now }.max()
+        let limit = settings.keepWithin.flatMap { period in newest.map { $0 - period } }
         let oldest = past.firstIndex(of: true)
         var verdicts: [Verdict] = []
         for (index, point) in points.enumerated().reversed() {
-            let instant = Instant(microseconds: point.cut)
             var reasons: [String] = []
             if past[index] {
                 for rule in rules.indices {
-                    if let reason = rules[rule].reason(instant, index, isOldest: index == oldest) {
+                    if let reason = rules[rule].reason(point.cut, index, isOldest: index == oldest)
+                    {
                         reasons.append(reason)
                     }
                 }
-                if let limit, instant > limit { reasons.append("within \(settings.keepWithin!)") }
+                if let limit, point.cut > limit { reasons.append("within \(settings.keepWithin!)") }
             } else {
                 reasons.append("dated in the future")
             }
             if point.isPinned { reasons.append("pinned") }
             if index == points.count - 1, reasons.isEmpty { reasons.append("newest") }
-            verdicts.append(Verdict(point: point, reasons: reasons))
+            verdicts.append(Verdict(point: point.name, reasons: reasons))
         }
         return verdicts.reversed()
     }

@@ -13,14 +13,20 @@ struct Retention {
         try CollectionSettings(stored: lock.current?.lastDefinition?.settings ?? [:])
     }
 
-    /// What the `KEEP_` settings say of each live point; nil if there are none.
+    private var points: [BackupPoint] { lock.current?.points ?? [] }
+
+    /// What the `KEEP_` settings say of each live point, in order; nil if there are none.
     func verdicts() throws -> [KeepPolicy.Verdict]? {
-        try KeepPolicy(settings())?.verdicts(lock.current?.points ?? [], now: now)
+        let candidates = points.map {
+            KeepPolicy.Point(
+                name: $0.name, cut: Instant(microseconds: $0.cut), isPinned: $0.isPinned)
+        }
+        return try KeepPolicy(settings())?.verdicts(candidates, now: now)
     }
 
     /// Drops what the settings don't keep, and answers how many points that were.
     func dropByPolicy() throws -> Int {
-        let going = try (verdicts() ?? []).filter { !$0.isKept }.map(\.point.sequence)
+        let going = try zip(points, verdicts() ?? []).filter { !$1.isKept }.map(\.0.sequence)
         if !going.isEmpty { try lock.append(.dropPoints(going)) }
         return going.count
     }
