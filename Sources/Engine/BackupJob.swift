@@ -111,6 +111,7 @@ struct BackupJob {
         let pool = FilePool(stored, cache: cache)
         let backup = TableBackup(
             cut: cut, files: files, limits: limits, pool: pool, capture: state.capture,
+            deadFiles: isIncremental ? state.mostlyDeadFiles : [:],
             note: note)
         let (present, refused) = try tables(cut, definition)
         try countRows(cut, present)

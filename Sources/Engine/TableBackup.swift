@@ -11,6 +11,8 @@ struct TableBackup {
     let pool: FilePool
     /// What the source recorded at the parent.
     let capture: CaptureState?
+    /// Stored files of which little is left, and how many of their rows are dead.
+    let deadFiles: [UInt64: UInt64]
     /// Tells the user something.
     let note: (String) -> Void
 
@@ -127,8 +129,8 @@ struct TableBackup {
         }
         let result = try IncrementalWriter.write(
             parent: snapshot(parent), hash: hash,
-            parentChanges: parent.inserted + parent.updated + parent.deleted, changes: changes,
-            table: path, files: files, limits: limits)
+            parentChanges: parent.inserted + parent.updated + parent.deleted, deadFiles: deadFiles,
+            changes: changes, table: path, files: files, limits: limits)
         // Slices may have been written anew for changes that were none.
         if result == nil { files.abandonTable() }
         return result

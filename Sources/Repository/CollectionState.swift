@@ -171,9 +171,10 @@ package struct CollectionState: Sendable {
     /// Whether files are about to go.
     package var hasCondemned: Bool { !condemned.isEmpty }
 
-    /// Numbers of the row files of which no point shows more than a quarter: what is left of them is
-    /// better copied elsewhere. Not those of points that are still there, which tell what changed.
-    package var mostlyDeadFiles: Set<UInt64> {
+    /// The row files of which no point shows more than a quarter, and how many of their rows are dead:
+    /// what is left of them is better copied elsewhere. Not the files of points that are still there,
+    /// which tell what changed.
+    package var mostlyDeadFiles: [UInt64: UInt64] {
         var shown: [UInt64: UInt64] = [:]
         for history in histories.values {
             for version in history.versions {
@@ -185,11 +186,11 @@ package struct CollectionState: Sendable {
         for point in points + droppedPoints {
             for file in point.files { shown[file.number] = nil }
         }
-        return Set(
-            shown.filter { number, rows in
-                guard let file = files[number], file.rows > 0 else { return false }
-                return rows < file.rows / 4
-            }.keys)
+        var dead: [UInt64: UInt64] = [:]
+        for (number, rows) in shown {
+            if let file = files[number], rows < file.rows / 4 { dead[number] = file.rows - rows }
+        }
+        return dead
     }
 
     /// Numbers of the files that this live point needs.

@@ -189,8 +189,16 @@ package final class WriterLock: Sendable {
             try storage.remove(dataName(name))
             repository.dataFiles.close(dataName(name))
         }
-        try storage.removeUnfinished(in: "collections/\(id)/log", olderThan: 0)
+        try removeUnfinishedEntries()
         return removed
+    }
+
+    /// Removes what killed writers left of log entries. The log only grows: it is looked through once
+    /// for each lock while it is short, and now and then later.
+    private func removeUnfinishedEntries() throws {
+        let entries = current?.lastEntry ?? 0
+        guard entries < 1000 || entries.isMultiple(of: 64) else { return }
+        try repository.storage.removeUnfinished(in: "collections/\(id)/log", olderThan: 0)
     }
 
     /// Names of the files that no point needs once these are forgotten.

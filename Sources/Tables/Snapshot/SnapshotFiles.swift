@@ -20,6 +20,23 @@ extension Snapshot {
         return files
     }
 
+    /// The slices of a block that need some of these files, be it for one row, each with the sum of
+    /// what those files are given as.
+    func slices(
+        of block: BlockDescriptor, needing wanted: [UInt64: UInt64]
+    ) throws -> [(index: Int, sum: UInt64)] {
+        if try wanted.isEmpty || files(of: block).rows.keys.allSatisfy({ wanted[$0] == nil }) {
+            return []
+        }
+        return try sliceSums(of: block).indices.compactMap { index in
+            let slice = try slice(index, of: block)
+            var needed = Set(slice.edits.lazy.filter(\.kind.hasRow).map(\.row.file))
+            needed.insert(slice.file)
+            let sum = needed.reduce(0) { $0 &+ (wanted[$1] ?? 0) }
+            return sum > 0 ? (index, sum) : nil
+        }
+    }
+
     private func files(of block: BlockDescriptor) throws -> SnapshotFiles {
         let place = block.reference
         return try pool.cache.value(pool.key(.blockFiles, place.file, place.offset)) {
