@@ -64,6 +64,7 @@ let package = Package(
             dependencies: [
                 "Bytes", "Tables", "Repository", "SQLiteSource", "Engine", "Volume", "Fuse",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: house),
         // Tests

@@ -64,6 +64,15 @@ extension ByteBuffer {
         withExtendedLifetime(source) { append(csvRows: rows, UnsafeBufferPointer(source.cells)) }
     }
 
+    /// As above, rows that lie piece by piece in several sources.
+    package func append(csv sources: [CSVRows], _ pieces: [RowPiece]) {
+        for piece in pieces { sources[piece.source].check(piece.rows) }
+        withExtendedLifetime(sources) {
+            let cells = sources.map { UnsafeBufferPointer($0.cells) }
+            for piece in pieces { append(csvRows: piece.rows, cells[piece.source]) }
+        }
+    }
+
     private func append(csvRows rows: Range<Int>, _ cells: UnsafeBufferPointer<Cell>) {
         var writer = TextWriter(base + count)
         var limit = base + capacity

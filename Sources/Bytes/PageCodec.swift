@@ -116,13 +116,12 @@ package enum PageCodec {
     }
 
     private static func encodeLevels(_ vector: ColumnVector, into output: ByteBuffer) {
-        let start = output.count
-        output.append(fixed: UInt32(0))
         let rows = vector.count
         if vector.nullCount == 0 || vector.nullCount == rows {
-            Varint.append(UInt64(rows) << 1, to: output)
-            output.append(byte: vector.nullCount == 0 ? 1 : 0)
+            encodeLevels(of: rows, present: vector.nullCount == 0, into: output)
         } else {
+            let start = output.count
+            output.append(fixed: UInt32(0))
             let groups = (rows + 7) / 8
             Varint.append(UInt64(groups) << 1 | 1, to: output)
             for group in 0..<groups {
@@ -132,8 +131,15 @@ package enum PageCodec {
                 }
                 output.append(byte: bits)
             }
+            output.replace(at: start, with: UInt32(output.count - start - 4))
         }
-        output.replace(at: start, with: UInt32(output.count - start - 4))
+    }
+
+    /// The levels of so many rows that all have a value, or all have none.
+    static func encodeLevels(of rows: Int, present: Bool, into output: ByteBuffer) {
+        output.append(fixed: UInt32(Varint.length(UInt64(rows) << 1) + 1))
+        Varint.append(UInt64(rows) << 1, to: output)
+        output.append(byte: present ? 1 : 0)
     }
 
     /// More than any page has: a column of so many rows would be all NULL in a few bytes.

@@ -20,6 +20,16 @@ extension Repository {
     }
 }
 
+extension CollectionState {
+    /// Rows of the tables at the newest point.
+    var newestRows: [String: UInt64] {
+        guard let newest else { return [:] }
+        // Names that only look alike are one key here: the larger table counts.
+        return Dictionary(
+            tables(at: newest.sequence).map { ($0.path, $0.rows) }, uniquingKeysWith: max)
+    }
+}
+
 /// Takes one backup point of a collection, from the writer's lock to the commit.
 struct BackupJob {
     let repository: Repository
@@ -43,16 +53,17 @@ struct BackupJob {
         if isIncremental, state.newest == nil {
             throw Failure(.noData, "\(collection) has no full backup yet: take one first")
         }
-        try retention(lock).removeUnneeded()
+        let (files, bytes) = try retention(lock).removeUnneeded()
+        if files > 0 {
+            note("removed \(files) files of \(bytes) bytes that nothing needs")
+        }
         let settings = try CollectionSettings(stored: definition.settings)
-        let members = try memberTables(definition)
         if settings.isIncrementalBackupEnabled {
             let policy: CapturePolicy = settings.capture == .scan ? .scan : .auto
-            for line in try source.prepare(
-                collection: collection, tables: members, capture: policy)
-            {
-                note(line)
-            }
+            let lines = try source.prepare(
+                collection: collection, tables: definition.isDatabase ? nil : definition.tables,
+                rows: isIncremental ? state.newestRows : [:], capture: policy)
+            lines.forEach(note)
         }
         let cut = try source.openCut(collection: collection, nonce: nonce())
         defer { cut.close() }
@@ -70,12 +81,6 @@ struct BackupJob {
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
 
-    /// The tables to capture changes of; those of a `DATABASE` that exist now.
-    private func memberTables(_ definition: CollectionDefinition) throws -> [String] {
-        guard definition.isDatabase else { return definition.tables }
-        return try source.listTables().filter { $0.refusal == nil }.map(\.path)
-    }
-
     private func commit(
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
         _ definition: CollectionDefinition
@@ -92,6 +97,7 @@ struct BackupJob {
         try lock.append(.point(point))
         operation.update { status in
             status.point = point.name
+            status.bytes = point.files.reduce(0) { $0 + $1.bytes }
             if isIncremental {
                 // Until here the rows gone through; what counts in the end is what was found.
                 status.rows = point.tables.reduce(0) { $0 + ($1.isReset ? $1.rows : $1.changes) }
@@ -114,7 +120,6 @@ struct BackupJob {
             deadFiles: isIncremental ? state.mostlyDeadFiles : [:],
             note: note)
         let (present, refused) = try tables(cut, definition)
-        try countRows(cut, present)
         let parent = state.newest
         if isIncremental, state.isParentOlder {
             note(
@@ -122,12 +127,14 @@ struct BackupJob {
             )
         }
         let known = parent.map { state.tables(at: $0.sequence) } ?? []
+        let counts = try countRows(cut, present, known)
         var records: [TableRecord] = []
         var nextID = state.nextTableID
         // By bytes: names that only look alike are different tables.
         var gone = Dictionary(
             known.map { (Array($0.path.utf8), $0) }, uniquingKeysWith: { first, _ in first })
         for path in present {
+            operation.update { $0.beginTable(rows: counts[path] ?? 0) }
             let before = gone.removeValue(forKey: Array(path.utf8))
             let id = before?.id ?? nextID
             if before == nil { nextID += 1 }
@@ -148,13 +155,15 @@ struct BackupJob {
             records[index].files = try backup.neededFiles(records[index])
         }
         let point = PointRecord(
-            sequence: state.nextSequence, name: pointName(cut, state),
+            sequence: state.nextSequence,
+            name: state.nextPointName(cut: cut.instant, isIncremental: isIncremental),
             kind: isIncremental ? .incremental : .full,
             parent: isIncremental ? parent?.sequence : nil,
             parentHash: isIncremental ? parent?.hash : nil, cut: cut.instant,
             operation: operation.id, uid: operation.uid, files: written,
             tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
             capture: try cut.state)
+        operation.update { $0.figures = pool.figures }
         try operation.checkpoint()
         return (point, files.hasAbandoned)
     }
@@ -195,18 +204,26 @@ struct BackupJob {
         return (definition.tables.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }, [])
     }
 
-    private func countRows(_ cut: any SourceCut, _ tables: [String]) throws {
-        if isIncremental { return }
-        var total: UInt64 = 0
-        for path in tables { total += try cut.countRows(path) }
+    /// What there is to go through, for the progress: in an incremental, which may find changes
+    /// without, about as many rows as the parent has.
+    private func countRows(
+        _ cut: any SourceCut, _ tables: [String], _ known: [TableRecord]
+    ) throws -> [String: UInt64] {
+        var counts: [String: UInt64] = [:]
+        if isIncremental { for table in known { counts[table.path] = table.rows } }
+        for path in tables where counts[path] == nil { counts[path] = try cut.countRows(path) }
+        let total = tables.reduce(0) { $0 + (counts[$1] ?? 0) }
         operation.update { $0.totalRows = total }
+        return counts
     }
+}
 
+extension CollectionState {
     /// UTC, in YDB's form: the cut's second, or one second after the name before.
-    private func pointName(_ cut: any SourceCut, _ state: CollectionState) -> String {
-        var instant = Instant(microseconds: cut.instant).floorToSecond
+    func nextPointName(cut: Int64, isIncremental: Bool) -> String {
+        var instant = Instant(microseconds: cut).floorToSecond
         let suffix = isIncremental ? "_incremental" : "_full"
-        if let last = state.lastName, let before = Instant(pointName: last), instant <= before {
+        if let last = lastName, let before = Instant(pointName: last), instant <= before {
             instant = before + Period(seconds: 1)
         }
         return instant.pointName + suffix

@@ -20,20 +20,24 @@ final class DataFiles: FileFactory {
     }
 
     func createRowFile() throws -> (number: UInt64, sink: any ByteSink) {
-        let writer = try lock.createFile(.parquet)
+        let writer = try create(.parquet)
         rowFiles[writer.number] = writer
         tableFiles.append(writer.number)
         return (writer.number, writer)
     }
 
+    private func create(_ kind: DataFileKind) throws -> DataFileWriter {
+        let writer = try lock.createFile(kind)
+        writer.willWrite = { [operation] in try operation.willWrite($0) }
+        return writer
+    }
+
     func finishRowFile(_ number: UInt64, rows: UInt64) throws {
-        let reference = try rowFiles.removeValue(forKey: number)!.finish(rows: rows)
-        finished.append(reference)
-        operation.update { $0.bytes += reference.bytes }
+        finished.append(try rowFiles.removeValue(forKey: number)!.finish(rows: rows))
     }
 
     func indexFile() throws -> (number: UInt64, sink: any ByteSink) {
-        let writer = try index ?? lock.createFile(.idx)
+        let writer = try index ?? create(.idx)
         index = writer
         return (writer.number, writer)
     }
@@ -59,11 +63,7 @@ final class DataFiles: FileFactory {
     /// Makes the index durable and answers all files of the backup.
     func finish() throws -> [FileReference] {
         precondition(rowFiles.isEmpty)
-        if let index {
-            let reference = try index.finish(rows: 0)
-            finished.append(reference)
-            operation.update { $0.bytes += reference.bytes }
-        }
+        if let index { finished.append(try index.finish(rows: 0)) }
         index = nil
         return finished.sorted { $0.number < $1.number }
     }
@@ -82,9 +82,13 @@ package final class CollectionFiles: FileOpener {
     private let repository: Repository
     private let state: Mutex<State>
 
-    init(_ repository: Repository, _ collection: CollectionState) {
+    /// - Parameter uncommitted: files that are complete, but that no entry names yet.
+    init(
+        _ repository: Repository, _ collection: CollectionState, uncommitted: [FileReference] = []
+    ) {
         self.repository = repository
         state = Mutex(State(collection: collection))
+        add(uncommitted)
     }
 
     /// The collection has changed.

@@ -14,6 +14,13 @@ package final class Engine: Sendable {
         package var isReadOnly = false
         package var limits = FormatLimits()
         package var repository = Repository.Options()
+        /// Where RESTORE writes instead of into the database; every other statement is refused then.
+        /// The parameter is as `Database.open` has it.
+        package var restoresInto: (@Sendable (Double?) throws -> any RestoreDestination)?
+        /// Bytes per second that operations may write.
+        package var rate: Int?
+        /// The time that schedules go by.
+        package var clock: @Sendable () -> Instant = { .now }
 
         package init() {}
     }
@@ -39,8 +46,9 @@ package final class Engine: Sendable {
     package let cache: SharedCache
     let database: Database?
     let options: Options
+    private let limit: RateLimit?
 
-    private struct State {
+    struct State {
         var repository: Repository?
         var operations: [UInt64: Operation] = [:]
         /// Accepted and not ended, by collection, in order.
@@ -51,6 +59,9 @@ package final class Engine: Sendable {
         /// What was said of them.
         var damagedCatalogs: Set<String> = []
         var files: [String: (files: CollectionFiles, pool: FilePool)] = [:]
+        var journal = JournalReading()
+        /// Those that this process keeps, by collection id.
+        var schedules: [String: ScheduleKeeping] = [:]
     }
 
     /// An operation and what it does.
@@ -61,14 +72,16 @@ package final class Engine: Sendable {
         var predecessors: [Operation] = []
     }
 
-    private let state = Monitor(State())
+    let state = Monitor(State())
     /// Counts what users can see change: commits, operations that begin or end, refusals.
     private let changes = ChangeCounter()
     /// Statements are validated and queued one batch at a time.
     private let submission = Mutex(())
+    /// The journal is read by one at a time.
+    let journalReading = Mutex(())
 
     /// Operations that the mount shows and remembers, beside those that run.
-    private static let shownOperations = 200
+    static let shownOperations = 200
     package static let queueLimit = 16
     private static let journaledNotes = 100
     /// Seconds that a shell may be kept waiting for the locks of other programs.
@@ -81,12 +94,13 @@ package final class Engine: Sendable {
         self.database = database
         self.cache = cache
         self.options = options
+        limit = options.rate.map(RateLimit.init)
         errors = ErrorLog(changed: changes.increment)
         do {
             let repository = try Repository.open(
                 DirectoryStorage(location), options: options.repository)
             state.update { $0.repository = repository }
-            try loadOperations(repository)
+            try readJournal(repository)
             noteDamagedCatalogs()
         } catch let failure as Failure where failure.code == .notFound {
             if database == nil { throw failure }
@@ -108,7 +122,9 @@ package final class Engine: Sendable {
     /// Reads what other processes have committed.
     package func refresh() throws {
         if let repository {
-            if try repository.refresh().isEmpty { return }
+            let hasChanged = try !repository.refresh().isEmpty
+            try readJournal(repository)
+            if !hasChanged { return }
             changes.increment()
         } else if let repository = try? Repository.open(
             DirectoryStorage(location), options: options.repository)
@@ -118,6 +134,9 @@ package final class Engine: Sendable {
         }
         noteDamagedCatalogs()
     }
+
+    /// There is something new to see.
+    func noteChange() { changes.increment() }
 
     /// Says once of each log that it had to be read from its beginning, and why.
     private func noteDamagedCatalogs() {
@@ -181,30 +200,6 @@ package final class Engine: Sendable {
         }
     }
 
-    /// Operations of earlier processes; those that were killed are recorded as failed.
-    private func loadOperations(_ repository: Repository) throws {
-        for record in try repository.operations.newest(Self.shownOperations).reversed() {
-            let start = record.start
-            if record.isInterrupted, !options.isReadOnly {
-                let end = OperationEnd(
-                    state: .failed, error: "its process was killed", time: Instant.now.microseconds)
-                _ = try? repository.operations.end(start.id, end)
-            }
-            let operation = Operation(
-                id: start.id, statement: start.statement, kind: start.kind,
-                collection: start.collection ?? "", owner: start.owner,
-                accepted: Instant(microseconds: start.time), uid: start.uid)
-            guard record.end != nil || record.isInterrupted else { continue }
-            operation.restore(record.end)
-            if operation.status.state == .failed {
-                errors.add(
-                    start.statement, message: operation.status.summary,
-                    collection: start.collection, at: operation.status.ended ?? .now)
-            }
-            state.update { $0.operations[start.id] = operation }
-        }
-    }
-
     /// Stops taking statements, cancels what runs, and waits for it, at most `seconds`.
     package func close(seconds: Double = 5) {
         let all = state.update { state in
@@ -213,6 +208,8 @@ package final class Engine: Sendable {
         }
         for operation in all { operation.cancel() }
         _ = state.wait(seconds: seconds) { $0.working.isEmpty ? true : nil }
+        // Another mount may keep the schedules now.
+        state.update { $0.schedules = [:] }
     }
 
     // MARK: Statements
@@ -249,6 +246,8 @@ package final class Engine: Sendable {
     private func plan(_ statements: [Statement]) throws(Failure) -> [Plan.Step] {
         if options.isReadOnly { throw Failure(.readOnly, "mounted read-only: mount without -o ro") }
         if state.withLock(\.isClosing) { throw Failure(.busy, "the mount is being unmounted") }
+        // Others may have defined or backed up something in the last half second.
+        try? refresh()
         var plan = Plan(engine: self)
         var steps: [Plan.Step] = []
         for statement in statements { steps.append(try plan.step(statement)) }
@@ -258,6 +257,16 @@ package final class Engine: Sendable {
     /// What is queued for a collection, for validation.
     func queue(of collection: String) -> [QueuedOperation] {
         state.withLock { $0.queues[collection] ?? [] }
+    }
+
+    /// The names in the database that queued restores will take.
+    var queuedTargets: [String] {
+        state.withLock { $0.queues.values.joined() }.flatMap { queued -> [String] in
+            guard case .restore(let request) = queued.work,
+                !queued.operation.status.state.isFinal
+            else { return [] }
+            return request.targets
+        }
     }
 
     /// The repository, made now if there is none yet.
@@ -292,18 +301,37 @@ package final class Engine: Sendable {
             let operation = Operation(
                 id: record.id, statement: start.statement, kind: start.kind,
                 collection: statement.collection.name, owner: owner,
-                accepted: Instant(microseconds: start.time), uid: uid)
-            state.update { state in
-                state.operations[record.id] = operation
-                let old = state.operations.values.filter(\.status.state.isFinal).map(\.id).sorted()
-                for id in old.dropLast(Self.shownOperations) { state.operations[id] = nil }
-            }
-            changes.increment()
+                accepted: Instant(microseconds: start.time), uid: uid, limit: limit)
+            add(operation)
             return operation
         } catch let failure as Failure {
             throw failure
         } catch {
             throw Failure(.system, "can't record the operation in \(location): \(error)")
+        }
+    }
+
+    func add(_ operation: Operation) {
+        state.update { state in
+            state.operations[operation.id] = operation
+            let old = state.operations.values.filter(\.status.state.isFinal).map(\.id).sorted()
+            for id in old.dropLast(Self.shownOperations) { state.operations[id] = nil }
+        }
+        changes.increment()
+    }
+
+    /// Asks an operation to stop, whichever process works on it. Throws `.invalid` if it has ended.
+    package func cancel(_ operation: Operation) throws(Failure) {
+        if operation.status.state.isFinal {
+            throw Failure(.invalid, "operation \(operation.id) has ended already")
+        }
+        if options.isReadOnly { throw Failure(.readOnly, "mounted read-only: mount without -o ro") }
+        if !operation.isForeign { return operation.cancel() }
+        do {
+            try repository?.operations.requestCancel(operation.id)
+            operation.cancel()
+        } catch {
+            throw error as? Failure ?? Failure(.system, "\(error)")
         }
     }
 
@@ -333,9 +361,21 @@ package final class Engine: Sendable {
             let repository = try makeRepository()
             let lock = try repository.patientLock(collection: operation.collection, seconds: 1)
             switch step {
-            case .define(let definition, let notes):
+            case .define(let definition, let before, let notes):
+                guard lock.current?.definition == before else {
+                    throw Failure(
+                        .busy,
+                        "collection \(definition.name) was defined by another process meanwhile: "
+                            + "try again")
+                }
                 try lock.append(.define(definition))
                 operation.update { $0.notes += notes }
+                if Schedule(definition) != nil {
+                    operation.update {
+                        $0.notes.append("scheduled backups are taken while it is mounted")
+                    }
+                }
+                if let before { adaptCapture(operation, before, definition) }
             case .drop:
                 let kept = try CollectionSettings(
                     stored: lock.current?.definition?.settings ?? [:]
@@ -358,6 +398,28 @@ package final class Engine: Sendable {
             end(operation, .done)
         } catch {
             end(operation, .failed, error: (error as? Failure)?.message ?? "\(error)")
+        }
+    }
+
+    /// Takes out of the database what captured the changes of tables that are no members any more.
+    /// What is to be captured from now on is seen to by the next backup.
+    private func adaptCapture(
+        _ operation: Operation, _ before: CollectionDefinition, _ now: CollectionDefinition
+    ) {
+        guard before.isCapturing else { return }
+        if !now.isCapturing { return removeCapture(operation) }
+        guard before.tables.contains(where: { !now.tables.contains($0) }) else { return }
+        do {
+            let lines = try database?.open(Self.handlerPatience).prepare(
+                collection: now.name, tables: now.tables,
+                rows: collection(now.name)?.newestRows ?? [:], capture: .auto)
+            operation.update { $0.notes += lines ?? [] }
+        } catch {
+            operation.update {
+                $0.notes.append(
+                    "what captured the changes of dropped tables is removed by the next backup: "
+                        + ((error as? Failure)?.message ?? "\(error)"))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 import Bytes
 import Repository
 import Synchronization
+import Tables
 
 /// A backup, definition, … as it goes: shown under `operations/ID/`.
 package final class Operation: Sendable {
@@ -16,6 +17,14 @@ package final class Operation: Sendable {
         /// Rows to go through in all, if that is known.
         package var totalRows: UInt64?
         package var bytes: UInt64 = 0
+        /// What it looked at in stored files, once it has written its own; nil for one of an earlier
+        /// process.
+        package var figures: FilePool.Figures?
+        /// Of `totalRows`: those of tables that are done, and those of the table at work.
+        private var doneRows: UInt64 = 0
+        private var tableRows: UInt64 = 0
+        /// `rows` when the table at work began.
+        private var rowsBefore: UInt64 = 0
         package var started: Instant?
         package var ended: Instant?
         /// Why it failed or was cancelled.
@@ -24,6 +33,25 @@ package final class Operation: Sendable {
         package var point: String?
         /// What the user should know although it succeeded, a line each.
         package var notes: [String] = []
+
+        /// From here on it goes through a table that counts for so many rows of `totalRows`.
+        mutating func beginTable(rows count: UInt64) {
+            doneRows += tableRows
+            tableRows = count
+            rowsBefore = rows
+        }
+
+        /// Seconds until its end if it goes on as until now; nil as long as nobody can say.
+        package func secondsLeft(at now: Instant) -> Int64? {
+            guard state == .running, let started, let totalRows else { return nil }
+            let behind = doneRows + min(tableRows, rows - min(rows, rowsBefore))
+            let elapsed = now.microseconds - started.microseconds
+            guard behind > 0, elapsed >= Self.estimatedAfterMicroseconds else { return nil }
+            let left = Double(totalRows - min(totalRows, behind))
+            return Int64((Double(elapsed) / 1e6 * left / Double(behind)).rounded(.up))
+        }
+
+        private static let estimatedAfterMicroseconds: Int64 = 200_000
     }
 
     package let id: UInt64
@@ -34,6 +62,9 @@ package final class Operation: Sendable {
     package let owner: UInt32
     package let accepted: Instant
     package let uid: String?
+    /// Another process works on it.
+    package let isForeign: Bool
+    private let limit: RateLimit?
 
     private struct Watched: Sendable {
         var status = Status()
@@ -45,7 +76,7 @@ package final class Operation: Sendable {
 
     package init(
         id: UInt64, statement: String, kind: String, collection: String, owner: UInt32,
-        accepted: Instant, uid: String?
+        accepted: Instant, uid: String?, isForeign: Bool = false, limit: RateLimit? = nil
     ) {
         self.id = id
         self.statement = statement
@@ -54,7 +85,16 @@ package final class Operation: Sendable {
         self.owner = owner
         self.accepted = accepted
         self.uid = uid
+        self.isForeign = isForeign
+        self.limit = limit
         watched = Monitor(Watched())
+    }
+
+    /// One that no journal knows: work of a process on its own.
+    package static func unrecorded(_ statement: String) -> Operation {
+        Operation(
+            id: 0, statement: statement, kind: "", collection: "", owner: 0, accepted: .now,
+            uid: nil)
     }
 
     package var status: Status { watched.withLock(\.status) }
@@ -110,16 +150,18 @@ package final class Operation: Sendable {
         }
     }
 
-    func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
+    package func update(_ body: (inout Status) -> Void) { watched.withLock { body(&$0.status) } }
 
     /// Ends, calls `first`, and then tells everybody who waits.
-    func end(_ state: State, error: String? = nil, first: () -> Void = {}) {
+    func end(
+        _ state: State, error: String? = nil, at time: Instant = .now, first: () -> Void = {}
+    ) {
         precondition(state.isFinal)
         let (status, watchers) = watched.update { watched in
             precondition(!watched.status.state.isFinal)
             watched.status.state = state
             watched.status.error = error
-            watched.status.ended = .now
+            watched.status.ended = time
             defer { watched.watchers = [:] }
             first()
             return (watched.status, watched.watchers)
@@ -127,27 +169,32 @@ package final class Operation: Sendable {
         for watcher in watchers.values { watcher(status) }
     }
 
-    /// Takes over how an operation of an earlier process ended; nil: it was killed.
-    func restore(_ end: OperationEnd?) {
-        watched.update { watched in
-            watched.status.started = accepted
-            watched.status.ended = end.map { Instant(microseconds: $0.time) } ?? accepted
-            watched.status.rows = end?.rows ?? 0
-            watched.status.bytes = end?.bytes ?? 0
-            watched.status.point = end?.point
-            watched.status.notes = end?.notes ?? []
-            watched.status.error = end.map(\.error) ?? "its process was killed"
-            watched.status.state =
-                switch end?.state {
-                case .done: .done
-                case .cancelled: .cancelled
-                case .failed, nil: .failed
-                }
+    /// Takes over how an operation of another process ended.
+    func restore(_ end: OperationEnd, first: () -> Void) {
+        update { status in
+            status.started = accepted
+            status.rows = end.rows
+            status.bytes = end.bytes
+            status.point = end.point
+            status.notes = end.notes
         }
+        let state: State =
+            switch end.state {
+            case .done: .done
+            case .cancelled: .cancelled
+            case .failed: .failed
+            }
+        self.end(state, error: end.error, at: Instant(microseconds: end.time), first: first)
+    }
+
+    /// To be called before bytes are written: waits as long as the rate limit asks for.
+    func willWrite(_ bytes: Int) throws {
+        try limit?.pay(bytes, checkpoint: checkpoint)
+        update { $0.bytes += UInt64(bytes) }
     }
 
     /// Checks for cancellation; to be called often while it works.
-    func checkpoint() throws {
+    package func checkpoint() throws {
         if isCancelling { throw Failure(.cancelled, "cancelled on request") }
     }
 }

@@ -6,14 +6,15 @@ import Tables
 /// all that is queued, will have left.
 struct Plan {
     enum Step {
-        case define(CollectionDefinition, notes: [String])
+        /// Made or, if it was something `before`, altered.
+        case define(CollectionDefinition, before: CollectionDefinition?, notes: [String])
         case drop
         case alterPoints([PointChange])
         case queue(Work)
 
         var kind: String {
             switch self {
-            case .define: "create"
+            case .define(_, let before, _): before == nil ? "create" : "alter"
             case .drop: "drop"
             case .alterPoints: "alter"
             case .queue(let work): work.kind
@@ -22,15 +23,24 @@ struct Plan {
     }
 
     /// What matters of a collection as it will be.
-    private struct Expected {
-        var exists = false
-        var isIncremental = false
-        /// Whether a KEEP_ setting says which points stay.
-        var hasPolicy = false
+    struct Expected {
+        var definition: CollectionDefinition?
         var hasFull = false
         var uids: Set<String> = []
         var isTakenUID: (String) -> Bool = { _ in false }
         var queued = 0
+        var queuedBackups = 0
+
+        var exists: Bool { definition != nil }
+        var isIncremental: Bool {
+            let settings = definition.flatMap { try? CollectionSettings(stored: $0.settings) }
+            return settings?.isIncrementalBackupEnabled ?? false
+        }
+        /// Whether a KEEP_ setting says which points stay.
+        var hasPolicy: Bool {
+            let settings = definition.flatMap { try? CollectionSettings(stored: $0.settings) }
+            return settings.flatMap(KeepPolicy.init) != nil
+        }
     }
 
     /// Names in the root of a mount, which no collection can have.
@@ -39,11 +49,16 @@ struct Plan {
     ]
     private static let maxNameBytes = 255
 
-    private let engine: Engine
+    let engine: Engine
     private var expected: [String: Expected] = [:]
     private var hasCheckedSource = false
+    /// Names in the database that queued restores will have taken, folded.
+    var restoredTargets: Set<[UInt8]>
 
-    init(engine: Engine) { self.engine = engine }
+    init(engine: Engine) {
+        self.engine = engine
+        restoredTargets = Set(engine.queuedTargets.map(Self.folded))
+    }
 
     mutating func step(_ statement: Statement) throws(Failure) -> Step {
         let name = statement.collection.name
@@ -56,13 +71,21 @@ struct Plan {
         }
         var state = expected[name] ?? current(name)
         defer { expected[name] = state }
+        if engine.options.restoresInto != nil, case .restore = statement.action {
+        } else if engine.options.restoresInto != nil {
+            throw statement.refusal(
+                .invalid, "only RESTORE can go into another database", at: statement.position)
+        }
         switch statement.action {
         case .create(let create): return try self.create(statement, create, &state)
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
-        case .alter(let changes): return try alter(statement, changes, state)
+        case .alter(let changes): return try alter(statement, changes, &state)
+        case .restore(let restore): return try self.restore(statement, restore, &state)
+        case .verify(let verify): return try self.verify(statement, verify, &state)
+        case .compact: return try compact(statement, &state)
         case .prune(let isDryRun): return try prune(statement, isDryRun: isDryRun, &state)
-        case .restore, .verify, .compact, .pull:
+        case .pull:
             throw statement.refusal(
                 .unsupported,
                 "\(statement.action.words) isn't built yet in this version of ydbfs",
@@ -73,17 +96,13 @@ struct Plan {
     private func current(_ name: String) -> Expected {
         var state = Expected()
         if let collection = engine.collection(name), let definition = collection.definition {
-            state.exists = true
-            state.isIncremental =
-                (try? CollectionSettings(stored: definition.settings).isIncrementalBackupEnabled)
-                ?? false
+            state.definition = definition
             state.hasFull = collection.newest != nil
             state.isTakenUID = { collection.isTaken(uid: $0) }
-            state.hasPolicy =
-                (try? KeepPolicy(CollectionSettings(stored: definition.settings))) != nil
         }
         for queued in engine.queue(of: name) where !queued.operation.status.state.isFinal {
             state.queued += 1
+            if case .backup = queued.work { state.queuedBackups += 1 }
             state.hasFull = state.hasFull || queued.work.makesFull
             if let uid = queued.operation.uid { state.uids.insert(uid) }
         }
@@ -111,10 +130,40 @@ struct Plan {
         }
         try checkSettings(statement, create.settings)
         let (definition, notes) = try define(statement, create)
-        state.exists = true
-        state.isIncremental = create.settings.values.isIncrementalBackupEnabled
-        state.hasPolicy = KeepPolicy(create.settings.values) != nil
-        return .define(definition, notes: notes)
+        state.definition = definition
+        return .define(definition, before: nil, notes: notes)
+    }
+
+    private func alter(
+        _ statement: Statement, _ changes: [Statement.Change], _ state: inout Expected
+    ) throws(Failure) -> Step {
+        let before = try require(statement, state)
+        try requireIdle(statement, state)
+        let pointChanges = changes.compactMap(PointChange.of)
+        if pointChanges.count == changes.count { return try alterPoints(statement, pointChanges) }
+        var alteration = try Alteration(before, statement)
+        for change in changes {
+            switch change {
+            case .addTable(let table):
+                let path = try resolve(table, statement)
+                try alteration.add(table, path: path)
+                try requireUsable(path, table, statement, among: sourceTables())
+            case .dropTable(let table):
+                try alteration.drop(table, path: resolve(table, statement))
+            case .set(let settings):
+                try alteration.set(settings)
+                try checkSettings(statement, settings)
+            case .reset(let keys): try alteration.reset(keys)
+            case .dropBackup, .undropBackup, .pinBackup, .unpinBackup:
+                throw statement.refusal(
+                    .unsupported,
+                    "DROP, UNDROP, PIN and UNPIN BACKUP go with each other, not with changes of "
+                        + "settings or tables: write two statements", at: statement.position)
+            }
+        }
+        let definition = try alteration.definition()
+        state.definition = definition
+        return .define(definition, before: before, notes: [])
     }
 
     /// Refuses what is understood but not built.
@@ -122,8 +171,9 @@ struct Plan {
         _ statement: Statement, _ settings: Statement.Settings
     ) throws(Failure) {
         let built: Set<SettingKey> = [
-            .storage, .incrementalBackupEnabled, .capture, .keepLast, .keepWithin, .keepHourly,
-            .keepDaily, .keepWeekly, .keepMonthly, .keepYearly, .keepDropped,
+            .storage, .incrementalBackupEnabled, .capture, .incrementalEvery, .fullEvery,
+            .maxChain, .keepLast, .keepWithin, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly,
+            .keepYearly, .keepDropped,
         ]
         for key in settings.values.keys {
             let isRefused =
@@ -157,13 +207,7 @@ struct Plan {
                     throw statement.refusal(
                         .invalid, "table \(path) is named twice", at: table.position)
                 }
-                guard let found = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
-                    throw statement.refusal(
-                        .notFound, Self.missing(path, among: all), at: table.position)
-                }
-                if let refusal = found.refusal {
-                    throw statement.refusal(.unsupported, refusal, at: table.position)
-                }
+                try requireUsable(path, table, statement, among: all)
                 paths.append(path)
             }
         }
@@ -175,6 +219,18 @@ struct Plan {
         return (record, notes)
     }
 
+    /// Refuses a table that the database hasn't got, or that can't be backed up.
+    private func requireUsable(
+        _ path: String, _ table: Located<String>, _ statement: Statement, among all: [SourceTable]
+    ) throws(Failure) {
+        guard let found = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
+            throw statement.refusal(.notFound, Self.missing(path, among: all), at: table.position)
+        }
+        if let refusal = found.refusal {
+            throw statement.refusal(.unsupported, refusal, at: table.position)
+        }
+    }
+
     private static func missing(_ path: String, among tables: [SourceTable]) -> String {
         let alike = tables.first { $0.path.lowercased() == path.lowercased() }
         if let alike { return "there is no table \(path); did you mean \(alike.path)?" }
@@ -183,7 +239,7 @@ struct Plan {
     }
 
     /// The path below the database that a statement means.
-    private func resolve(
+    func resolve(
         _ table: Located<String>, _ statement: Statement
     ) throws(Failure) -> String {
         guard table.value.hasPrefix("/"), let root = engine.database?.path else {
@@ -199,13 +255,13 @@ struct Plan {
 
     private func drop(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
         try require(statement, state)
-        try checkIdle(statement, state)
+        try requireIdle(statement, state)
         state = Expected()
         return .drop
     }
 
-    /// Refuses while operations of this process, or another one, are at the collection.
-    private func checkIdle(_ statement: Statement, _ state: Expected) throws(Failure) {
+    /// Refuses what can't wait until others are done with the collection.
+    private func requireIdle(_ statement: Statement, _ state: Expected) throws(Failure) {
         if state.queued > 0 {
             throw Failure(
                 .busy,
@@ -217,54 +273,37 @@ struct Plan {
 
     // MARK: Points
 
-    private func alter(
-        _ statement: Statement, _ changes: [Statement.Change], _ state: Expected
+    /// Changes to points, which no definition says.
+    private func alterPoints(
+        _ statement: Statement, _ changes: [(change: PointChange, position: SourcePosition)]
     ) throws(Failure) -> Step {
-        try require(statement, state)
-        let pointChanges = changes.compactMap(PointChange.of)
-        guard pointChanges.count == changes.count else {
-            throw statement.refusal(
-                .unsupported,
-                "ALTER BACKUP COLLECTION … SET, RESET, ADD TABLE and DROP TABLE aren't built yet in "
-                    + "this version of ydbfs", at: statement.position)
+        let name = statement.collection.name
+        guard let collection = engine.collection(name) else {
+            throw Failure(.notFound, "\(name) has no points yet")
         }
-        try checkIdle(statement, state)
-        guard let collection = engine.collection(statement.collection.name) else {
-            throw Failure(.notFound, "\(statement.collection.name) has no points yet")
-        }
-        for (change, position) in pointChanges {
+        for (change, position) in changes {
             do throws(Failure) {
                 _ = try change.entry(collection)
             } catch {
                 throw statement.refusal(error.code, error.message, at: position)
             }
         }
-        return .alterPoints(pointChanges.map(\.change))
+        return .alterPoints(changes.map(\.change))
     }
 
     private func prune(
         _ statement: Statement, isDryRun: Bool, _ state: inout Expected
     ) throws(Failure) -> Step {
+        let name = statement.collection.name
         try require(statement, state)
         guard state.hasPolicy else {
             throw statement.refusal(
-                .invalid, PruneJob.emptyPolicy(statement.collection.name), at: statement.position)
+                .invalid, PruneJob.emptyPolicy(name), at: statement.position)
         }
-        try checkQueue(statement, &state)
-        return .queue(.prune(isDryRun: isDryRun))
-    }
-
-    /// Takes a place in the collection's queue.
-    private func checkQueue(
-        _ statement: Statement, _ state: inout Expected
-    ) throws(Failure) {
-        let name = statement.collection.name
-        if state.queued >= Engine.queueLimit {
-            throw Failure(
-                .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
-        }
+        try checkQueue(name, state)
         if state.queued == 0 { try checkLock(name) }
         state.queued += 1
+        return .queue(.prune(isDryRun: isDryRun))
     }
 
     // MARK: Backups
@@ -294,7 +333,8 @@ struct Plan {
             }
             state.uids.insert(uid.value)
         }
-        try checkQueue(statement, &state)
+        try checkQueue(name, state)
+        if state.queued == 0 { try checkLock(name) }
         if !hasCheckedSource {
             do {
                 _ = try openSource()
@@ -303,12 +343,55 @@ struct Plan {
             }
             hasCheckedSource = true
         }
+        state.queued += 1
+        state.queuedBackups += 1
         if !backup.isIncremental { state.hasFull = true }
         return .queue(.backup(isIncremental: backup.isIncremental))
     }
 
-    private func require(_ statement: Statement, _ state: Expected) throws(Failure) {
-        if state.exists { return }
+    func checkQueue(_ name: String, _ state: Expected) throws(Failure) {
+        guard state.queued >= Engine.queueLimit else { return }
+        throw Failure(
+            .queueFull, "\(name) has \(state.queued) operations queued: wait for one to end")
+    }
+
+    private func verify(
+        _ statement: Statement, _ verify: Statement.Verify, _ state: inout Expected
+    ) throws(Failure) -> Step {
+        let name = statement.collection.name
+        try require(statement, state)
+        if let point = verify.point {
+            guard engine.collection(name)?.point(called: point.value) != nil else {
+                throw statement.refusal(
+                    .notFound, "\(name) has no point \(point.value)", at: point.position)
+            }
+        }
+        let level = verify.level?.value ?? .content
+        if level == .source { _ = try openSource() }
+        try checkQueue(name, state)
+        state.queued += 1
+        return .queue(.verify(point: verify.point?.value, level: level))
+    }
+
+    private func compact(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
+        let name = statement.collection.name
+        try require(statement, state)
+        if !state.hasFull {
+            throw statement.refusal(
+                .noData, "\(name) has no point to compact: take a full backup first",
+                at: statement.position)
+        }
+        try checkQueue(name, state)
+        if state.queued == 0 { try checkLock(name) }
+        state.queued += 1
+        return .queue(.compact)
+    }
+
+    @discardableResult
+    func require(
+        _ statement: Statement, _ state: Expected
+    ) throws(Failure) -> CollectionDefinition {
+        if let definition = state.definition { return definition }
         let names = engine.collections.prefix(10).map(\.name).joined(separator: ", ")
         throw statement.refusal(
             .notFound,
@@ -362,7 +445,7 @@ struct Plan {
 
 extension Statement {
     /// A refusal with line and column of what it is about.
-    fileprivate func refusal(
+    func refusal(
         _ code: Failure.Code, _ message: String, at position: SourcePosition
     ) -> Failure {
         Failure(

@@ -50,13 +50,22 @@ struct TableBackup {
         let description = try cut.describe(
             path, parent: parent.schema, nextColumnID: parent.nextColumnID,
             literals: literalNames(parent))
-        if description.schema != parent.schema {
-            note("\(path): its columns changed: backed up whole")
-            return try full(path, id: parent.id, known: parent, isReset: true)
+        var parent = parent
+        let change = SchemaChange(from: parent.schema, to: description.schema)
+        if let change {
+            note("\(path): \(change)")
+            if !change.keepsRows {
+                return try full(path, id: parent.id, known: parent, isReset: true)
+            }
+            parent.schema = description.schema
         }
         do {
             let result = try changes(path, parent: parent)
-            if result == nil && description.sql == parent.sql { return nil }
+            if result == nil {
+                if change == nil && description.sql == parent.sql { return nil }
+                // Names stand in the files too.
+                if change != nil { parent.sizes = try sizes(of: parent) }
+            }
             return record(path, id: parent.id, description, known: parent, result: result)
         } catch is Misfit {
             // `full` meets the same value again and says which column it is.
@@ -111,13 +120,9 @@ struct TableBackup {
                 into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
             hash += hasher.hash(batch)
             try files.progress(rows: UInt64(batch.count))
-            if let rows = remembered, rows.take(batch) {
-                batch = RowBatch(schema)
-            } else {
-                remembered = nil
-                batch.removeAll()
-            }
+            if let rows = remembered, !rows.take(batch) { remembered = nil }
             if !more { return (hash, remembered) }
+            if remembered == nil { batch.removeAll() } else { batch = RowBatch(schema) }
         }
     }
 
@@ -138,12 +143,16 @@ struct TableBackup {
 
     /// The files that a table needs, once those written for it are there to be read.
     func neededFiles(_ record: TableRecord) throws -> [NeededFile] {
-        try snapshot(record).files().map { NeededFile(number: $0.key, rows: $0.value) }
-            .sorted { $0.number < $1.number }
+        try snapshot(record).neededFiles()
     }
 
     private func snapshot(_ record: TableRecord) -> Snapshot {
         Snapshot(record.snapshot, schema: record.schema, pool: pool)
+    }
+
+    private func sizes(of record: TableRecord) throws -> [String: UInt64] {
+        let bytes = try snapshot(record).fileBytes()
+        return ["csv": bytes.csv, "parquet": bytes.parquet]
     }
 
     private func literalNames(_ known: TableRecord?) -> Set<String> {
@@ -166,6 +175,14 @@ struct TableBackup {
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, files: known?.files ?? [],
             isReset: isReset)
+    }
+}
+
+extension Snapshot {
+    /// What an entry says of the files behind a table.
+    func neededFiles() throws -> [NeededFile] {
+        try files().map { NeededFile(number: $0.key, rows: $0.value) }
+            .sorted { $0.number < $1.number }
     }
 }
 

@@ -6,12 +6,18 @@ import Tables
 enum Work: Sendable {
     case backup(isIncremental: Bool)
     case prune(isDryRun: Bool)
+    case restore(RestoreRequest)
+    case verify(point: String?, level: CheckLevel)
+    case compact
 
     /// A word for users: `operations/ID/statement` has the whole.
     var kind: String {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
         case .prune: "prune"
+        case .restore: "restore"
+        case .verify: "verify"
+        case .compact: "compact"
         }
     }
 
@@ -20,6 +26,8 @@ enum Work: Sendable {
         switch self {
         case .backup(let isIncremental): !isIncremental
         case .prune: false
+        case .restore: false
+        case .verify, .compact: false
         }
     }
 }
@@ -33,18 +41,37 @@ extension Engine {
             guard let database, let repository else {
                 throw Failure(.unsupported, "\(location) has no database to back up")
             }
+            let source = try database.open(nil)
+            removeLeftovers(source, operation)
             let job = BackupJob(
-                repository: repository, source: try database.open(nil),
+                repository: repository, source: source,
                 collection: operation.collection, isIncremental: isIncremental,
                 operation: operation, limits: options.limits, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
+            if isIncremental { compactIfDue(repository, operation) }
+        case .restore(let request): try restore(request, operation)
+        case .verify(let point, let level): try verify(point, level, operation)
+        case .compact: try compact(operation)
         case .prune(let isDryRun):
-            guard let repository else { throw Failure(.notFound, "nothing was ever stored") }
+            guard let repository else { throw Failure(.notFound, "there are no backups yet") }
             try PruneJob(
                 repository: repository, collection: operation.collection, isDryRun: isDryRun,
                 operation: operation
             ).run()
         }
+    }
+
+    private func verify(_ point: String?, _ level: CheckLevel, _ operation: Operation) throws {
+        guard let repository else { throw Failure(.notFound, "there are no backups yet") }
+        let verifier = Verifier(
+            repository, collection: operation.collection, point: point, level: level,
+            operation: operation)
+        let report = try verifier.run(source: level == .source ? database?.open(nil) : nil)
+        operation.update { status in
+            status.point = point
+            status.notes += report.isRight ? [report.summary] + report.notes : report.details
+        }
+        if !report.isRight { throw Failure(.corrupt, report.summary) }
     }
 }

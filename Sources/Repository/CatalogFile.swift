@@ -24,6 +24,7 @@ package struct CatalogReference: Sendable, Hashable {
 ///           v number of the last entry | text its SHA-256
 ///           v next sequence | v next file number | v next table id
 ///           optional text: name of the last point ever made
+///           optional text, optional text: uids of the last point and full made with one
 ///           optional definition | flag the collection is dropped
 ///           list of: text condemned file name | z since when, in order of names
 ///           list of file: those that points need or have needed
@@ -133,6 +134,8 @@ private struct CatalogWriter {
         number(state.nextFileNumber)
         number(state.nextTableID)
         optional(state.lastName, text)
+        optional(state.lastUID, text)
+        optional(state.lastFullUID, text)
         optional(state.lastDefinition, definition)
         flag(state.isDropped)
         map(state.condemned, signed)

@@ -80,6 +80,8 @@ struct CatalogReader {
         state.nextFileNumber = try number()
         state.nextTableID = try number(UInt32.self)
         state.lastName = try optional { try $0.text() }
+        state.lastUID = try optional { try $0.text() }
+        state.lastFullUID = try optional { try $0.text() }
         state.lastDefinition = try optional { try $0.definition(state.name) }
         state.isDropped = try flag()
         state.condemned = try map { try $0.signed() }

@@ -57,6 +57,9 @@ package struct CollectionState: Sendable {
     package internal(set) var nextTableID: UInt32 = 1
     /// The name of the last point ever made, whatever became of it.
     package internal(set) var lastName: String?
+    /// Tokens of the last point and of the last full that were made with one, whatever became of them.
+    package internal(set) var lastUID: String?
+    package internal(set) var lastFullUID: String?
     /// What the source wanted to find again after the last point ever made, and that one's sequence.
     var lastCapture: CaptureState?
     var captureSequence: UInt64 = 0
@@ -138,6 +141,21 @@ package struct CollectionState: Sendable {
 
     /// Whether points after the newest live one were dropped, so that `capture` can't be had.
     package var isParentOlder: Bool { newest != nil && captureSequence != newest?.sequence }
+    /// Whether a point carries every table whole, so that it needs no file of an older point: a full
+    /// backup, or what COMPACT made.
+    package func isWhole(_ point: BackupPoint) -> Bool {
+        if point.kind == .full { return true }
+        let changed = Set(point.changed)
+        return ids.allSatisfy { id in
+            guard let table = table(id, at: point.sequence) else { return true }
+            return changed.contains(id) && table.isReset
+        }
+    }
+
+    /// How many live points there are behind the newest one that carries every table whole.
+    package var pointsSinceWhole: Int {
+        points.count - 1 - (points.lastIndex(where: isWhole) ?? -1)
+    }
 
     // MARK: Files
 
@@ -150,6 +168,9 @@ package struct CollectionState: Sendable {
 
     /// Bytes of all files that are there for points, live or dropped.
     package var storedBytes: UInt64 { files.values.reduce(0) { $0 + $1.bytes } }
+
+    /// All files that points need or have needed and that aren't condemned, by number.
+    package var presentFiles: [FileReference] { files.values.sorted { $0.number < $1.number } }
 
     /// Bytes of those files that the point wrote and that are still there.
     package func storedBytes(of point: BackupPoint) -> UInt64 {
@@ -215,6 +236,27 @@ package struct CollectionState: Sendable {
             if let record = table(id, at: sequence), record.has(path: path) { return record }
         }
         return nil
+    }
+
+    /// Each table's versions, from the oldest on, as far as one of `points`, which are in order of
+    /// sequence, shows them; and which of these points do.
+    package func versions(
+        shownBy points: [BackupPoint]
+    ) -> [[(record: TableRecord, points: Range<Int>)]] {
+        ids.compactMap { id in
+            guard let versions = histories[id]?.versions else { return nil }
+            var shown: [(record: TableRecord, points: Range<Int>)] = []
+            var first = 0
+            for (index, version) in versions.enumerated() {
+                while first < points.count, points[first].sequence < version.sequence { first += 1 }
+                let next = index + 1 < versions.count ? versions[index + 1].sequence : .max
+                var end = first
+                while end < points.count, points[end].sequence < next { end += 1 }
+                if let record = version.record, end > first { shown.append((record, first..<end)) }
+                first = end
+            }
+            return shown.isEmpty ? nil : shown
+        }
     }
 
     /// Cut of the newest point, not later than `sequence`, that changed this table; nil if the point

@@ -24,6 +24,8 @@ package final class DataFileWriter: ByteSink {
     package let name: String
     /// Bytes so far: where the next ones will lie.
     package private(set) var position: UInt64 = 0
+    /// Hears of bytes before they are written; may wait, or throw to end it.
+    package var willWrite: ((Int) throws -> Void)?
     private let writer: any ObjectWriter
     private let pending = ByteBuffer(capacity: 1 << 12)
     private var hasher = SHA256()
@@ -58,6 +60,7 @@ package final class DataFileWriter: ByteSink {
     }
 
     private func write(_ bytes: UnsafeRawBufferPointer) throws {
+        try willWrite?(bytes.count)
         hasher.update(bufferPointer: bytes)
         try writer.append(bytes)
     }
@@ -121,6 +124,11 @@ package struct DataFile: RandomAccess {
         try? cache.open(object, sizeBytes: reference.bytes).willNeed(at: offset, count: count)
     }
 
+    /// Whether it is there in its full size, without reading it; throws `.corrupt` if it isn't.
+    package func checkSize() throws {
+        _ = try cache.open(object, sizeBytes: reference.bytes)
+    }
+
     /// Reads all of it and compares with what its entry says. `progress` hears of each piece's
     /// bytes and may throw to end it.
     package func verify(progress: (Int) throws -> Void = { _ in }) throws {
@@ -139,7 +147,7 @@ package struct DataFile: RandomAccess {
             throw Failure(.corrupt, "\(name) is changed: its SHA-256 doesn't match")
         }
         // Also for a file without bytes.
-        _ = try cache.open(object, sizeBytes: reference.bytes)
+        try checkSize()
     }
 }
 

@@ -10,6 +10,8 @@ extension CollectionState {
         isDropped = true
         move(points.map(\.sequence)) { $0.dropped = time }
         sequenceByUID = [:]
+        lastUID = nil
+        lastFullUID = nil
         lastCapture = nil
     }
 

@@ -1,5 +1,4 @@
 import Bytes
-import Synchronization
 
 /// What an operation was asked to do.
 package struct OperationStart: Sendable, Equatable {
@@ -69,13 +68,10 @@ package struct OperationRecord: Sendable, Equatable {
     package var isInterrupted: Bool { end == nil && start.process?.isGone ?? true }
 }
 
-/// The journal of operations in `operations/`: a file at the start of each, another at its end. The
-/// newest 1,000 are kept.
+/// The journal of operations in `operations/`: a file at the start of each, another at its end, and
+/// one in between if somebody else than its process asked to cancel it. The newest 1,000 are kept.
 package final class OperationStore: Sendable {
     private let storage: any Storage
-    /// Ids that are still stored, once they were listed; at most a few more than `limit`.
-    private let stored = Mutex<Set<UInt64>?>(nil)
-
     package static let limit: UInt64 = 1000
     private static let recordLimitBytes = 4 << 20
 
@@ -89,18 +85,16 @@ package final class OperationStore: Sendable {
     package func begin(_ operation: OperationStart) throws -> OperationStart {
         var operation = operation
         operation.process = .current
-        var ids = try stored.withLock { $0 } ?? list()
+        // Listed each time: a number that was used and removed since must not be used again.
+        var ids = try look().ids
         repeat {
             operation.id = (ids.max() ?? 0) + 1
             ids.insert(operation.id)
         } while try !storage.publish(
             Trailer.sealed(json(operation)).bytes, as: Self.name(operation.id, ""))
         for id in ids where id + Self.limit <= operation.id {
-            try storage.remove(Self.name(id, ".end"))
-            try storage.remove(Self.name(id, ""))
-            ids.remove(id)
+            for suffix in [".end", ".cancel", ""] { try storage.remove(Self.name(id, suffix)) }
         }
-        stored.withLock { $0 = ids }
         return operation
     }
 
@@ -110,10 +104,41 @@ package final class OperationStore: Sendable {
         try storage.publish(Trailer.sealed(json(end)).bytes, as: Self.name(id, ".end"))
     }
 
+    /// Asks the process that runs the operation to cancel it, durably.
+    package func requestCancel(_ id: UInt64) throws {
+        var json = JSONWriter()
+        json.object { $0.member("id", id) }
+        _ = try storage.publish(Trailer.sealed(json.bytes).bytes, as: Self.name(id, ".cancel"))
+    }
+
+    /// What the journal's names tell, without reading any of it.
+    package struct Listing: Sendable {
+        package var ids: Set<UInt64> = []
+        package var ended: Set<UInt64> = []
+        package var cancelled: Set<UInt64> = []
+    }
+
+    package func look() throws -> Listing {
+        var listing = Listing()
+        for name in try storage.list("operations") {
+            let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+            guard let id = LogFile.number("\(parts[0]).json"), parts.last == "json" else {
+                continue
+            }
+            switch parts.dropFirst().dropLast() {
+            case []: listing.ids.insert(id)
+            case ["end"]: listing.ended.insert(id)
+            case ["cancel"]: listing.cancelled.insert(id)
+            default: continue
+            }
+        }
+        return listing
+    }
+
     /// The newest operations, newest first. One that can't be read is left out: the journal tells
     /// what happened, nothing is derived from it.
     package func newest(_ count: Int = Int(limit)) throws -> [OperationRecord] {
-        try list().sorted(by: >).prefix(count).compactMap { try? record($0) }
+        try look().ids.sorted(by: >).prefix(count).compactMap { try? record($0) }
     }
 
     /// Throws `.notFound` if there is none, or no longer.
@@ -127,10 +152,6 @@ package final class OperationStore: Sendable {
     /// Removes temporaries of processes that were killed while they wrote here.
     package func removeUnfinished() throws {
         try storage.removeUnfinished(in: "operations", olderThan: 3600)
-    }
-
-    private func list() throws -> Set<UInt64> {
-        Set(try storage.list("operations").compactMap(LogFile.number))
     }
 
     private func json(_ value: some JSONValue) -> [UInt8] {

@@ -68,7 +68,11 @@ extension CollectionState {
                 changed: record.tables.map(\.id), removed: record.removed,
                 notBackedUp: record.notBackedUp, entry: file.number, hash: file.hash))
         sequenceByName[record.name] = record.sequence
-        if let uid = record.uid { sequenceByUID[uid] = record.sequence }
+        if let uid = record.uid {
+            sequenceByUID[uid] = record.sequence
+            lastUID = uid
+            if record.kind == .full { lastFullUID = uid }
+        }
         nextSequence = record.sequence + 1
         lastName = record.name
     }

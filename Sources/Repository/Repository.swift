@@ -132,6 +132,11 @@ package final class Repository: Sendable {
         logs.withLock { $0.sorted { $0.key < $1.key }.compactMap(\.value.damage) }
     }
 
+    /// Why this collection can't be read to its end, or at all.
+    package func damage(of name: String) -> Failure? {
+        logs.withLock { $0[collectionID(name)]?.damage }
+    }
+
     /// 128 bits in hexadecimal digits: user names never reach the storage.
     package func collectionID(_ name: String) -> String {
         let key = SymmetricKey(data: Array(id.utf8))
@@ -156,6 +161,13 @@ package final class Repository: Sendable {
     package func hold(_ files: [FileReference], of collection: CollectionState) -> FileHold {
         FileHold(
             files.map { "collections/\(collection.id)/data/\($0.name)" }, cache: dataFiles)
+    }
+
+    /// The same as it is on the disk now: nothing that is open or was read before is used.
+    package func reread(usesCatalogs: Bool) throws -> Repository {
+        var options = options
+        options.usesCatalogs = usesCatalogs
+        return try Repository.open(storage, options: options)
     }
 
     /// Room at the location; nil where there is no limit to speak of.

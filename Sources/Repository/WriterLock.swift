@@ -224,6 +224,13 @@ extension Repository {
     }
 }
 
+extension Repository {
+    /// The right to keep a collection's schedule, which no two processes have; nil if another has it.
+    package func scheduleLock(_ collection: CollectionState) throws -> (any StorageLock)? {
+        try storage.lock("collections/\(collection.id)/schedule")
+    }
+}
+
 /// Microseconds since 1970.
 @Sendable package func nowMicroseconds() -> Int64 {
     var now = timespec()

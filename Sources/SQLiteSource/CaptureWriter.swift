@@ -21,39 +21,53 @@ struct CaptureWriter {
 
     /// Installs capture where it pays; returns what was written, and whether any table is captured.
     ///
-    /// - Parameter known: definitions that somebody has read, used if they are still the same.
+    /// - Parameters:
+    ///   - tables: nil means all that can be backed up.
+    ///   - rows: of tables some time ago; one that had few isn't counted.
+    ///   - catalog: answers the definitions in a snapshot.
     func install(
-        _ collection: String, tables: [String],
-        known: (version: SchemaVersion, catalog: Catalog)? = nil
+        _ collection: String, tables: [String]?, rows: [String: UInt64],
+        catalog: (Snapshot) throws -> Catalog
     ) throws -> (lines: [String], isCapturing: Bool) {
         let look = try Snapshot(file, copies: false)
         defer { look.close() }
         let meta = try CaptureMeta(look.connection)
-        let catalog =
-            if let known, known.version == look.version { known.catalog } else {
-                try Catalog(look.connection)
-            }
-        let changes = try plan(look.connection, catalog, meta, collection, tables)
+        let known = try catalog(look)
+        let tables = try tables ?? backedUp(known, look.connection)
+        let grown = tables.filter { rows[$0].map { $0 > rowLimit / 2 } ?? true }
+        let changes = try plan(look.connection, known, meta, collection, tables, grown)
         guard changes.differs else { return ([], !changes.kept.isEmpty) }
         look.close()
         return try write { connection in
             var meta = try CaptureMeta(connection)
-            let changes = try plan(connection, Catalog(connection), meta, collection, tables)
+            let changes = try plan(
+                connection, Catalog(connection), meta, collection, tables, grown)
             let lines = try apply(changes, &meta, collection, connection)
             return (lines, !changes.kept.isEmpty || !changes.installed.isEmpty)
         }
     }
 
+    private func backedUp(_ catalog: Catalog, _ connection: Connection) throws -> [String] {
+        let describing = Describing(connection: connection)
+        return try catalog.tables.filter { try describing.refusal($0) == nil }.map(\.name)
+    }
+
+    /// - Parameter grown: the tables that may have many rows.
     private func plan(
         _ connection: Connection, _ catalog: Catalog, _ meta: CaptureMeta?, _ collection: String,
-        _ tables: [String]
+        _ tables: [String], _ grown: [String]
     ) throws -> Changes {
         let interest = meta?.collections[collection]
+        let grown = Set(grown.map { Array($0.utf8) })
         var changes = Changes(differs: false)
         for name in tables {
             guard let table = try? catalog.table(name), !table.key.isEmpty else { continue }
             let number = meta?.number(of: name)
-            if try number == nil && !hasManyRows(name, connection) { continue }
+            if number == nil {
+                guard grown.contains(Array(name.utf8)), try hasManyRows(name, connection) else {
+                    continue
+                }
+            }
             let plan: CapturePlan
             do {
                 plan = try CapturePlan(table, connection)

@@ -88,7 +88,12 @@ struct TableDefinition {
 
     /// The user's own statements, each ended by `;` and a line feed.
     var sql: String {
-        objects.filter { !isOurs($0.name) }.map { "\($0.sql);\n" }.joined()
+        objects.filter { !isOurs($0.name) }.map { object in
+            // SQLite keeps a comment at the end of some statements.
+            let lastLine = object.sql.utf8.split(separator: 10, omittingEmptySubsequences: false)
+                .last.map { String(decoding: Array($0), as: UTF8.self) }
+            return object.sql + (lastLine?.contains("--") == true ? "\n;\n" : ";\n")
+        }.joined()
     }
 }
 
@@ -152,6 +157,13 @@ struct Catalog {
             """
         try connection.sync { _ in
             let row = try connection.prepare(sql)
+            var affinities: [String: Affinity] = [:]
+            func affinity(_ type: String) -> Affinity {
+                if let known = affinities[type] { return known }
+                let affinity = Affinity(declared: type)
+                affinities[type] = affinity
+                return affinity
+            }
             while try row.step() {
                 let name = row.text(0)
                 if isOurs(name) || hasPrefix(name, "sqlite_") { continue }
@@ -162,7 +174,7 @@ struct Catalog {
                 if hidden == 1 { continue }
                 tables[tables.count - 1].add(
                     .init(
-                        name: row.text(2), affinity: Affinity(declared: row.text(3)),
+                        name: row.text(2), affinity: affinity(row.text(3)),
                         isNotNull: row.integer(4) != 0, hasDefault: row.integer(5) != 0,
                         isGenerated: hidden >= 2, keyPosition: Int(row.integer(6))))
             }

@@ -19,6 +19,8 @@ final class Connection: @unchecked Sendable {
         case writeAndTidy
         /// A private temporary database, gone when it is closed.
         case temporary
+        /// A new file, which must not be there yet.
+        case new
     }
 
     let path: String
@@ -28,6 +30,7 @@ final class Connection: @unchecked Sendable {
     private var handle: OpaquePointer?
     private var statements: [ObjectIdentifier: Unmanaged<Statement>] = [:]
     private var quote: Statement?
+    private var question: Question?
 
     /// - Parameter busyTimeout: seconds to wait for other programs' locks.
     init(path: String, access: Access, busyTimeout: Double) throws {
@@ -39,6 +42,7 @@ final class Connection: @unchecked Sendable {
             case .readImmutable: (Self.uri(path, "mode=ro&immutable=1"), SQLITE_OPEN_READONLY)
             case .write, .writeAndTidy: (Self.uri(path, "mode=rw"), SQLITE_OPEN_READWRITE)
             case .temporary: ("", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+            case .new: (Self.uri(path, "mode=rwc"), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
             }
         // `sync` does what SQLite's own mutex would.
         let code = sqlite3_open_v2(
@@ -127,6 +131,36 @@ final class Connection: @unchecked Sendable {
         let statement = try prepare("SELECT quote(?1)")
         quote = statement
         return statement
+    }
+
+    /// Lets `PRAGMA writable_schema` do what it says, however SQLite was built.
+    func allowSchemaWrites() throws {
+        try sync { handle in
+            guard ydbfs_sqlite_config(handle, CInt(SQLITE_DBCONFIG_DEFENSIVE), 0) == SQLITE_OK
+            else {
+                throw failure("can't write")
+            }
+        }
+    }
+
+    /// Has SQLite ask now and then, within statements that take long, whether to stop. The first
+    /// statement that is stopped throws `.cancelled`.
+    func stop(when isCancelled: @escaping @Sendable () -> Bool) {
+        let question = Question(isCancelled)
+        self.question = question
+        let steps: CInt = 20_000
+        sync { handle in
+            sqlite3_progress_handler(
+                handle, steps,
+                { Unmanaged<Question>.fromOpaque($0!).takeUnretainedValue().ask() ? 1 : 0 },
+                Unmanaged.passUnretained(question).toOpaque())
+        }
+    }
+
+    /// What the progress handler refers to; kept until the connection ends.
+    private final class Question {
+        let ask: @Sendable () -> Bool
+        init(_ ask: @escaping @Sendable () -> Bool) { self.ask = ask }
     }
 
     // MARK: Names and errors
@@ -227,6 +261,8 @@ final class Statement {
     func reset() { sqlite3_reset(handle) }
 
     func bind(_ index: CInt, _ value: Int64) { sqlite3_bind_int64(handle, index, value) }
+
+    func bindNull(_ index: CInt) { sqlite3_bind_null(handle, index) }
 
     func bind(_ index: CInt, _ value: Double) { sqlite3_bind_double(handle, index, value) }
 

@@ -24,9 +24,7 @@ struct Describing {
     func schema(
         _ table: TableDefinition, parent: TableSchema?, nextColumnID: UInt32, literals: Set<String>
     ) throws -> TableSchema {
-        let olds = table.columns.map { column in
-            parent?.columns.first { $0.name.utf8.elementsEqual(column.name.utf8) }
-        }
+        let olds = Self.counterparts(of: table.columns.map(\.name), in: parent)
         let isLiteral = zip(table.columns, olds).map { column, old in
             old?.isLiteral == true || literals.contains(column.name)
         }
@@ -42,12 +40,34 @@ struct Describing {
                 isLiteral[position]
                 ? (.utf8, true)
                 : try type(of: column, in: table, first: classes[position], parent: old)
-            if let old, old.type == found.type, old.isLiteral == found.isLiteral { return old }
-            defer { nextID += 1 }
-            return Column(
+            var new = Column(
                 id: nextID, name: column.name, type: found.type, isLiteral: found.isLiteral)
+            if let old, old.type == found.type, old.isLiteral == found.isLiteral {
+                new.id = old.id
+            } else {
+                nextID += 1
+            }
+            return new
         }
         return try TableSchema(columns: columns, key: table.key)
+    }
+
+    /// For each column the parent's that it continues: the one of its name, or the one that stood in
+    /// its place and whose name is gone, as long as there are as many columns as before and not all
+    /// names are new. SQLite doesn't tell a renamed column from another in its place; if it is
+    /// another, its values will differ, and one that didn't need literals isn't to inherit them.
+    private static func counterparts(of names: [String], in parent: TableSchema?) -> [Column?] {
+        guard let parent else { return names.map { _ in nil } }
+        func isSame(_ a: String, _ b: String) -> Bool { a.utf8.elementsEqual(b.utf8) }
+        let isRenaming =
+            parent.columns.count == names.count
+            && parent.columns.contains { old in names.contains { isSame($0, old.name) } }
+        return names.enumerated().map { position, name in
+            if let old = parent.columns.first(where: { isSame($0.name, name) }) { return old }
+            guard isRenaming else { return nil }
+            let old = parent.columns[position]
+            return old.isLiteral || names.contains { isSame($0, old.name) } ? nil : old
+        }
     }
 
     /// The type that affinity says. Without one, the storage class of the first value, which a scan

@@ -101,7 +101,10 @@ struct RowReader {
     private func append(
         _ statement: OpaquePointer, _ index: CInt, into vector: ColumnVector, _ column: Int
     ) throws -> Int {
-        let storage = sqlite3_column_type(statement, index)
+        // The value itself, looked up once: the column functions look it up and look for errors at
+        // every call. Not protected by SQLite's mutex, but by `Connection.sync`.
+        let value = sqlite3_column_value(statement, index)
+        let storage = sqlite3_value_type(value)
         if storage == SQLITE_NULL {
             if isKey[column] { throw nullInKey(table, schema.columns[column].name) }
             vector.appendNull()
@@ -110,37 +113,37 @@ struct RowReader {
         switch kinds[column] {
         case .integer:
             guard storage == SQLITE_INTEGER else { throw misfit(column) }
-            vector.append(sqlite3_column_int64(statement, index))
+            vector.append(sqlite3_value_int64(value))
             return 8
         case .real:
             guard storage == SQLITE_FLOAT else { throw misfit(column) }
-            vector.append(sqlite3_column_double(statement, index))
+            vector.append(sqlite3_value_double(value))
             return 8
         case .text, .utf16:
             guard storage == SQLITE_TEXT else { throw misfit(column) }
-            if kinds[column] == .utf16, !isWellFormed(statement, index) { throw misfit(column) }
-            let start = sqlite3_column_text(statement, index)
+            if kinds[column] == .utf16, !isWellFormed(value) { throw misfit(column) }
+            let start = sqlite3_value_text(value)
             let text = UnsafeRawBufferPointer(
-                start: start, count: Int(sqlite3_column_bytes(statement, index)))
+                start: start, count: Int(sqlite3_value_bytes(value)))
             guard isPlainText(text) else { throw misfit(column) }
             vector.append(bytes: text)
             return text.count + 8
         case .blob, .literal:
             guard storage == SQLITE_BLOB else { throw misfit(column) }
-            let start = sqlite3_column_blob(statement, index)
+            let start = sqlite3_value_blob(value)
             let blob = UnsafeRawBufferPointer(
-                start: start, count: Int(sqlite3_column_bytes(statement, index)))
+                start: start, count: Int(sqlite3_value_bytes(value)))
             vector.append(bytes: blob)
             return blob.count + 8
         }
     }
 
     /// A UTF-16 value is looked at before SQLite converts it, because that hides broken surrogates.
-    private func isWellFormed(_ statement: OpaquePointer, _ index: CInt) -> Bool {
+    private func isWellFormed(_ value: OpaquePointer?) -> Bool {
         // The C interface answers in the machine's byte order.
-        let start = sqlite3_column_text16(statement, index)
+        let start = sqlite3_value_text16(value)
         let units = UnsafeRawBufferPointer(
-            start: start, count: Int(sqlite3_column_bytes16(statement, index)))
+            start: start, count: Int(sqlite3_value_bytes16(value)))
         return isWellFormedUTF16(units, bigEndian: 1.bigEndian == 1)
     }
 

@@ -12,9 +12,9 @@ package final class SQLiteCut: SourceCut {
     package var instant: Int64 { snapshot.instant }
 
     /// - Parameter nonce: nil if no markers were written for this cut.
-    init(_ snapshot: Snapshot, collection: String, nonce: String?) throws {
+    init(_ snapshot: Snapshot, catalog: Catalog, collection: String, nonce: String?) throws {
         self.snapshot = snapshot
-        catalog = try Catalog(snapshot.connection)
+        self.catalog = catalog
         reader = ChangeReader(
             snapshot: snapshot, meta: try CaptureMeta(snapshot.connection), collection: collection,
             nonce: nonce)

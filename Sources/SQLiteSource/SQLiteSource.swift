@@ -16,9 +16,9 @@ package final class SQLiteSource: Source {
     private let writer: CaptureWriter
     /// Collections with captured tables, as `prepare` found them.
     private let capturing = Mutex<Set<String>>([])
-    /// The definitions as last listed, with the version of the schema that they are of: `prepare`
-    /// asks for them next, and for 10,000 tables that takes a while.
-    private let listed = Mutex<(version: SchemaVersion, catalog: Catalog)?>(nil)
+    /// The definitions as last read, with the version of the schema that they are of: the steps of a
+    /// backup all need them, and for 10,000 tables that takes a while. Forgotten with the last step.
+    private let known = Mutex<(version: SchemaVersion, catalog: Catalog)?>(nil)
 
     /// Opens nothing for good, but looks whether there is a readable database: throws `.notFound`
     /// if there is no file, `.invalid` or `.corrupt` if it isn't one of SQLite's.
@@ -40,16 +40,23 @@ package final class SQLiteSource: Source {
     package func listTables() throws -> [SourceTable] {
         let snapshot = try Snapshot(file, copies: false)
         defer { snapshot.close() }
-        let cut = try SQLiteCut(snapshot, collection: "", nonce: nil)
+        return try SQLiteCut(
+            snapshot, catalog: catalog(snapshot), collection: "", nonce: nil
+        ).listTables()
+    }
+
+    /// The definitions in a snapshot: not read again while the schema is the same.
+    private func catalog(_ snapshot: Snapshot) throws -> Catalog {
         let version = snapshot.version
-        let catalog = cut.catalog
-        listed.withLock { $0 = (version, catalog) }
-        return try cut.listTables()
+        if let known = known.withLock({ $0 }), known.version == version { return known.catalog }
+        let catalog = try Catalog(snapshot.connection)
+        known.withLock { $0 = (version, catalog) }
+        return catalog
     }
 
     /// Answers no lines and scans from then on if the file can't be written.
     package func prepare(
-        collection: String, tables: [String], capture: CapturePolicy
+        collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
     ) throws -> [String] {
         guard capture == .auto else {
             capturing.withLock { _ = $0.remove(collection) }
@@ -57,7 +64,7 @@ package final class SQLiteSource: Source {
         }
         do {
             let found = try writer.install(
-                collection, tables: tables, known: listed.withLock { $0 })
+                collection, tables: tables, rows: rows, catalog: { try catalog($0) })
             capturing.withLock {
                 if found.isCapturing { $0.insert(collection) } else { $0.remove(collection) }
             }
@@ -76,9 +83,11 @@ package final class SQLiteSource: Source {
     package func openCut(collection: String, nonce: String) throws -> any SourceCut {
         let isMarked = try mark(collection, nonce)
         let snapshot = try Snapshot(file, copies: true)
+        defer { known.withLock { $0 = nil } }
         do {
             return try SQLiteCut(
-                snapshot, collection: collection, nonce: isMarked ? nonce : nil)
+                snapshot, catalog: catalog(snapshot), collection: collection,
+                nonce: isMarked ? nonce : nil)
         } catch {
             snapshot.close()
             throw error
@@ -100,5 +109,25 @@ package final class SQLiteSource: Source {
         guard let state: DatabaseState = try? fromJSON(state.database), let nonce = state.nonce
         else { return }
         try writer.commit(collection, nonce: nonce)
+    }
+}
+
+extension SQLiteSource {
+    private var destination: SQLiteDestination {
+        SQLiteDestination(path: name, busyTimeout: file.busyTimeout, mayCreate: false)
+    }
+
+    package func obstacles(to tables: [RestoredTable]) throws -> [String] {
+        try destination.obstacles(to: tables)
+    }
+
+    package func openRestore(
+        _ tables: [RestoredTable], attempt: RestoreAttempt
+    ) throws -> any TableRestore {
+        try destination.openRestore(tables, attempt: attempt)
+    }
+
+    package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
+        try destination.removeLeftovers(isGone: isGone)
     }
 }

@@ -4,16 +4,20 @@ import Bytes
 ///
 /// The engine calls `prepare` (which may write capture marks), then `openCut` for one consistent
 /// instant of all tables, reads from it, commits the point, and then says `committed`.
-package protocol Source: Sendable {
-    /// What the user named, for messages: `database.db`.
-    var name: String { get }
-
+package protocol Source: RestoreDestination {
     /// Every ordinary table now, by name; the ones that can't be backed up say why.
     func listTables() throws -> [SourceTable]
 
     /// Installs change capture for the tables of a collection where it pays, before a cut.
     /// Returns lines for the user that say what was written to the database.
-    func prepare(collection: String, tables: [String], capture: CapturePolicy) throws -> [String]
+    ///
+    /// - Parameters:
+    ///   - tables: nil means all that can be backed up.
+    ///   - rows: of tables at the newest point. One that had few is not counted anew; should it have
+    ///     grown since, the next backup finds that.
+    func prepare(
+        collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
+    ) throws -> [String]
 
     /// Removes all that `prepare` installed for this collection.
     func remove(collection: String) throws

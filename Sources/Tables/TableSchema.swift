@@ -38,6 +38,14 @@ package struct TableSchema: Sendable, Hashable, Codable {
         key = [0]
     }
 
+    /// The key columns as a table of their own.
+    var ofKey: TableSchema {
+        var schema = self
+        schema.columns = key.map { columns[$0] }
+        schema.key = Array(key.indices)
+        return schema
+    }
+
     private enum CodingKeys: CodingKey { case columns, key }
 
     package init(from decoder: any Decoder) throws {

@@ -183,13 +183,13 @@ extension Volume {
                 }
             }
         case .cancel(let operation):
-            if operation.status.state.isFinal {
+            do throws(Failure) {
+                try engine.cancel(operation)
+            } catch {
                 engine.errors.add(
-                    "cancel", message: "operation \(operation.id) has ended already",
-                    collection: operation.collection)
-                throw .invalid
+                    "cancel", message: error.message, collection: operation.collection)
+                throw error.errno
             }
-            operation.cancel()
         default: throw .badHandle
         }
     }

@@ -78,7 +78,7 @@ final class FileReader: Sendable {
         var rest = count
         let isSequential = readAhead(from: offset, to: offset + UInt64(rest))
         while rest > 0, let part = try file.part(at: offset) {
-            let bytes = try file.render(part)
+            let bytes = try file.render(part, isSequential: isSequential)
             let start = Int(offset - part.offset)
             let count = min(rest, bytes.count - start)
             output.append(bytes, from: start, count: count)
@@ -134,7 +134,8 @@ final class FileReader: Sendable {
         while offset < range.upperBound, let part = try? file.part(at: offset) {
             let isPassed = position.withLock { part.offset + part.bytes <= $0.next }
             if part.offset >= range.lowerBound, !isPassed, !file.isRendered(part) {
-                _ = try? file.render(part)
+                try? file.willRead(part)
+                _ = try? file.render(part, isSequential: true)
             }
             offset = part.offset + part.bytes
         }

@@ -92,15 +92,21 @@ extension Volume {
             for note in status.notes { text += "    \(note)\n" }
         }
         if !text.isEmpty { text += "\n" }
+        let changes =
+            "SET (KEY = VALUE) | RESET (KEY) | ADD TABLE path | DROP TABLE path\n    "
+            + "| DROP BACKUP 'point' | UNDROP BACKUP 'point' | PIN BACKUP 'point' | UNPIN BACKUP 'point'\n"
         let scoped =
             "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
-            + "PRUNE [WITH (dry_run = true)]\n"
+            + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\nPRUNE [WITH (dry_run = true)]\n"
+            + "ALTER BACKUP COLLECTION \(changes)"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
             + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] [, CAPTURE = 'scan'] )\n"
+            + "ALTER BACKUP COLLECTION name \(changes)"
             + "DROP BACKUP COLLECTION name\n"
-            + "ALTER BACKUP COLLECTION name DROP | UNDROP | PIN | UNPIN BACKUP 'POINT'\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
+            + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
+            + "COMPACT name\n"
             + "PRUNE name [WITH (dry_run = true)]\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"
             + (collection == nil ? general : scoped)
@@ -117,6 +123,15 @@ extension Volume {
             var lines = ["accepted \(operation.accepted)", "rows \(status.rows)"]
             if let total = status.totalRows { lines.append("total_rows \(total)") }
             lines.append("bytes \(status.bytes)")
+            if let figures = status.figures {
+                lines.append("read \(figures.bytesRead)")
+                lines.append("decoded \(figures.bytesDecoded)")
+            }
+            let now = Instant.now
+            if let seconds = status.secondsLeft(at: now) {
+                lines.append("seconds_left \(seconds)")
+                lines.append("expected_end \(Instant(seconds: now.seconds + seconds))")
+            }
             if let started = status.started { lines.append("started \(started)") }
             if let ended = status.ended { lines.append("ended \(ended)") }
             if let point = status.point { lines.append("point \(point)") }
@@ -153,6 +168,7 @@ extension Volume {
         }
         lines.append("stored_bytes \(state.storedBytes)")
         lines += state.droppedPoints.map { "dropped \($0.name)" }
+        lines += state.definition.flatMap(Schedule.init).map { scheduleLines($0, state) } ?? []
         if let operation = engine.newestOperation(of: shown.name) {
             lines.append("operation \(operation.id) \(operation.kind) \(operation.status.summary)")
             lines += operation.status.notes.map { "note \($0)" }
@@ -161,13 +177,44 @@ extension Volume {
             lines.append("last_error \(error.time) \(error.message)")
         }
         if let damage = state.damage { lines.append("damage \(damage.message)") }
-        if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
+        let checks = engine.repository?.checks(of: state) ?? [:]
+        let live = state.points.compactMap { point in checks[point.sequence].map { (point, $0) } }
+        if let (point, check) = live.last {
+            lines.append(
+                "verified \(live.count) of \(state.points.count) points, last "
+                    + "\(point.name) \(check.text)")
+        }
+        let damaged = Dictionary(grouping: live.filter { $1.damage != nil }) { $1.damage! }
+        for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
+            lines.append("damaged \(points.count) points, last \(points.last!.0.name): \(damage)")
+        }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func scheduleLines(_ schedule: Schedule, _ state: CollectionState) -> [String] {
+        let now = Instant.now
+        var lines: [String] = []
+        if let period = schedule.full {
+            lines.append("full_every \(period) next \(schedule.next(period, after: now))")
+        }
+        if let period = schedule.incremental {
+            lines.append("incremental_every \(period) next \(schedule.next(period, after: now))")
+        }
+        if let last = Schedule.newest(state.points) {
+            lines.append("last_scheduled \(last.point.name) due \(last.due)")
+        }
+        return lines
     }
 
     /// A line for each point, columns aligned.
     private func chainText(_ shown: Shown) -> String {
-        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", ""]]
+        let checks = engine.repository?.checks(of: shown.state) ?? [:]
+        var rows = [
+            [
+                "POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", "VERIFIED",
+                "PINNED",
+            ]
+        ]
         for point in shown.state.points {
             let tables = shown.state.tables(at: point.sequence)
             let changes = tables.filter { point.changed.contains($0.id) }
@@ -177,7 +224,7 @@ extension Volume {
                 "\(Instant(microseconds: point.cut).floorToSecond)",
                 "\(tables.count)", "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
                 "\(shown.state.storedBytes(of: point))", point.parentName ?? "-",
-                point.isPinned ? "pinned" : "",
+                checks[point.sequence]?.text ?? "-", point.isPinned ? "pinned" : "-",
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }
@@ -191,7 +238,8 @@ extension Volume {
     }
 
     private func chainJSON(_ shown: Shown) -> JSONText {
-        .object([
+        let checks = engine.repository?.checks(of: shown.state) ?? [:]
+        return .object([
             ("collection", .text(shown.name)),
             (
                 "points",
@@ -203,6 +251,7 @@ extension Volume {
                                 ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
                                 ("stored_bytes", .number(shown.state.storedBytes(of: point))),
                                 ("pinned", .bool(point.isPinned)),
+                                ("verified", verified(checks[point.sequence])),
                                 (
                                     "changed_tables",
                                     .array(
@@ -212,6 +261,14 @@ extension Volume {
                             ])
                     })
             ),
+        ])
+    }
+
+    private func verified(_ check: PointCheck?) -> JSONText {
+        guard let check else { return .optional(nil) }
+        return .object([
+            ("time", .text(Instant(microseconds: check.time).floorToSecond.description)),
+            ("level", .text(check.level.rawValue)), ("damage", .optional(check.damage)),
         ])
     }
 

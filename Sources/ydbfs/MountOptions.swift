@@ -13,6 +13,8 @@ package struct MountOptions: Sendable, Equatable {
     package var formats = Set(TableFormat.allCases)
     package var cacheBytes = 128 << 20
     package var cacheDirectory: String?
+    /// Bytes per second that backups may write.
+    package var rate: Int?
     package var log: String?
     package var repository: String?
     /// For mount(8) as they are.
@@ -63,7 +65,7 @@ package struct MountOptions: Sendable, Equatable {
         "noexec", "noatime", "nodiratime", "sync", "dirsync",
     ]
     private static let unbuilt: Set<String> = [
-        "encrypt", "passphrase_file", "pull", "rate", "xattr",
+        "encrypt", "passphrase_file", "pull", "xattr",
     ]
 
     private mutating func set(_ word: String) throws(Failure) -> Bool {
@@ -74,7 +76,7 @@ package struct MountOptions: Sendable, Equatable {
         case _ where Self.passed.contains(word): kernelWords.append(word)
         case _ where Self.unbuilt.contains(word): throw Self.refusal(unbuilt: word)
         case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",
-            "repository":
+            "rate", "repository":
             throw Failure(.invalid, "mount option \(word) needs a value: \(word)=…")
         default: return Self.accepted.contains(word) || Self.isForOthers(word)
         }
@@ -88,7 +90,16 @@ package struct MountOptions: Sendable, Equatable {
         case "umask": umask = try Self.permissions(value, key)
         case "control": controlMode = try Self.permissions(value, key)
         case "formats": formats = try Self.formats(value)
-        case "cache_size": cacheBytes = try Self.size(value, key)
+        case "cache_size":
+            guard let bytes = Self.bytes(value), bytes >= 1 << 20 else {
+                throw Self.refusal(value, key, "expected a size of at least 1M, such as 128M")
+            }
+            cacheBytes = bytes
+        case "rate":
+            guard let bytes = Self.bytes(value), bytes >= Self.rateMin else {
+                throw Self.refusal(value, key, "expected \(Self.rateWords)")
+            }
+            rate = bytes
         case "cache_dir": cacheDirectory = try Self.path(value, key)
         case "log": log = try Self.path(value, key)
         case "repository": repository = try Self.path(value, key)
@@ -129,18 +140,21 @@ package struct MountOptions: Sendable, Equatable {
         return mode
     }
 
-    /// Bytes, with K, M, G or T for powers of 1024.
-    private static func size(_ value: String, _ key: String) throws(Failure) -> Int {
-        var digits = Substring(value.lowercased())
+    /// Slower than this, a backup would seem to stand still.
+    package static let rateMin = 1 << 10
+    package static let rateWords = "bytes per second of at least 1K, such as 10M"
+
+    /// Bytes, with K, M, G or T for powers of 1024; nil for anything else.
+    package static func bytes(_ text: String) -> Int? {
+        var digits = Substring(text.lowercased())
         if digits.hasSuffix("ib") { digits = digits.dropLast(2) }
         let units: [Character: Int] = ["k": 10, "m": 20, "g": 30, "t": 40]
-        let shift = digits.last.flatMap { units[$0] }
-        if shift != nil { digits = digits.dropLast() }
-        let cacheBytesMin = 1 << 20
-        guard let number = Int(digits), number >= 0, number <= Int.max >> (shift ?? 0),
-            number << (shift ?? 0) >= cacheBytesMin
-        else { throw refusal(value, key, "expected a size of at least 1M, such as 128M") }
-        return number << (shift ?? 0)
+        let shift = digits.last.flatMap { units[$0] } ?? 0
+        if shift > 0 { digits = digits.dropLast() }
+        guard let number = Int(digits), number >= 0, number <= Int.max >> shift,
+            !digits.hasPrefix("+")
+        else { return nil }
+        return number << shift
     }
 
     private static func path(_ value: String, _ key: String) throws(Failure) -> String {

@@ -22,7 +22,7 @@ struct ProgressBar {
 
     func text(_ progress: OperationProgress, at time: Instant) -> String {
         let seconds = Double(max(0, time.microseconds - started.microseconds)) / 1e6
-        var words = "\(progress.rows) rows"
+        var words = "\(progress.rows) \(progress.unit)"
         var bar = ""
         if let total = progress.totalRows, total > 0 {
             let share = min(1, Double(progress.rows) / Double(total))
@@ -30,7 +30,7 @@ struct ProgressBar {
             bar =
                 "[" + String(repeating: "#", count: full)
                 + String(repeating: ".", count: Self.cells - full) + "] \(Int(share * 100))% "
-            words = "\(progress.rows)/\(total) rows"
+            words = "\(progress.rows)/\(total) \(progress.unit)"
         }
         if seconds >= 1 { words += ", \(UInt64(Double(progress.rows) / seconds))/s" }
         return "\(label) \(bar)\(words), \(Int(seconds)) s"

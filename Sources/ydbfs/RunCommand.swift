@@ -18,6 +18,7 @@ struct RunCommand: ParsableCommand {
               ydbfs run shop.db 'BACKUP shop'
               ydbfs run shop.db 'BACKUP shop INCREMENTAL' --json
               ydbfs run shop.db < statements.sql
+              ydbfs run shop.db --into new.db "RESTORE shop AT 'yesterday'"
 
             Prints a line for each statement: operation 17 done 20261121100000Z_full rows=… bytes=…. \
             With --json an object with the keys id, statement, state (done, failed, cancelled; \
@@ -36,13 +37,18 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Restore into another database (not built yet).", valueName: "SOURCE"))
+            "Restore into this database instead; it may be a new file.", valueName: "SOURCE"))
     var into: String?
 
     @Option(
         help: ArgumentHelp(
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Bytes per second that backups may write, such as 10M.", valueName: "SIZE"))
+    var rate: String?
 
     @Flag(help: "Leave running operations to the mount instead of waiting for them.")
     var noWait = false
@@ -51,13 +57,10 @@ struct RunCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        if into != nil {
-            throw Failure(.unsupported, "--into: RESTORE isn't built yet in this version")
-        }
         Signals.block()
         let source = try SourceArgument(source, repository: repository)
         let text = try statementText()
-        let target = try target(for: source)
+        let target = try target(for: source, rate: bytesPerSecond())
         defer { target.close() }
         let operations = try target.submit(text)
         try Signals.watch(
@@ -83,9 +86,33 @@ struct RunCommand: ParsableCommand {
         return text
     }
 
-    private func target(for source: SourceArgument) throws -> any StatementTarget {
-        if case .mounted(let place) = source.kind { return MountTarget(place) }
-        return try MountTarget.showing(source.location) ?? EngineTarget(source)
+    private func bytesPerSecond() throws -> Int? {
+        guard let rate else { return nil }
+        guard let bytes = MountOptions.bytes(rate), bytes >= MountOptions.rateMin else {
+            throw ValidationError("--rate \(rate): expected \(MountOptions.rateWords)")
+        }
+        return bytes
+    }
+
+    private func target(
+        for source: SourceArgument, rate: Int?
+    ) throws -> any StatementTarget {
+        // A mount has no word for another database; reading backups needs none.
+        if let into {
+            return try EngineTarget(source, into: DestinationArgument(into), rate: rate)
+        }
+        var mounted: MountTarget?
+        if case .mounted(let place) = source.kind {
+            mounted = MountTarget(place)
+        } else {
+            mounted = try MountTarget.showing(source.location)
+        }
+        guard let mounted else { return try EngineTarget(source, rate: rate) }
+        if rate != nil {
+            throw Failure(
+                .invalid, "--rate: a mount carries the statements out: give it -o rate= instead")
+        }
+        return mounted
     }
 
     private func wait(for operation: any SubmittedOperation) -> OperationReport {

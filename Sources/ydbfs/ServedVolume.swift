@@ -35,6 +35,7 @@ struct ServedVolume {
         }
         var engineOptions = Engine.Options()
         engineOptions.isReadOnly = options.isReadOnly
+        engineOptions.rate = options.rate
         let engine = try Engine(
             location: source.location, database: source.database,
             cache: SharedCache(maxBytes: options.cacheBytes), options: engineOptions)
@@ -63,6 +64,7 @@ struct ServedVolume {
                 mount.unmount(now: true)
                 throw error
             }
+            engine.keepSchedules()
             let end = mount.waitUntilUnmounted()
             engine.close()
             _ = mount.waitUntilEnded()

@@ -3,6 +3,7 @@ import Engine
 import Fuse
 import Glibc
 import SQLiteSource
+import Tables
 
 /// SOURCE as the user gave it, and where its backups are.
 package struct SourceArgument: Sendable, Equatable {
@@ -58,7 +59,7 @@ package struct SourceArgument: Sendable, Equatable {
         }
     }
 
-    private static func refuseUnbuilt(_ name: String) throws {
+    static func refuseUnbuilt(_ name: String) throws {
         let schemes = [
             "grpc://": "YDB clusters as a source aren't",
             "grpcs://": "YDB clusters as a source aren't",
@@ -142,5 +143,26 @@ package struct SourceArgument: Sendable, Equatable {
     package var protected: [String] {
         if case .database(let file) = kind { return [file, location] }
         return [location]
+    }
+}
+
+/// The database that `run --into` names, which may not exist yet.
+struct DestinationArgument: Sendable {
+    private let file: String
+
+    init(_ name: String) throws {
+        try SourceArgument.refuseUnbuilt(name)
+        if Paths.exists(name), try Paths.kind(of: name) != .file {
+            throw Failure(.invalid, "\(name) is no file: --into takes a SQLite database")
+        }
+        file = try Paths.absolute(name)
+    }
+
+    /// For an engine.
+    var open: @Sendable (Double?) throws -> any RestoreDestination {
+        { [file] patience in
+            SQLiteDestination(
+                path: file, busyTimeout: patience ?? SQLiteSource.patience, mayCreate: true)
+        }
     }
 }

@@ -14,8 +14,8 @@ struct StatusCommand: ParsableCommand {
             collections. A collection has name, tables, database (true if it is a whole one), \
             incremental, bytes, newest, running, last_error, damage, points; an operation (running, \
             last_error) id, statement, state, started, ended, error; a point name, kind, parent, \
-            cut, tables, rows, inserted, updated, deleted, bytes, uid, not_backed_up. Times are \
-            ISO 8601 in UTC. Keys without a value are left out.
+            cut, tables, rows, inserted, updated, deleted, bytes, uid, not_backed_up, verified (time, \
+            level, damage). Times are ISO 8601 in UTC. Keys without a value are left out.
             """)
 
     @Argument(

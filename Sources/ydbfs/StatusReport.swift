@@ -24,10 +24,26 @@ package struct StatusReport: Sendable, Encodable {
         package var uid: String?
         /// Tables that should be in it, with the reason.
         package var notBackedUp: [String: String]
+        package var verified: Check?
 
         enum CodingKeys: String, CodingKey {
             case name, kind, parent, cut, tables, rows, inserted, updated, deleted, bytes, uid
+            case verified
             case notBackedUp = "not_backed_up"
+        }
+    }
+
+    /// The standing result of its verifications.
+    package struct Check: Sendable, Encodable {
+        package var time: String
+        package var level: String
+        /// Nil if all was right.
+        package var damage: String?
+
+        init(_ check: PointCheck) {
+            time = Instant(microseconds: check.time).floorToSecond.description
+            level = check.level.rawValue
+            damage = check.damage
         }
     }
 
@@ -40,6 +56,35 @@ package struct StatusReport: Sendable, Encodable {
         package var error: String?
     }
 
+    /// The times are those at which a mount will take a backup.
+    package struct Timetable: Sendable, Encodable {
+        package var fullEvery: String?
+        package var nextFull: String?
+        package var incrementalEvery: String?
+        package var nextIncremental: String?
+        /// The newest point that was made by it.
+        package var last: String?
+
+        enum CodingKeys: String, CodingKey {
+            case fullEvery = "full_every"
+            case nextFull = "next_full"
+            case incrementalEvery = "incremental_every"
+            case nextIncremental = "next_incremental"
+            case last
+        }
+
+        init(_ schedule: Schedule, _ state: CollectionState) {
+            let now = Instant.now
+            fullEvery = schedule.full?.description
+            nextFull = schedule.full.map { schedule.next($0, after: now).description }
+            incrementalEvery = schedule.incremental?.description
+            nextIncremental = schedule.incremental.map {
+                schedule.next($0, after: now).description
+            }
+            last = Schedule.newest(state.points)?.point.name
+        }
+    }
+
     package struct Collection: Sendable, Encodable {
         package var name: String
         /// Empty for a whole database.
@@ -50,6 +95,7 @@ package struct StatusReport: Sendable, Encodable {
         package var newest: String?
         /// What runs now.
         package var running: Operation?
+        package var schedule: Timetable?
         package var lastError: Operation?
         /// Why it can't be read to its end.
         package var damage: String?
@@ -59,7 +105,7 @@ package struct StatusReport: Sendable, Encodable {
         package var points: [Point]
 
         enum CodingKeys: String, CodingKey {
-            case name, tables, bytes, newest, running, damage, points
+            case name, tables, bytes, newest, running, schedule, damage, points
             case isDatabase = "database"
             case isIncremental = "incremental"
             case lastError = "last_error"
@@ -108,7 +154,7 @@ package struct StatusReport: Sendable, Encodable {
         } else {
             damage = repository.failures.map(\.message)
         }
-        collections = states.map { Collection($0, operations) }
+        collections = states.map { Collection($0, operations, repository.checks(of: $0)) }
     }
 
     private static func repository(_ argument: SourceArgument) throws -> Repository? {
@@ -125,11 +171,16 @@ package struct StatusReport: Sendable, Encodable {
             .notFound, "there is no collection \(name) at \(location); there are: \(others)")
     }
 
-    package var isDamaged: Bool { !damage.isEmpty }
+    package var isDamaged: Bool {
+        !damage.isEmpty
+            || collections.contains { $0.points.contains { $0.verified?.damage != nil } }
+    }
 }
 
 extension StatusReport.Collection {
-    fileprivate init(_ state: CollectionState, _ operations: [OperationRecord]) {
+    fileprivate init(
+        _ state: CollectionState, _ operations: [OperationRecord], _ checks: [UInt64: PointCheck]
+    ) {
         let own = operations.filter { $0.start.collection == state.name }
         let last = own.max { $0.start.id < $1.start.id }
         self.init(
@@ -139,16 +190,19 @@ extension StatusReport.Collection {
                 try? CollectionSettings(stored: definition.settings)
             })?.isIncrementalBackupEnabled ?? false,
             bytes: state.storedBytes, newest: state.newest?.name,
-            running: own.first { $0.end == nil && !$0.isInterrupted }.map(
+            running: own.last { $0.end == nil && !$0.isInterrupted }.map(
                 StatusReport.Operation.init),
+            schedule: state.definition.flatMap(Schedule.init).map {
+                StatusReport.Timetable($0, state)
+            },
             lastError: last.map(StatusReport.Operation.init).flatMap { $0.error == nil ? nil : $0 },
             damage: state.damage?.message, catalogDamage: state.catalogDamage?.message,
-            points: state.points.map { StatusReport.Point($0, state) })
+            points: state.points.map { StatusReport.Point($0, state, checks[$0.sequence]) })
     }
 }
 
 extension StatusReport.Point {
-    fileprivate init(_ point: BackupPoint, _ state: CollectionState) {
+    fileprivate init(_ point: BackupPoint, _ state: CollectionState, _ check: PointCheck?) {
         let tables = state.tables(at: point.sequence)
         let ids = Set(point.changed)
         let changed = tables.filter { ids.contains($0.id) }
@@ -162,7 +216,8 @@ extension StatusReport.Point {
             deleted: changed.reduce(0) { $0 + $1.deleted },
             bytes: state.storedBytes(of: point), uid: point.uid,
             notBackedUp: Dictionary(
-                point.notBackedUp.map { ($0.path, $0.reason) }, uniquingKeysWith: { $1 }))
+                point.notBackedUp.map { ($0.path, $0.reason) }, uniquingKeysWith: { $1 }),
+            verified: check.map(StatusReport.Check.init))
     }
 }
 
@@ -200,6 +255,10 @@ extension StatusReport {
     }
 }
 
+extension StatusReport.Check {
+    fileprivate var text: String { "\(time) \(damage == nil ? level : "DAMAGED")" }
+}
+
 extension StatusReport.Collection {
     fileprivate var lines: [String] {
         let members = isDatabase ? "the whole database" : tables.joined(separator: ", ")
@@ -215,19 +274,37 @@ extension StatusReport.Collection {
         if let lastError, let error = lastError.error {
             lines.append("  last operation \(lastError.id) \(lastError.state): \(error)")
         }
+        if let schedule {
+            for (kind, period, next) in [
+                ("full", schedule.fullEvery, schedule.nextFull),
+                ("incremental", schedule.incrementalEvery, schedule.nextIncremental),
+            ] {
+                guard let period, let next else { continue }
+                lines.append("  while mounted: \(kind) every \(period), next \(next)")
+            }
+        }
         if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
-        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "BYTES"]]
+        var rows = [
+            ["POINT", "KIND", "CUT", "VERIFIED", "TABLES", "ROWS", "CHANGED", "BYTES"]
+        ]
         for point in points {
             let changed = point.inserted + point.updated + point.deleted
             rows.append([
-                point.name, point.kind, point.cut, "\(point.tables)", "\(point.rows)",
+                point.name, point.kind, point.cut, point.verified?.text ?? "-", "\(point.tables)",
+                "\(point.rows)",
                 "\(changed)", "\(point.bytes)",
             ])
             for (path, reason) in point.notBackedUp.sorted(by: { $0.key < $1.key }) {
                 if point.name == newest { lines.append("  not backed up: \(path): \(reason)") }
             }
         }
-        lines += Self.aligned(rows, leftColumns: 3).map { "  " + $0 }
+        let damaged = Dictionary(grouping: points.filter { $0.verified?.damage != nil }) {
+            $0.verified!.damage!
+        }
+        for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
+            lines.append("  DAMAGED: \(points.count) points, last \(points.last!.name): \(damage)")
+        }
+        lines += Self.aligned(rows, leftColumns: 4).map { "  " + $0 }
         return lines + ["  newest \(newest ?? "none"), \(bytes) bytes stored"]
     }
 

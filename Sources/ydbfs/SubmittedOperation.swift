@@ -6,6 +6,8 @@ import Glibc
 struct OperationProgress: Sendable, Equatable {
     var rows: UInt64 = 0
     var totalRows: UInt64?
+    /// What is counted.
+    var unit = "rows"
 }
 
 /// An accepted statement, whoever works on it.
@@ -34,16 +36,22 @@ struct EngineTarget: StatementTarget {
     let outlivesUs = false
     private static let cacheBytes = 64 << 20
 
-    init(_ source: SourceArgument) throws {
+    /// - Parameters:
+    ///   - into: where RESTORE writes, if not into the source.
+    ///   - rate: bytes per second that operations may write.
+    init(_ source: SourceArgument, into: DestinationArgument? = nil, rate: Int? = nil) throws {
+        var options = Engine.Options()
+        options.restoresInto = into?.open
+        options.rate = rate
         engine = try Engine(
             location: source.location, database: source.database,
-            cache: SharedCache(maxBytes: Self.cacheBytes))
+            cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
     }
 
     func submit(_ text: StatementText) throws -> [any SubmittedOperation] {
         do throws(Failure) {
             return try engine.submit(text.statements, owner: geteuid())
-                .map(EngineOperation.init)
+                .map { EngineOperation(engine: engine, operation: $0) }
         } catch {
             throw text.pointing(error)
         }
@@ -53,6 +61,7 @@ struct EngineTarget: StatementTarget {
 }
 
 private struct EngineOperation: SubmittedOperation {
+    let engine: Engine
     let operation: Operation
     var statement: String { operation.statement }
 
@@ -62,7 +71,9 @@ private struct EngineOperation: SubmittedOperation {
     }
 
     func wait(seconds: Double) -> OperationReport? {
-        operation.wait(seconds: seconds).map { OperationReport(operation, $0) }
+        // Others may ask to cancel it.
+        try? engine.refresh()
+        return operation.wait(seconds: seconds).map { OperationReport(operation, $0) }
     }
 
     func now() -> OperationReport { OperationReport(operation, operation.status) }

@@ -6,28 +6,6 @@ private func refusal(_ verb: String, _ instead: String) -> Failure {
     Failure(.unsupported, "\(verb) isn't built yet in this version: \(instead)")
 }
 
-struct VerifyCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "verify", abstract: "Check stored backups (not built yet).")
-
-    @Argument(parsing: .allUnrecognized) var words: [String] = []
-
-    func run() throws {
-        throw refusal("verify", "every page's checksum is checked when it is read")
-    }
-}
-
-struct ExportCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "export", abstract: "Copy a backup point out (not built yet).")
-
-    @Argument(parsing: .allUnrecognized) var words: [String] = []
-
-    func run() throws {
-        throw refusal("export", "mount SOURCE and copy the point: cp -rL MOUNTPOINT/NAME/latest TO")
-    }
-}
-
 struct RekeyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rekey", abstract: "Change passphrases of a repository (not built yet).")

@@ -1,323 +1,236 @@
-"""Measures ydbfs against its peers on one table, and prints each figure beside its target.
-
-All figures come from one run on one machine; of repeated ones the median is shown. Caches are
-dropped where the row says cold, so it must run as root.
-"""
-import argparse
-import glob
-import json
+"""Backups against sqlite3's dump, reads against DuckDB, Polars and plain files."""
 import os
-import random
-import re
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 
-SCHEMA = """
-CREATE TABLE bench(id INTEGER PRIMARY KEY, a INTEGER, d REAL, ts TEXT, s1 TEXT, s2 TEXT);
-CREATE TABLE small(id INTEGER PRIMARY KEY, v TEXT);
-INSERT INTO small VALUES (1, 'one');
-"""
+from data import KEYS, Database
+from harness import drop_caches, medians, read_all, read_together, seconds, shell, stored_files
+from merges import MERGES, query, row_files
 
-
-def values(random_source, key):
-    """A row: integer, double, timestamp and two strings, a few of which need quotes in CSV."""
-    bits = random_source.getrandbits
-    text = f"{bits(96):024x}"
-    second = bits(25)
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(1700000000 + second))
-    note = f'say "{text[:12]}", ok' if key % 20 == 0 else "note " + text[: 10 + bits(3) * 2]
-    return (key, bits(31), bits(40) / 1e6, f"{stamp}.{bits(19):06d}", text[8 : 16 + bits(3)], note)
+ROWS = 10_000_000
+POINTS = 10
+READERS = 8
 
 
-def make_database(path, rows):
-    source = random.Random(1)
-    database = sqlite3.connect(path, isolation_level=None)
-    database.executescript("PRAGMA journal_mode = WAL;" + SCHEMA)
-    for start in range(0, rows, 500_000):
-        database.execute("BEGIN")
-        database.executemany(
-            "INSERT INTO bench VALUES (?, ?, ?, ?, ?, ?)",
-            (values(source, key * 10) for key in range(start, min(rows, start + 500_000))),
-        )
-        database.execute("COMMIT")
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
+def measure(bench):
+    # The INTEGER key last: its chain is what is read afterwards.
+    costs = {}
+    for key in reversed(KEYS):
+        bench.clear()
+        costs[key] = backups(bench, key)
+    show_backups(bench, {key: costs[key] for key in KEYS})
+    reads(bench)
 
 
-def change(path, rows, seed):
-    """Changes 1 % of the rows at random: 80 % updates, 10 % deletes, 10 % inserts."""
-    source = random.Random(seed)
-    database = sqlite3.connect(path, isolation_level=None)
-    database.execute("BEGIN")
-    count = rows // 100
-    for _ in range(count * 8 // 10):
-        row = values(source, source.randrange(rows) * 10)
-        database.execute("UPDATE bench SET a=?, d=?, ts=?, s1=?, s2=? WHERE id=?", row[1:] + row[:1])
-    for _ in range(count // 10):
-        database.execute("DELETE FROM bench WHERE id=?", (source.randrange(rows) * 10,))
-        key = source.randrange(rows) * 10 + 1 + seed % 9
-        database.execute("INSERT OR REPLACE INTO bench VALUES (?,?,?,?,?,?)", values(source, key))
-    database.execute("COMMIT")
-    database.close()
+# MARK: Backups
 
 
-def seconds(action, *arguments):
-    start = time.monotonic()
-    action(*arguments)
-    return time.monotonic() - start
-
-
-def shell(command):
-    subprocess.run(["bash", "-c", "set -o pipefail; " + command], check=True)
-
-
-def drop_caches():
-    os.sync()
-    with open("/proc/sys/vm/drop_caches", "w") as file:
-        file.write("3")
-
-
-def read_all(path):
-    with open(path, "rb", buffering=0) as file:
-        buffer = bytearray(1 << 20)
-        while file.readinto(buffer):
-            pass
-
-
-def random_reads(path, duration):
-    """Reads 4 KiB at random places, one at a time; answers reads per second and median seconds."""
-    size = os.stat(path).st_size
-    source = random.Random(2)
-    file = os.open(path, os.O_RDONLY)
-    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
-    times = []
-    end = time.monotonic() + duration
-    while time.monotonic() < end:
-        offset = source.randrange(max(1, size - 4096))
-        times.append(seconds(os.pread, file, 4096, offset))
-    os.close(file)
-    return len(times) / sum(times), statistics.median(times)
-
-
-class Mount:
-    """A mounted database; `pid` is the daemon's."""
-
-    def __init__(self, binary, database, point):
-        self.point = point
-        os.makedirs(point, exist_ok=True)
-        self.process = subprocess.Popen(
-            [binary, database, point, "-f"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        start = time.monotonic()
-        while not os.path.exists(f"{point}/control"):
-            if self.process.poll() is not None:
-                sys.exit(f"the mount failed: {self.process.stderr.read().decode()}")
-            time.sleep(0.002)
-        self.ready = time.monotonic() - start
-
-    def write(self, name, text):
-        with open(f"{self.point}/{name}", "w") as file:
-            file.write(text)
-
-    def backup(self, kind):
-        """Takes a backup; answers its seconds."""
-        start = time.monotonic()
-        self.write("shop/control", kind)
-        with open(f"{self.point}/shop/operation/wait") as file:
-            line = file.read().strip()
-        if not line.startswith("done"):
-            sys.exit(f"{kind}: {line}")
-        return time.monotonic() - start
-
-    def peak(self):
-        """Peak resident MiB so far."""
-        with open(f"/proc/{self.process.pid}/status") as file:
-            return int(re.search(r"VmHWM:\s+(\d+)", file.read()).group(1)) / 1024
-
-    def close(self):
-        subprocess.run(["umount", self.point], check=True)
-        self.process.wait()
-
-
-def points(mount):
-    return sorted(n for n in os.listdir(f"{mount.point}/shop") if n[:1] == "2")
-
-
-def row_files(repository):
-    """Row files of the big table that a merge needs, by point: from the repository's open log."""
-    import duckdb
-
-    connection = duckdb.connect()
-
-    def is_needed(path):
-        """Whether a file is no mere copy that makes reading late points cheap."""
-        query = f"SELECT decode(value) FROM parquet_kv_metadata('{path}') WHERE decode(key) = 'ydbfs.kind'"
-        return connection.execute(query).fetchall()[0][0] in ("full", "run")
-
-    result = []
-    for entry in sorted(glob.glob(f"{repository}/collections/*/log/*.json")):
-        with open(entry) as file:
-            point = json.load(file).get("point")
-        if point:
-            data = os.path.join(os.path.dirname(os.path.dirname(entry)), "data")
-            names = [f["name"] for f in point["files"] if f["name"].endswith(".parquet") and f["rows"] > 1]
-            paths = [os.path.join(data, name) for name in names]
-            result.append([path for path in paths if is_needed(path)])
-    return result
-
-
-def duckdb_merge(files, output):
-    """The same ordered merge by DuckDB: the newest row of each key, in key order, as CSV."""
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.execute("SET threads = 2")
-    columns = "id, a, d, ts, s1, s2"
-    runs = " UNION ALL ".join(
-        f"SELECT {columns}, __ydbfs_op AS op, {n} AS n FROM read_parquet({paths})"
-        for n, paths in enumerate(files[1:])
-        if paths
+def backups(bench, key):
+    """Full backups, the dump, and a chain of incrementals of 1 % random changes."""
+    bench.say(f"making {bench.options.rows} rows, key {key}")
+    database = Database(bench.database, bench.options.rows, key)
+    output = f"{bench.work}/dump.zst"
+    dump = medians(
+        shell(f"sqlite3 {bench.database} .dump | zstd -q -3 -T0 -f -o {output}") for _ in range(bench.repeat)
     )
-    base = f"SELECT {columns} FROM read_parquet({files[0]})"
-    if runs:
-        base = f"""
-        WITH last AS (SELECT * FROM ({runs}) QUALIFY row_number() OVER (PARTITION BY id ORDER BY n DESC) = 1)
-        SELECT * FROM ({base}) ANTI JOIN last USING (id)
-        UNION ALL SELECT {columns} FROM last WHERE op <> 3"""
-    connection.execute(f"COPY (SELECT * FROM ({base}) ORDER BY id) TO '{output}' (HEADER)")
+    dump_bytes = os.path.getsize(output)
+    os.remove(output)
+    fulls, sizes, taken = [], [], []
+    for _ in range(bench.repeat):
+        shutil.rmtree(bench.database + ".backups", ignore_errors=True)
+        with bench.mount() as mount:
+            mount.create("(TABLE bench, TABLE small)")
+            fulls.append(mount.backup("full"))
+    with bench.mount() as mount:
+        sizes.append(stored_files(bench.database)[1])
+        for number in range(bench.options.points):
+            database.change("random rows", number + 10)
+            taken.append(mount.backup("incremental"))
+            sizes.append(stored_files(bench.database)[1])
+    return {
+        "dump": dump,
+        "dump bytes": dump_bytes,
+        "full": medians(fulls),
+        "full bytes": sizes[0],
+        "incremental": medians(taken),
+        "grown": (sizes[-1] - sizes[0]) / bench.options.points,
+        "read": statistics.median(cost.read / cost.changes for cost in taken),
+        "decoded": statistics.median(cost.decoded / cost.changes for cost in taken),
+    }
 
 
-def stored_bytes(repository):
-    return sum(os.path.getsize(f) for f in glob.glob(f"{repository}/collections/*/data/*"))
+def show_backups(bench, costs):
+    table = bench.report.table("backups, by the table's key", list(costs))
+
+    def add(what, figure, target=""):
+        table.add(what, [figure(cost) for cost in costs.values()], target)
+
+    def place(name, index):
+        return lambda cost: cost[name][index]
+
+    add("full backup, s", place("full", 0))
+    add("`sqlite3 .dump | zstd -3 -T0`, s", place("dump", 0))
+    add("full backup, times as fast as the dump", lambda c: c["dump"][0] / c["full"][0], ">= 2")
+    add("full backup, CPU s", place("full", 1))
+    add("full backup, CPU / the dump's", lambda c: c["full"][1] / c["dump"][1])
+    add("full backup, stored MB", lambda c: c["full bytes"] / 1e6)
+    add("full backup, stored bytes / the dump's", lambda c: c["full bytes"] / c["dump bytes"], "<= 1.2")
+    add("full backup, peak MiB", place("full", 2), "<= 192")
+    add("incremental of 1 % random changes, s", place("incremental", 0))
+    add("incremental / full, time", lambda c: c["incremental"][0] / c["full"][0], "<= 0.15")
+    add("incremental, CPU s", place("incremental", 1))
+    add("incremental, peak MiB", place("incremental", 2), "<= 192")
+    add("incremental, stored MB", lambda c: c["grown"] / 1e6)
+    add("incremental / 1 % of the full, stored bytes", lambda c: c["grown"] / c["full bytes"] * 100)
+    add("incremental, bytes read for a changed row", lambda c: c["read"])
+    add("incremental, bytes decoded for a changed row", lambda c: c["decoded"])
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--ydbfs", required=True)
-    parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--points", type=int, default=10)
-    parser.add_argument("--directory", default=None, help="where to work; removed at the end")
-    options = parser.parse_args()
-    work = tempfile.mkdtemp(prefix="ydbfs-benchmark-", dir=options.directory)
-    memory = tempfile.mkdtemp(prefix="ydbfs-benchmark-", dir="/dev/shm")
-    try:
-        run(options, work, memory)
-    finally:
-        subprocess.run(["umount", "-l", f"{work}/mnt"], stderr=subprocess.DEVNULL, check=False)
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.rmtree(memory, ignore_errors=True)
+# MARK: Reads
 
 
-def run(options, work, memory):
-    rows = []
+def reads(bench):
+    with bench.mount() as mount:
+        points = mount.points()
+        plain = shutil.copyfile(mount.path(points[0]), f"{bench.work}/plain.csv")
+    labels = {"full": points[0], f"point {len(points) - 1}": points[-1]}
+    table = bench.report.table("reads, cold", list(labels))
+    sequential = [first_reads(bench, name) for name in labels.values()]
+    size, csv, again, peak, ready = zip(*sequential)
+    parquet = [bench.cold_read(name, "bench.parquet") for name in labels.values()]
+    rates = [bytes_ / taken / 1e6 for taken, bytes_ in parquet]
+    table.add("CSV, MB", [s / 1e6 for s in size])
+    table.add("first read as CSV, MB/s", [s / t / 1e6 for s, t in zip(size, csv)])
+    table.add("first read as CSV, time / the full's", [t / csv[0] for t in csv], "<= 1.3")
+    table.add("first read as Parquet, MB/s", rates)
+    table.add("Parquet's MB/s / CSV's", [r / s * t * 1e6 for r, s, t in zip(rates, size, csv)], ">= 1.5")
+    table.add("second read as CSV, MB/s", [s / t / 1e6 for s, t in zip(size, again)])
+    table.add("memory, peak MiB", peak, "<= 192")
+    table.add("mount until usable, s", ready, "< 0.1")
+    add_random(table, [bench.cold_random(name) for name in labels.values()])
+    add_together(bench, table, points, size, csv)
+    add_ends(bench, table, labels, plain)
+    add_merges(bench, table, csv)
+    add_queries(bench, table, labels)
+    table.add("a plain file, cold, MB/s", size[0] / plain_read(bench, plain) / 1e6)
 
-    def add(what, value, target=""):
-        rows.append((what, value, target))
-        print(f"{what:<58} {value:>28}  {target}", flush=True)
 
-    median = statistics.median
-    database = f"{work}/bench.db"
-    repository = database + ".backups"
-    make_database(database, options.rows)
-    print(f"{options.rows} rows, database {os.path.getsize(database) / 1e6:.0f} MB, load {os.getloadavg()[0]:.1f}\n")
+def first_reads(bench, name):
+    """Bytes of a point's CSV, seconds of its first and second read, peak MiB, seconds until usable."""
 
-    dump = median(
-        seconds(shell, f"sqlite3 {database} .dump | zstd -q -3 -T0 -f -o {work}/dump.zst") for _ in range(options.repeat)
-    )
-    dump_bytes = os.path.getsize(f"{work}/dump.zst")
-    fulls = []
-    for _ in range(options.repeat):
-        shutil.rmtree(repository, ignore_errors=True)
-        mount = Mount(options.ydbfs, database, f"{work}/mnt")
-        mount.write(
-            "control",
-            "CREATE BACKUP COLLECTION shop (TABLE bench, TABLE small) WITH "
-            "(STORAGE = 'cluster', INCREMENTAL_BACKUP_ENABLED = 'true');",
-        )
-        fulls.append(mount.backup("full"))
-        peak = mount.peak()
-        if len(fulls) < options.repeat:
-            mount.close()
-    full = median(fulls)
-    full_bytes = stored_bytes(repository)
-    add("full backup: seconds", f"{full:.2f}")
-    add("`sqlite3 .dump | zstd -3 -T0`: seconds", f"{dump:.2f}")
-    add("full backup: times faster than dump", f"{dump / full:.2f}", ">= 2")
-    add("full backup: stored bytes / dump's", f"{full_bytes / dump_bytes:.2f}", "<= 1.2")
-    add("full backup: peak memory, MiB", f"{peak:.0f}")
-    incrementals = []
-    for number in range(options.points):
-        change(database, options.rows, number + 10)
-        incrementals.append(mount.backup("incremental"))
-    incremental = median(incrementals)
-    add("incremental, 1 % random changes: seconds", f"{incremental:.2f}")
-    add("incremental / full: time", f"{incremental / full:.2%}", "<= 15 %")
-    grown = (stored_bytes(repository) - full_bytes) / options.points
-    add("incremental: stored MB / full's", f"{grown / 1e6:.1f} / {full_bytes / 1e6:.1f}")
-    names = points(mount)
-    mount.close()
+    def read(mount):
+        path = mount.path(name)
+        return os.stat(path).st_size, seconds(read_all, path), seconds(read_all, path), mount.peak(), mount.ready
 
-    plain = f"{work}/plain.csv"
-    reads = {}
-    for label, name in (("full", names[0]), (f"point {options.points}", names[-1])):
-        firsts, seconds_reads, parquets, colds, peaks, readies = [], [], [], [], [], []
-        for _ in range(options.repeat):
-            drop_caches()
-            mount = Mount(options.ydbfs, database, f"{work}/mnt")
-            readies.append(mount.ready)
-            path = f"{mount.point}/shop/{name}/bench.csv"
-            firsts.append(seconds(read_all, path))
-            seconds_reads.append(seconds(read_all, path))
-            peaks.append(mount.peak())
-            mount.close()
-            drop_caches()
-            mount = Mount(options.ydbfs, database, f"{work}/mnt")
-            parquet = f"{mount.point}/shop/{name}/bench.parquet"
-            parquets.append(os.stat(parquet).st_size / seconds(read_all, parquet) / 1e6)
-            mount.close()
-            drop_caches()
-            mount = Mount(options.ydbfs, database, f"{work}/mnt")
-            path = f"{mount.point}/shop/{name}/bench.csv"
-            colds.append(random_reads(path, 3))
-            size = os.stat(path).st_size
-            if not os.path.exists(plain):
-                shutil.copyfile(path, plain)
-            mount.close()
-        reads[label] = median(firsts)
-        add(f"CSV of the {label}: MB", f"{size / 1e6:.0f}")
-        add(f"first read, {label}: MB/s", f"{size / median(firsts) / 1e6:.0f}")
-        add(f"second read, {label}: MB/s", f"{size / median(seconds_reads) / 1e6:.0f}", "page-cache speed")
-        add(f"first read as Parquet, {label}: MB/s", f"{median(parquets):.0f}")
-        add(f"first read, {label}: Parquet's MB/s / CSV's", f"{median(parquets) * median(firsts) / size * 1e6:.2f}", ">= 1.5")
-        add(f"random 4 KiB, cold mount, {label}: reads/s", f"{median(c[0] for c in colds):.0f}")
-        add(f"random 4 KiB, cold mount, {label}: median ms", f"{median(c[1] for c in colds) * 1e3:.3f}", "< 1")
-        add(f"memory after reading, {label}: peak MiB", f"{median(peaks):.0f}", "<= 64 + 128")
-        add("mount until usable: seconds", f"{median(readies):.3f}", "< 0.1")
-    worst = f"point {options.points}"
-    add(f"first read: {worst} / full", f"{reads[worst] / reads['full']:.2f}", "<= 1.3")
-    cats = []
-    for _ in range(options.repeat):
+    return medians(bench.cold(read))
+
+
+def plain_read(bench, path):
+    def read():
         drop_caches()
-        cats.append(seconds(read_all, plain))
-    add("plain file, cold: MB/s", f"{os.path.getsize(plain) / median(cats) / 1e6:.0f}")
-    files = row_files(repository)
-    for label, part in (("full", files[:1]), (worst, files)):
-        times = []
-        for _ in range(options.repeat):
-            times.append(seconds(duckdb_merge, part, f"{memory}/merge.csv"))
-        add(f"DuckDB, same ordered merge, {label}: seconds", f"{median(times):.2f}")
-        add(f"first read, {label}: times faster than DuckDB", f"{median(times) / reads[label]:.2f}", ">= 5")
-    mount = Mount(options.ydbfs, database, f"{work}/mnt")
-    listings = [seconds(shell, f"ls -lR {mount.point} > /dev/null") for _ in range(5)]
-    add("ls -lR of the mount: seconds", f"{median(listings):.3f}")
-    mount.close()
+        return seconds(read_all, path)
+
+    return statistics.median(read() for _ in range(bench.repeat))
 
 
-if __name__ == "__main__":
-    main()
+def add_random(table, figures):
+    rate, cold, rate_after, after = zip(*figures)
+    table.add("random 4 KiB from a fresh mount, reads/s", rate)
+    table.add("random 4 KiB from a fresh mount, median ms", cold, "< 1")
+    table.add("random 4 KiB elsewhere after that, reads/s", rate_after)
+    table.add("random 4 KiB elsewhere after that, median ms", after, "< 1")
+
+
+def add_together(bench, table, points, size, csv):
+    """Readers at once: each a share of one file, and each a file of its own."""
+
+    def shares(name, bytes_):
+        bytes_ = int(bytes_)
+        cuts = [bytes_ * n // READERS for n in range(READERS + 1)]
+        return medians(
+            bench.cold(lambda mount: (seconds(read_together, [(mount.path(name), *c) for c in zip(cuts, cuts[1:])]), 0))
+        )[0]
+
+    def files(mount):
+        ranges = [(path, 0, os.stat(path).st_size) for path in map(mount.path, points[-READERS:])]
+        return seconds(read_together, ranges), sum(end for _, _, end in ranges), mount.peak()
+
+    taken = [shares(points[0], size[0]), shares(points[-1], size[1])]
+    table.add(f"{READERS} readers, a part of the file each, time / one's", [t / c for t, c in zip(taken, csv)])
+    together, all_bytes, peak = medians(bench.cold(files))
+    table.add(f"{READERS} readers, a point each, MB/s in all / one's", [None, all_bytes / together / size[1] * csv[1]])
+    table.add(f"{READERS} readers, a point each, peak MiB", [None, peak], "<= 192")
+
+
+def add_ends(bench, table, labels, plain):
+    for command in ("head -1", "tail -c 4096"):
+
+        def run(path):
+            """Milliseconds. The program itself is made warm first."""
+
+            def start(path):
+                subprocess.run([*command.split(), path], check=True, stdout=subprocess.DEVNULL)
+
+            start("/dev/null")
+            return seconds(start, path) * 1e3
+
+        def run_plain():
+            drop_caches()
+            return run(plain)
+
+        base = statistics.median(run_plain() for _ in range(bench.repeat))
+        ours = [statistics.median(bench.cold(lambda mount: run(mount.path(name)))) for name in labels.values()]
+        table.add(f"`{command}` of the CSV, ms", ours)
+        table.add(f"`{command}`, time / a plain file's", [t / base for t in ours])
+
+
+def add_merges(bench, table, csv):
+    """Others making the same bytes, in memory; they get warm caches."""
+    files = row_files(bench.database)
+    with bench.mount() as mount:
+        names = mount.points()
+        lines = [count_lines(mount.path(name)) for name in (names[0], names[-1])]
+    for name, merge in MERGES.items():
+        taken = []
+        for part, expected in zip((files[:1], files), lines):
+            output = f"/dev/shm/{os.path.basename(bench.work)}.csv"
+            try:
+                taken.append(statistics.median(seconds(merge, part, output) for _ in range(bench.repeat)))
+                if count_lines(output) != expected:
+                    sys.exit(f"{name} merges to {count_lines(output)} lines, we to {expected}")
+            finally:
+                if os.path.exists(output):
+                    os.remove(output)
+        table.add(f"{name} making the same ordered merge, s", taken)
+        table.add(f"first read as CSV, times as fast as {name}", [t / c for t, c in zip(taken, csv)], ">= 5")
+
+
+def count_lines(path):
+    with open(path, "rb") as file:
+        return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+
+
+def add_queries(bench, table, labels):
+    """DuckDB going through the mounted Parquet, and through a plain copy."""
+    cold, warm = [], []
+    copy = f"{bench.work}/plain.parquet"
+    for name in labels.values():
+        with bench.mount() as mount:
+            shutil.copyfile(mount.path(name, "bench.parquet"), copy)
+
+        def both(path):
+            return seconds(query, path), seconds(query, path)
+
+        def plain():
+            drop_caches()
+            return both(copy)
+
+        base = medians(plain() for _ in range(bench.repeat))
+        ours = medians(bench.cold(lambda mount: both(mount.path(name, "bench.parquet"))))
+        cold.append(ours[0] / base[0])
+        warm.append(ours[1] / base[1])
+        os.remove(copy)
+    table.add("DuckDB on the Parquet, time / on a plain copy, cold", cold, "<= 1.2")
+    table.add("DuckDB on the Parquet, time / on a plain copy, again", warm, "<= 1.2")

@@ -46,6 +46,7 @@ import Testing
         #expect(a.capture == b.capture && a.isParentOlder == b.isParentOlder, what)
         #expect(a.neededFiles == b.neededFiles && a.hasCondemned == b.hasCondemned, what)
         #expect(a.mostlyDeadFiles == b.mostlyDeadFiles, what)
+        #expect(a.lastUID == b.lastUID && a.lastFullUID == b.lastFullUID, what)
         #expect(a.lastName == b.lastName && a.storedBytes == b.storedBytes, what)
         #expect(a.catalogs.map(\.entry) == b.catalogs.map(\.entry), what)
         #expect(a.catalogs.map(\.reference) == b.catalogs.map(\.reference), what)

@@ -81,14 +81,35 @@ import Testing
         let store = try Repository.create(DirectoryStorage("/r", calls: disk)).operations
         for number in 1...1010 as ClosedRange<UInt64> {
             #expect(try store.begin(start()).id == number)
+            if number % 10 == 0 { try store.requestCancel(number) }
             try store.end(number, OperationEnd(state: .done, time: 1))
         }
         let again = try Repository.open(DirectoryStorage("/r", calls: disk)).operations
         let records = try again.newest()
         #expect(records.map(\.start.id) == Array((11...1010).reversed()))
         #expect(records.allSatisfy { $0.end?.state == .done })
-        #expect(disk.files().keys.count { $0.contains("/operations/") } == 2000)
+        #expect(disk.files().keys.count { $0.contains("/operations/") } == 2100)
         #expect(try again.begin(start()).id == 1011)
+    }
+
+    @Test func `A number that another process used and removed isn't used again`() throws {
+        let disk = SimulatedDisk()
+        let store = try Repository.create(DirectoryStorage("/r", calls: disk)).operations
+        let other = try Repository.open(DirectoryStorage("/r", calls: disk)).operations
+        _ = try store.begin(start())
+        for _ in 0..<1005 { _ = try other.begin(start()) }
+        #expect(try store.begin(start()).id == 1007)
+    }
+
+    @Test func `A look tells what runs, what ended and what is to be cancelled`() throws {
+        let store = try Repository.create(directory.path).operations
+        #expect(try store.look().ids.isEmpty)
+        for _ in 0..<3 { _ = try store.begin(start()) }
+        try store.end(2, OperationEnd(state: .done, time: 1))
+        try store.requestCancel(3)
+        try store.requestCancel(3)
+        let found = try store.look()
+        #expect(found.ids == [1, 2, 3] && found.ended == [2] && found.cancelled == [3])
     }
 
     @Test func `A garbled record is left out of the list`() throws {

@@ -39,7 +39,8 @@ final class Chain {
     func takePoint(
         of names: [String] = ["t"], commits: Bool = true, whileOpen: () throws -> Void = {}
     ) throws {
-        lines = try source.prepare(collection: collection, tables: names, capture: policy)
+        lines = try source.prepare(
+            collection: collection, tables: names, rows: [:], capture: policy)
         nextNonce += 1
         let cut = try source.openCut(collection: collection, nonce: "\(collection)-\(nextNonce)")
         defer { cut.close() }

@@ -283,10 +283,29 @@ import Testing
         #expect(try bench.shell("SELECT count(*) FROM sqlite_schema") == "1")
     }
 
+    @Test func `A table that had few rows is counted again once it is known to have grown`() throws
+    {
+        try bench.shell(
+            "PRAGMA journal_mode = WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, u, v); \(Self.three) "
+                + "CREATE TABLE keyless(v); INSERT INTO keyless VALUES (1), (2), (3)")
+        let source = try SQLiteSource(path: bench.path(), captureAbove: 2)
+        func prepare(_ rows: [String: UInt64]) throws -> [String] {
+            try source.prepare(collection: "c", tables: nil, rows: rows, capture: .auto)
+        }
+        #expect(try prepare(["t": 1]) == [])
+        #expect(try bench.shell("SELECT count(*) FROM sqlite_schema") == "2")
+        #expect(try prepare(["t": 3]).contains { $0.contains("table t has more than 2 rows") })
+        // Captured ones stay so, whatever their rows were.
+        let names = try bench.shell("SELECT name FROM sqlite_schema")
+        #expect(try prepare(["t": 1]) == [])
+        #expect(try bench.shell("SELECT name FROM sqlite_schema") == names)
+    }
+
     @Test func `A database locked for good is an error with words`() throws {
         let chain = try chain("CREATE TABLE t(id INTEGER PRIMARY KEY, u UNIQUE, v)")
         let source = try SQLiteSource(path: bench.path(), captureAbove: 0, busyTimeout: 0.2)
-        _ = try source.prepare(collection: "c", tables: ["t"], capture: .auto)
+        _ = try source.prepare(
+            collection: "c", tables: ["t"], rows: [:], capture: .auto)
         let holder = try Writer(.python, path: bench.path())
         try holder.hold("BEGIN IMMEDIATE")
         let failure = #expect(throws: Failure.self) {

@@ -61,14 +61,16 @@ final class Orders {
         try run("COMMIT")
     }
 
-    /// The table as CSV: no value of it needs quotes.
-    func csv() throws -> ByteBuffer {
+    func drop(_ name: String) throws { try run("DROP TABLE \(name)") }
+
+    /// The table, or one restored from it, as CSV: no value of it needs quotes.
+    func csv(of name: String = "orders") throws -> ByteBuffer {
         let output = ByteBuffer(capacity: 1 << 16)
         output.append("id,customer,amount,note\n")
         var statement: OpaquePointer?
         let sql = """
             SELECT id || ',' || customer || ',' || amount || ',' || note || char(10)
-            FROM orders ORDER BY id
+            FROM \(name) ORDER BY id
             """
         guard sqlite3_prepare_v2(handle, sql, -1, &statement, nil) == SQLITE_OK else {
             throw Failure(.system, String(cString: sqlite3_errmsg(handle)))

@@ -45,6 +45,7 @@ final class Simulation {
     /// The first hour of 2026.
     private let clock = TestClock(1_767_225_600_000_000)
     private var contents: [String: UInt64] = [:]
+    private var random = SeededGenerator(seed: 1)
     private let engine: Engine
 
     init(_ options: Options, folder: String) throws {
@@ -120,6 +121,9 @@ final class Simulation {
         let readSeconds = processorSeconds() - readStart
         let figures = reader.figures
         for point in state.points { try check(point, state, reader) }
+        for point in Set([state.points[0].name, state.points.randomElement(using: &random)!.name]) {
+            try restore(point)
+        }
         let data = try bytes(below: "data")
         return Sample(
             day: day, points: state.points.count, droppedPoints: state.droppedPoints.count,
@@ -139,12 +143,21 @@ final class Simulation {
         let file = CSVFile(reader.snapshot(record, of: state))
         let content = ByteBuffer()
         while let part = try file.part(at: UInt64(content.count)) {
-            let rendered = try file.render(part)
+            let rendered = try file.render(part, isSequential: true)
             content.append(rendered, from: 0, count: rendered.count)
         }
         guard UInt64(content.count) == record.sizes["csv"],
             Checksum.xxh3(content) == contents[point.name]
         else { throw Failure(.corrupt, "\(point.name) is not what the table was") }
+    }
+
+    /// The point comes back into the database as it was.
+    private func restore(_ point: String) throws {
+        _ = try carryOut("RESTORE shop AT '\(point)' ( TABLE orders AS restored )")
+        guard Checksum.xxh3(try table.csv(of: "restored")) == contents[point] else {
+            throw Failure(.corrupt, "\(point) is restored as something else than the table was")
+        }
+        try table.drop("restored")
     }
 
     private func bytes(below name: String) throws -> (files: Int, bytes: UInt64) {

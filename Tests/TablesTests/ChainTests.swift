@@ -93,6 +93,7 @@ struct ModelTable {
         var limits = FormatLimits()
         limits.pageRows = 3
         limits.runPageRows = 2
+        limits.runGroupRows = 5
         limits.rowGroupRows = 8
         limits.fileBytes = 400
         limits.blockSlices = 2

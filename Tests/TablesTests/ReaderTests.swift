@@ -194,6 +194,7 @@ import Testing
         var limits = FormatLimits()
         limits.pageRows = 11
         limits.runPageRows = 4
+        limits.runGroupRows = 8
         limits.rowGroupRows = 64
         return limits
     }

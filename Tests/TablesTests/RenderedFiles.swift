@@ -9,7 +9,8 @@ extension RenderedFile {
         let whole = ByteBuffer()
         while let part = try part(at: UInt64(whole.count)) {
             #expect(part.offset == UInt64(whole.count) && part.bytes > 0)
-            let bytes = try render(part)
+            try willRead(part)
+            let bytes = try render(part, isSequential: true)
             #expect(UInt64(bytes.count) == part.bytes)
             whole.append(bytes, from: 0, count: bytes.count)
         }
@@ -24,7 +25,7 @@ extension RenderedFile {
             let part = try #require(try part(at: UInt64(offset)))
             #expect(part.offset <= UInt64(offset) && UInt64(offset) < part.offset + part.bytes)
             let start = Int(part.offset)
-            let bytes = try render(part).array
+            let bytes = try render(part, isSequential: false).array
             #expect(bytes.elementsEqual(whole[start..<start + bytes.count]))
         }
     }

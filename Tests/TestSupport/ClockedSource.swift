@@ -31,9 +31,9 @@ package struct ClockedSource: Source {
     package func listTables() throws -> [SourceTable] { try base.listTables() }
 
     package func prepare(
-        collection: String, tables: [String], capture: CapturePolicy
+        collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
     ) throws -> [String] {
-        try base.prepare(collection: collection, tables: tables, capture: capture)
+        try base.prepare(collection: collection, tables: tables, rows: rows, capture: capture)
     }
 
     package func remove(collection: String) throws { try base.remove(collection: collection) }
@@ -42,6 +42,20 @@ package struct ClockedSource: Source {
         ClockedCut(
             base: try base.openCut(collection: collection, nonce: nonce),
             instant: clock.microseconds)
+    }
+
+    package func obstacles(to tables: [RestoredTable]) throws -> [String] {
+        try base.obstacles(to: tables)
+    }
+
+    package func openRestore(
+        _ tables: [RestoredTable], attempt: RestoreAttempt
+    ) throws -> any TableRestore {
+        try base.openRestore(tables, attempt: attempt)
+    }
+
+    package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
+        try base.removeLeftovers(isGone: isGone)
     }
 
     package func committed(collection: String, state: CaptureState) throws {

@@ -53,9 +53,12 @@ import Volume
             text:
                 "CREATE BACKUP COLLECTION x ( TABLE orders ) WITH ( STORAGE = 'cluster', A = 1 )\n",
             errno: EINVAL, says: "A", caret: "^"),
-        Refused(text: "RESTORE shop\n", errno: EOPNOTSUPP, says: "RESTORE isn't built yet"),
-        Refused(text: "VERIFY shop\n", errno: EOPNOTSUPP, says: "VERIFY isn't built yet"),
-        Refused(text: "COMPACT shop\n", errno: EOPNOTSUPP, says: "COMPACT isn't built yet"),
+        Refused(text: "RESTORE shop\n", errno: ENOENT, says: "shop has no backup point yet"),
+        Refused(
+            file: "shop/control", text: "RESTORE AT 'monday'\n", errno: ENOENT,
+            says: "shop has no backup point monday, and it is no time"),
+        Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no point x"),
+        Refused(text: "COMPACT shop\n", errno: ENODATA, says: "no point to compact"),
         Refused(text: "PRUNE shop\n", errno: EOPNOTSUPP, says: "PRUNE isn't built yet"),
         Refused(text: "DROP BACKUP COLLECTION nothing\n", errno: ENOENT, says: "nothing"),
         Refused(text: "BACKUP `/Root/other/shop`\n", errno: EINVAL, says: "shop"),
@@ -264,7 +267,7 @@ import Volume
                     "Invalid"
                 ),
                 ("bash", "cp <(echo nonsense) \"$1\"", "Invalid argument"),
-                ("bash", "cat > \"$1\" <<< 'RESTORE shop'", "Operation not supported"),
+                ("bash", "cat > \"$1\" <<< 'VERIFY shop'", "Operation not supported"),
                 ("bash", "printf 'full;\\nnonsense\\n' | cat > \"$1\"", "Invalid argument"),
                 // What isn't complete shows when the writer closes it.
                 ("bash", "/bin/echo -n 'BACKUP shop (' > \"$1\"", "Invalid argument"),

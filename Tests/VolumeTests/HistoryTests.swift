@@ -1,5 +1,7 @@
 import Bytes
+import Engine
 import Foundation
+import Repository
 import Synchronization
 import Tables
 import TestSupport
@@ -57,6 +59,9 @@ import Testing
         private let settings: Settings
         private var random: SeededGenerator
         private let seed: UInt64
+        /// Members of the collection, and tables that were some; none at all for a whole database.
+        private var members: Set<String> = []
+        private var others: Set<String> = []
         private var expected: [(point: String, files: [String: [UInt8]])] = []
 
         init(seed: UInt64, way: Way, scratch: Scratch) {
@@ -76,16 +81,13 @@ import Testing
             defer { removeFiles() }
             let opened = try writer.open(seed: seed, path: database)
             try withTree(way, Product(database, settings)) { tree in
-                let members =
-                    opened.isDatabase == true
-                    ? "DATABASE"
-                    : "( "
-                        + (["_version"] + (opened.tables ?? [])).map { "TABLE `\($0)`" }
-                        .joined(separator: ", ") + " )"
+                let tables = opened.isDatabase == true ? [] : ["_version"] + (opened.tables ?? [])
+                members = Set(tables)
+                let list = tables.map { "TABLE `\($0)`" }.joined(separator: ", ")
                 try tree.write(
                     "control",
                     """
-                    CREATE BACKUP COLLECTION c \(members)
+                    CREATE BACKUP COLLECTION c \(tables.isEmpty ? "DATABASE" : "( \(list) )")
                     WITH ( STORAGE = 'cluster', INCREMENTAL_BACKUP_ENABLED = 'true' )
 
                     """)
@@ -100,6 +102,7 @@ import Testing
                 try compareAll(tree)
                 if seed % 25 == 0 { try compareParquet(tree) }
             }
+            if seed % 5 == 0 { try verify() }
             if seed % 4 == 0 { try reopen() }
         }
 
@@ -109,8 +112,24 @@ import Testing
             }
         }
 
+        /// Takes a table out of the collection, or one in again.
+        private func alter(_ tree: any Tree) throws {
+            let gone = members.subtracting(["_version"]).sorted().randomElement(using: &random)
+            let back = others.sorted().randomElement(using: &random)
+            if let back, Bool.random(using: &random) || gone == nil {
+                try tree.write("control", "ALTER BACKUP COLLECTION c ADD TABLE `\(back)`;")
+                others.remove(back)
+                members.insert(back)
+            } else if let gone {
+                try tree.write("c/control", "ALTER BACKUP COLLECTION DROP TABLE `\(gone)`;")
+                members.remove(gone)
+                others.insert(gone)
+            }
+        }
+
         /// Takes a point while the other program is at work, and compares it.
         private func cut(_ number: Int, _ tree: any Tree, _ writer: Writer) throws {
+            if !members.isEmpty, Int.random(in: 0..<5, using: &random) == 0 { try alter(tree) }
             try writer.go(Int.random(in: 1...4, using: &random))
             if Bool.random(using: &random) {
                 usleep(UInt32.random(in: 0..<5000, using: &random))
@@ -124,6 +143,10 @@ import Testing
                 throw Failure(.system, "latest is \(point), but: \(line)")
             }
             let manifest = try Manifest(tree, point)
+            guard members.isEmpty || Set(manifest.tables.map(\.path)) == members else {
+                throw Failure(
+                    .corrupt, "\(point) has \(manifest.tables.map(\.path)), not \(members)")
+            }
             let versions = try tree.text(point + "/_version.csv").split(separator: "\n")
             guard versions.count == 2, versions[0] == "id,v",
                 let version = Int(versions[1].dropFirst(2))
@@ -148,6 +171,29 @@ import Testing
             }
             expected.append((point, files))
             try compare(expected.last!, tree)
+            if Int.random(in: 0..<10, using: &random) == 0 { try compact(tree) }
+        }
+
+        /// A compacted point shows what the one before it shows.
+        private func compact(_ tree: any Tree) throws {
+            let line = try tree.run("COMPACT", in: "c")
+            guard line.hasPrefix("done") else { throw Failure(.system, "COMPACT: \(line)") }
+            let point = try "c/" + tree.readLink("c/latest")
+            let last = expected.last!
+            if point == last.point { return }
+            expected.append((point, last.files))
+            try compare(expected.last!, tree)
+        }
+
+        /// All that was written is what it should be, by the stored data's own account too.
+        private func verify() throws {
+            let report = try Verifier(
+                Repository.open(database + ".backups"), collection: "c", point: nil,
+                level: .content, operation: .unrecorded("verify")
+            ).run()
+            guard report.isRight, report.points.count == expected.count else {
+                throw Failure(.corrupt, report.details.joined(separator: "; "))
+            }
         }
 
         /// Lets pyarrow read every Parquet file of every point.

@@ -38,14 +38,19 @@ struct Settings {
     /// Seconds between the condemnation of a file and its removal.
     var removalDelay: Int64 = 10
     /// Another clock than the system's.
-    var clock: TestClock?
+    var testClock: TestClock?
     /// Holds backups up.
     var gate: Gate?
+    /// What schedules go by.
+    var clock: @Sendable () -> Instant = { .now }
+    /// Bytes per second that backups may write.
+    var rate: Int?
 
     static var tiny: FormatLimits {
         var limits = FormatLimits()
         limits.pageRows = 3
         limits.runPageRows = 2
+        limits.runGroupRows = 5
         limits.rowGroupRows = 8
         limits.blockSlices = 2
         limits.appendedSliceRows = 6
@@ -68,15 +73,17 @@ final class Product: Sendable {
         options.isReadOnly = settings.isReadOnly
         options.repository.catalogInterval = settings.catalogInterval
         options.repository.removalDelay = settings.removalDelay
-        let clock = settings.clock
-        if let clock { options.repository.now = { clock.microseconds } }
+        let testClock = settings.testClock
+        if let testClock { options.repository.now = { testClock.microseconds } }
+        options.clock = settings.clock
+        options.rate = settings.rate
         let captureAbove = settings.captureAbove
         let plain = Engine.Database(path: "/Root/database") { patience in
             let source =
                 try captureAbove.map {
                     try SQLiteSource(path: database, captureAbove: $0, busyTimeout: patience ?? 60)
                 } ?? SQLiteSource(path: database, busyTimeout: patience ?? 60)
-            return clock.map { ClockedSource(source, $0) } ?? source
+            return testClock.map { ClockedSource(source, $0) } ?? source
         }
         engine = try Engine(
             location: self.location,

@@ -23,7 +23,7 @@ import Volume
         init(_ with: String = "", _ change: (inout Settings) -> Void = { _ in }) throws {
             shop = try Shop(rows: 40)
             settings.limits = Settings.tiny
-            settings.clock = clock
+            settings.testClock = clock
             settings.catalogInterval = 5
             change(&settings)
             product = try Product(shop.database, settings)
@@ -358,5 +358,13 @@ import Volume
         }
         try story.reopen()
         try story.check("seed \(seed), at the end")
+        let point = try story.points.randomElement(using: &random)!
+        let line = try story.tree.run(
+            "RESTORE AT '\(point)' ( TABLE orders AS restored )", in: "shop")
+        #expect(line.hasPrefix("done "), "seed \(seed): \(line)")
+        let rows = try sqlite("SELECT count(*) FROM restored", on: story.shop.database)
+        let csv = String(
+            decoding: story.contents[point]!["shop/\(point)/orders.csv"]!, as: UTF8.self)
+        #expect(rows == "\(csv.count { $0 == "\n" } - 1)\n", "seed \(seed)")
     }
 }

@@ -97,9 +97,10 @@ final class Gate: Sendable {
         var name: String { source.name }
         func listTables() throws -> [SourceTable] { try source.listTables() }
         func prepare(
-            collection: String, tables: [String], capture: CapturePolicy
+            collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
         ) throws -> [String] {
-            try source.prepare(collection: collection, tables: tables, capture: capture)
+            try source.prepare(
+                collection: collection, tables: tables, rows: rows, capture: capture)
         }
         func remove(collection: String) throws { try source.remove(collection: collection) }
         func openCut(collection: String, nonce: String) throws -> any SourceCut {
@@ -108,6 +109,18 @@ final class Gate: Sendable {
         }
         func committed(collection: String, state: CaptureState) throws {
             try source.committed(collection: collection, state: state)
+        }
+        func obstacles(to tables: [RestoredTable]) throws -> [String] {
+            try source.obstacles(to: tables)
+        }
+        func openRestore(
+            _ tables: [RestoredTable], attempt: RestoreAttempt
+        ) throws -> any TableRestore {
+            gate.pass()
+            return try source.openRestore(tables, attempt: attempt)
+        }
+        func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
+            try source.removeLeftovers(isGone: isGone)
         }
     }
 }

@@ -66,7 +66,13 @@ import Testing
             try shop.run("UPDATE orders SET amount = 99.5 WHERE id IN (1, 2)")
             _ = try tree.backup("incremental", of: "shop")
             #expect(try tree.text("shop/operation/wait").contains(" rows=2 "))
-            #expect(try !tree.text("shop/operation/progress").contains("compared as a whole"))
+            let progress = try tree.text("shop/operation/progress")
+            #expect(!progress.contains("compared as a whole"))
+            let lines = progress.split(separator: "\n").map { $0.split(separator: " ") }
+            for word in ["read", "decoded"] {
+                let figure = lines.first { $0[0] == word }.flatMap { Int($0[1]) }
+                #expect(figure.map { $0 > 0 } == true, "\(progress)")
+            }
             // Changes the version of the schema, and nothing else.
             try shop.run("CREATE TABLE passing (id INTEGER PRIMARY KEY); DROP TABLE passing")
             try shop.run("DELETE FROM orders WHERE id = 7")

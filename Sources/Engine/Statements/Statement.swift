@@ -1,4 +1,5 @@
 import Bytes
+import Repository
 
 /// The collection in whose `control` a text was written: there its name may be left out.
 package struct CollectionScope: Sendable, Equatable {
@@ -76,9 +77,7 @@ package struct Statement: Sendable, Equatable {
         package let level: Located<VerifyLevel>?
     }
 
-    package enum VerifyLevel: String, Sendable, CaseIterable {
-        case catalog, hashes, content, source
-    }
+    package typealias VerifyLevel = CheckLevel
 
     package let action: Action
     package let collection: CollectionName

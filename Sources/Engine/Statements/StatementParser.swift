@@ -1,3 +1,5 @@
+import Repository
+
 /// Recursive descent over the tokens of one text; nothing in the grammar nests, so depth is fixed.
 struct StatementParser {
     let bytes: [UInt8]

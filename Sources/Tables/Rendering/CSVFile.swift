@@ -45,7 +45,7 @@ package struct CSVFile: RenderedFile {
         return snapshot.key(.csvPage, UInt64(place.block), UInt64(place.slice) << 32 | UInt64(page))
     }
 
-    package func render(_ part: FilePart) throws -> ByteBuffer {
+    package func render(_ part: FilePart, isSequential: Bool) throws -> ByteBuffer {
         guard case .page(let place, let page, _) = part.place, let key = key(part) else {
             return header
         }
@@ -53,8 +53,11 @@ package struct CSVFile: RenderedFile {
         return try snapshot.renderedPage(
             key, of: place, bytes: part.bytes, room: 1024
         ) { slice, output in
-            let reader = SliceReader(slice, schema: snapshot.schema, pool: snapshot.pool)
-            renderer.render(try reader.merged(page: page), into: output)
+            let reader = SliceReader(
+                slice, schema: snapshot.schema, pool: snapshot.pool, isSequential: isSequential)
+            let rows = try reader.merged(page: page)
+            try renderer.render(rows, snapshot.schema, into: output)
+            if isSequential { rows.forgetPassed() }
         }
     }
 }

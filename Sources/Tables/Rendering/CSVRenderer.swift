@@ -26,9 +26,9 @@ package struct CSVRenderer: Sendable {
         output.append(csv: CSVRows(batch.columns, forms: forms), rows)
     }
 
-    func render(_ page: MergedPage, into output: ByteBuffer) {
-        let sources = page.batches.map { CSVRows($0.columns, forms: forms) }
-        for piece in page.pieces { output.append(csv: sources[piece.batch], piece.rows) }
+    func render(_ page: MergedPage, _ schema: TableSchema, into output: ByteBuffer) throws {
+        let sources = try page.sources(schema).map { CSVRows($0.columns, forms: forms) }
+        output.append(csv: sources, page.pieces)
     }
 }
 

@@ -104,11 +104,15 @@ package final class ParquetFile: RenderedFile {
             snapshot.key(
                 .parquetPage, UInt64(place.block) << 32 | UInt64(column),
                 UInt64(place.slice) << 32 | UInt64(page))
-        case .end: snapshot.key(.parquetFooter)
+        case .end:
+            // Points that differ in nothing but names share all else.
+            snapshot.key(
+                .parquetFooter,
+                UInt64(bitPattern: Int64(snapshot.schema.columns.map(\.name).hashValue)))
         }
     }
 
-    package func render(_ part: FilePart) throws -> ByteBuffer {
+    package func render(_ part: FilePart, isSequential: Bool) throws -> ByteBuffer {
         guard let key = key(part) else { return Self.magic }
         guard case .page(let place, let page, let column) = part.place else {
             return try snapshot.pool.cache.value(key) {
@@ -117,7 +121,14 @@ package final class ParquetFile: RenderedFile {
             }
         }
         return try snapshot.renderedPage(key, of: place, bytes: part.bytes) { slice, output in
-            try render(slice, page, column, into: output)
+            ParquetForm.writeHeader(
+                rows: Int(slice.pages[page].rows), bytes: try size(part), into: output)
+            let rows = try rows(slice, place, page, column, isSequential: isSequential)
+            try write(rows, column, into: output)
+            if isSequential, column == columns.count - 1 {
+                rows.forgetPassed()
+                snapshot.pool.cache.forget(rowsKey(place, page))
+            }
         }
     }
 
@@ -127,18 +138,34 @@ package final class ParquetFile: RenderedFile {
         return magic
     }
 
-    private func render(
-        _ slice: Slice, _ page: Int, _ column: Int, into output: ByteBuffer
-    ) throws {
-        let sums = slice.pages[page]
-        let bytes = Int(measure.parquetBytes(sums, column: column))
-        guard bytes <= Int32.max else {
-            throw Failure(.unsupported, "Parquet has no pages of \(bytes) bytes: read the CSV")
+    private func size(_ part: FilePart) throws -> Int {
+        guard part.bytes <= Int32.max else {
+            throw Failure(.unsupported, "Parquet has no pages of \(part.bytes) bytes: read the CSV")
         }
-        ParquetForm.writeHeader(rows: Int(sums.rows), bytes: bytes, into: output)
-        let reader = SliceReader(slice, schema: columns[column], pool: snapshot.pool)
-        let values = try reader.merged(page: page).column(0)
-        PageCodec.encode(forms[column].convert(values), optional: true, into: output)
+        return Int(part.bytes)
+    }
+
+    /// Where the rows of a page lie. A sequential reader asks for all columns of it, one after another.
+    private func rows(
+        _ slice: Slice, _ place: SlicePlace, _ page: Int, _ column: Int, isSequential: Bool
+    ) throws -> MergedPage {
+        let reader = SliceReader(
+            slice, schema: columns[column], pool: snapshot.pool, isSequential: isSequential)
+        if slice.edits(ofPage: page).isEmpty { return try reader.merged(page: page) }
+        return try snapshot.pool.cache.value(rowsKey(place, page)) {
+            let merged = try reader.merged(page: page)
+            return (merged, bytes: merged.byteCount)
+        }
+    }
+
+    private func rowsKey(_ place: SlicePlace, _ page: Int) -> SharedCache.Key {
+        snapshot.key(.parquetRows, UInt64(place.block), UInt64(place.slice) << 32 | UInt64(page))
+    }
+
+    private func write(_ rows: MergedPage, _ column: Int, into output: ByteBuffer) throws {
+        var sources = try rows.sources(snapshot.schema.columns[column])
+        if forms[column].conversion != .none { sources = sources.map { forms[column].convert($0) } }
+        PageCodec.encode(sources, rows.pieces, into: output)
     }
 
     private func renderedFooter() throws -> ByteBuffer {
@@ -175,7 +202,8 @@ package final class ParquetFile: RenderedFile {
             isLast
             ? slice.pages.lastIndex(where: hasRows) : slice.pages.firstIndex(where: hasRows)
         guard let page else { throw Snapshot.contradiction }
-        var reader = SliceReader(slice, schema: columns[column], pool: snapshot.pool)
+        var reader = SliceReader(
+            slice, schema: columns[column], pool: snapshot.pool, isSequential: false)
         let (batch, row) = try reader.edge(ofPage: page, isLast: isLast)
         return forms[column].bound(batch.columns[0], row: row)
     }

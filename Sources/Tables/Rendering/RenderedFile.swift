@@ -7,7 +7,9 @@ package protocol RenderedFile: Sendable {
     func part(at offset: UInt64) throws -> FilePart?
 
     /// The bytes of a part: rendered now, or by somebody else just before.
-    func render(_ part: FilePart) throws -> ByteBuffer
+    ///
+    /// - Parameter isSequential: whether the parts behind it will be asked for as well.
+    func render(_ part: FilePart, isSequential: Bool) throws -> ByteBuffer
 
     var snapshot: Snapshot { get }
 
@@ -16,6 +18,15 @@ package protocol RenderedFile: Sendable {
 }
 
 extension RenderedFile {
+    /// A sequential reader is about to read this part: where it is the first of a slice, all that is
+    /// stored of the slice and of the next one is fetched at once.
+    package func willRead(_ part: FilePart) throws {
+        guard case .page(let place, page: 0, column: 0) = part.place else { return }
+        for place in [place, try snapshot.place(after: place)] {
+            if let place { try snapshot.pool.willNeed(snapshot.bareSlice(place)) }
+        }
+    }
+
     /// True if the part is in the cache, or somebody is rendering it.
     package func isRendered(_ part: FilePart) -> Bool {
         key(part).map { snapshot.pool.cache.contains($0) } ?? true
@@ -42,6 +53,12 @@ package struct FilePart: Sendable, Hashable {
 }
 
 extension Snapshot {
+    /// Exact bytes of the table's files in each format.
+    package func fileBytes() throws -> (csv: UInt64, parquet: UInt64) {
+        let totals = try root().blocks.reduce(into: SliceSums()) { $0 += $1.sums }
+        return (CSVFile.bytes(totals, schema), ParquetFile.bytes(totals, schema))
+    }
+
     /// Renders a page of `bytes` bytes of a slice with `body`, or waits for who is at it. `room` is
     /// what `body` needs besides.
     func renderedPage(

@@ -116,10 +116,44 @@ package final class RowFile: Sendable {
                     rows: end - first, layout: layout, optional: optional[column],
                     codec: groups[rowGroup].chunks[column].codec)
             } catch let failure as Failure where failure.code == .corrupt {
-                throw Failure(
-                    .corrupt,
-                    "row file \(file.name) is damaged in column \(columnNames[column]), rows "
-                        + "\(first)..<\(end) of row group \(rowGroup): \(failure.message)")
+                throw damaged(failure, column, first..<end, rowGroup)
+            }
+        }
+    }
+
+    /// Compares every page with its checksum, without undoing its compression. `progress` may throw to
+    /// end it.
+    package func checkPages(progress: () throws -> Void) throws {
+        for group in groups.indices {
+            let index = try pageIndex(group)
+            for (column, offsets) in index.offsets.enumerated() {
+                try progress()
+                for (page, offset) in offsets.enumerated() {
+                    do {
+                        try check(offset: offset, size: index.sizes[column][page])
+                    } catch let failure as Failure where failure.code == .corrupt {
+                        throw Failure(
+                            .corrupt,
+                            "row file \(file.name) is damaged in column \(columnNames[column]), page "
+                                + "\(page) of row group \(group): \(failure.message)")
+                    }
+                }
+            }
+        }
+    }
+
+    private func check(offset: Int, size: Int) throws {
+        guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
+            throw Failure(.corrupt, "a page lies behind the file's end")
+        }
+        try Scratch.with { stored in
+            try file.read(at: UInt64(offset), count: size, into: stored)
+            var header = PageHeader()
+            let bodyStart = try header.parse(stored, from: 0)
+            try stored.withBytes { bytes in
+                guard header.crc == Checksum.crc32(bytes.from(bodyStart)) else {
+                    throw Failure(.corrupt, "a page's checksum is wrong")
+                }
             }
         }
     }
@@ -144,59 +178,170 @@ package final class RowFile: Sendable {
         }
     }
 
+    /// Has the pages of all columns that hold these rows fetched at once.
+    func willNeed(rowGroup: Int, rows: Range<Int>) throws {
+        guard !rows.isEmpty else { return }
+        let (first, _) = try page(of: rows.lowerBound, rowGroup: rowGroup)
+        let (last, _) = try page(of: rows.upperBound - 1, rowGroup: rowGroup)
+        let index = try pageIndex(rowGroup)
+        var wanted: [Range<Int>] = []
+        for (offsets, sizes) in zip(index.offsets, index.sizes) {
+            let range = offsets[first]..<offsets[last] + sizes[last]
+            if let before = wanted.last, before.upperBound <= range.lowerBound,
+                range.lowerBound - before.upperBound <= Self.smallGroupBytes / 8
+            {
+                wanted[wanted.count - 1] = before.lowerBound..<range.upperBound
+            } else {
+                wanted.append(range)
+            }
+        }
+        for range in wanted { file.willNeed(at: UInt64(range.lowerBound), count: range.count) }
+    }
+
+    /// The pages of all columns that hold the same rows, as they are stored: one read where the row
+    /// group is small.
+    func storedPage(rowGroup: Int, page: Int) throws -> StoredPage {
+        let index = try pageIndex(rowGroup)
+        guard index.firstRows.indices.contains(page) else { throw damaged("page \(page)") }
+        let end =
+            page + 1 < index.firstRows.count ? index.firstRows[page + 1] : groups[rowGroup].rows
+        let places = index.offsets.indices.map {
+            index.offsets[$0][page]..<index.offsets[$0][page] + index.sizes[$0][page]
+        }
+        let first = places.map(\.lowerBound).min()!
+        let last = places.map(\.upperBound).max()!
+        guard first >= 0, UInt64(last) <= file.sizeBytes else { throw damaged("page \(page)") }
+        let bytes = ByteBuffer(capacity: max(places.reduce(0) { $0 + $1.count }, 1))
+        var starts: [Int] = []
+        if last - first <= Self.smallGroupBytes {
+            try Scratch.with { whole in
+                try file.read(at: UInt64(first), count: last - first, into: whole)
+                for place in places {
+                    starts.append(bytes.count)
+                    bytes.append(whole, from: place.lowerBound - first, count: place.count)
+                }
+            }
+        } else {
+            for place in places {
+                starts.append(bytes.count)
+                try file.read(at: UInt64(place.lowerBound), count: place.count, into: bytes)
+            }
+        }
+        return StoredPage(
+            file: self, bytes: bytes, starts: starts + [bytes.count], rowGroup: rowGroup,
+            rows: index.firstRows[page]..<end)
+    }
+
+    /// A page is read with all that lies between its columns, if that isn't more.
+    private static let smallGroupBytes = 256 << 10
+
     private func decode(
         offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
     ) throws -> ColumnVector {
         guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
             throw Failure(.corrupt, "a page lies behind the file's end")
         }
-        let (body, encoding) = try Scratch.with { stored in
+        return try Scratch.with { stored in
             try file.read(at: UInt64(offset), count: size, into: stored)
-            var header = PageHeader()
-            let bodyStart = try header.parse(stored)
-            guard header.values == rows, stored.count - bodyStart == header.compressedBytes,
-                let encoding = PageCodec.Encoding(rawValue: header.encoding), codec == 6
-            else { throw Failure(.corrupt, "a page's header contradicts the index") }
-            return try stored.withBytes { bytes in
-                let compressed = bytes.from(bodyStart)
-                guard header.crc == Checksum.crc32(compressed) else {
-                    throw Failure(.corrupt, "a page's checksum is wrong")
-                }
-                return (
-                    try Zstd.decompress(compressed, size: header.uncompressedBytes), encoding
-                )
+            return try Self.decode(
+                stored, 0..<size, rows: rows, layout: layout, optional: optional, codec: codec)
+        }
+    }
+
+    private static func decode(
+        _ stored: ByteBuffer, _ place: Range<Int>, rows: Int, layout: ColumnVector.Layout,
+        optional: Bool, codec: Int
+    ) throws -> ColumnVector {
+        var header = PageHeader()
+        let bodyStart = try header.parse(stored, from: place.lowerBound)
+        guard header.values == rows, place.upperBound - bodyStart == header.compressedBytes,
+            let encoding = PageCodec.Encoding(rawValue: header.encoding), codec == 6
+        else { throw Failure(.corrupt, "a page's header contradicts the index") }
+        let body = try stored.withBytes { bytes in
+            let compressed = UnsafeRawBufferPointer(rebasing: bytes[bodyStart..<place.upperBound])
+            guard header.crc == Checksum.crc32(compressed) else {
+                throw Failure(.corrupt, "a page's checksum is wrong")
             }
+            return try Zstd.decompress(compressed, size: header.uncompressedBytes)
         }
         return try PageCodec.decode(
             body, rows: rows, layout: layout, optional: optional, as: encoding)
     }
 
+    /// A column of a stored page.
+    fileprivate func decode(
+        _ page: StoredPage, column: Int, layout: ColumnVector.Layout
+    ) throws -> ColumnVector {
+        do {
+            return try Self.decode(
+                page.bytes, page.starts[column]..<page.starts[column + 1], rows: page.rows.count,
+                layout: layout, optional: optional[column],
+                codec: groups[page.rowGroup].chunks[column].codec)
+        } catch let failure as Failure where failure.code == .corrupt {
+            throw damaged(failure, column, page.rows, page.rowGroup)
+        }
+    }
+
+    fileprivate func damaged(
+        _ failure: Failure, _ column: Int, _ rows: Range<Int>, _ rowGroup: Int
+    ) -> Failure {
+        Failure(
+            .corrupt,
+            "row file \(file.name) is damaged in column \(columnNames[column]), rows "
+                + "\(rows) of row group \(rowGroup): \(failure.message)")
+    }
+
     private func pageIndex(_ rowGroup: Int) throws -> PageIndex {
         guard groups.indices.contains(rowGroup) else { throw damaged("row group \(rowGroup)") }
         if let known = indexes.withLock({ $0[rowGroup] }) { return known }
-        let chunks = groups[rowGroup].chunks
-        let start = chunks.map(\.indexOffset).min() ?? 0
-        let end = chunks.map { $0.indexOffset + $0.indexLength }.max() ?? 0
-        guard start <= end, end <= Int(file.sizeBytes), end - start < 1 << 28 else {
-            throw damaged("its page index")
+        // The indexes of all row groups lie together: of small ones all are read at once.
+        var wanted = rowGroup..<rowGroup + 1
+        if let all = indexRange(groups.indices), all.count <= Self.smallIndexBytes {
+            wanted = groups.indices
         }
-        let buffer = ByteBuffer(capacity: max(end - start, 1))
-        try file.read(at: UInt64(start), count: end - start, into: buffer)
+        guard let range = indexRange(wanted), range.upperBound <= Int(file.sizeBytes),
+            range.count < 1 << 28
+        else { throw damaged("its page index") }
+        let buffer = ByteBuffer(capacity: max(range.count, 1))
+        try file.read(at: UInt64(range.lowerBound), count: range.count, into: buffer)
+        let read = try wanted.map {
+            ($0, try parseIndex(of: groups[$0], buffer, from: range.lowerBound))
+        }
+        indexes.withLock { $0.merge(read) { $1 } }
+        return read[rowGroup - wanted.lowerBound].1
+    }
+
+    private static let smallIndexBytes = 256 << 10
+
+    /// Where the page indexes of row groups lie; nil if that can't be.
+    private func indexRange(_ wanted: Range<Int>) -> Range<Int>? {
+        var start = Int.max
+        var end = 0
+        for chunk in groups[wanted].lazy.flatMap(\.chunks) {
+            start = min(start, chunk.indexOffset)
+            end = max(end, chunk.indexOffset + chunk.indexLength)
+        }
+        return start <= end ? start..<end : nil
+    }
+
+    private func parseIndex(
+        of group: RowGroup, _ buffer: ByteBuffer, from start: Int
+    ) throws -> PageIndex {
         var result = PageIndex(firstRows: [], offsets: [], sizes: [])
-        for (number, chunk) in chunks.enumerated() {
+        for (number, chunk) in group.chunks.enumerated() {
             guard
                 let pages = try? Self.parseOffsetIndex(buffer, from: chunk.indexOffset - start)
             else { throw damaged("its page index") }
             let firstRows = pages.map(\.firstRow)
             if number == 0 { result.firstRows = firstRows }
             guard firstRows == result.firstRows, firstRows.first == 0,
-                zip(firstRows, firstRows.dropFirst()).allSatisfy(<),
-                firstRows.last! < groups[rowGroup].rows
+                zip(firstRows, firstRows.dropFirst()).allSatisfy(<), firstRows.last! < group.rows,
+                zip(pages, pages.dropFirst()).allSatisfy({ $0.offset + $0.size <= $1.offset }),
+                UInt64(pages.last!.offset + pages.last!.size) <= file.sizeBytes
             else { throw damaged("its page index") }
             result.offsets.append(pages.map(\.offset))
             result.sizes.append(pages.map(\.size))
         }
-        indexes.withLock { $0[rowGroup] = result }
         return result
     }
 
@@ -230,6 +375,50 @@ package final class RowFile: Sendable {
     }
 }
 
+/// A page of all columns as it is stored; columns are decoded when they are asked for.
+struct StoredPage: Sendable {
+    private let file: RowFile
+    fileprivate let bytes: ByteBuffer
+    /// Where each column's page begins in `bytes`, and where the last one ends.
+    fileprivate let starts: [Int]
+    fileprivate let rowGroup: Int
+    /// Counted from the row group's begin.
+    let rows: Range<Int>
+
+    fileprivate init(
+        file: RowFile, bytes: ByteBuffer, starts: [Int], rowGroup: Int, rows: Range<Int>
+    ) {
+        self.file = file
+        self.bytes = bytes
+        self.starts = starts
+        self.rowGroup = rowGroup
+        self.rows = rows
+    }
+
+    /// Bytes as stored, and what decoding all columns comes to.
+    func byteCounts() throws -> (stored: Int, decoded: Int) {
+        var decoded = 0
+        for (column, start) in starts.dropLast().enumerated() {
+            var header = PageHeader()
+            do {
+                _ = try header.parse(bytes, from: start)
+            } catch let failure as Failure {
+                throw file.damaged(failure, column, rows, rowGroup)
+            }
+            // Variable values get marks of four bytes each, fixed ones with NULLs of one.
+            decoded += header.uncompressedBytes + 4 * rows.count
+        }
+        return (bytes.count, decoded)
+    }
+
+    func decode(_ column: Column) throws -> ColumnVector {
+        guard let index = file.fieldIDs.firstIndex(of: Int(column.id)) else {
+            throw Failure(.corrupt, "row file \(file.name) has no column \(column.name)")
+        }
+        return try file.decode(self, column: index, layout: column.type.layout)
+    }
+}
+
 private struct PageHeader {
     var uncompressedBytes = -1
     var compressedBytes = -1
@@ -238,8 +427,8 @@ private struct PageHeader {
     var encoding = -1
 
     /// Answers where the body begins.
-    mutating func parse(_ buffer: ByteBuffer) throws -> Int {
-        var reader = ThriftReader(buffer)
+    mutating func parse(_ buffer: ByteBuffer, from position: Int) throws -> Int {
+        var reader = ThriftReader(buffer, from: position)
         var header = self
         try reader.structure { (reader, id, _) throws(Failure) in
             switch id {

@@ -7,8 +7,10 @@ package struct FormatLimits: Sendable {
     package var pageRows = 2048
     /// … or at least this many bytes.
     package var pageBytes = 1 << 20
-    /// Pages of runs, whose rows are read singly.
-    package var runPageRows = 256
+    /// Pages of runs, whose rows are read singly, and row groups of them: so small that what a page
+    /// has of all columns lies close together and is read at once.
+    package var runPageRows = 384
+    package var runGroupRows = 1024
     package var rowGroupRows = 65_536
     package var rowGroupBytes = 64 << 20
     /// A row file ends with the row group that reaches this size.
@@ -24,15 +26,15 @@ package struct FormatLimits: Sendable {
     package var equalTiers = 4
     /// Edits of a slice, in percent of its base rows, above which it is written anew as soon as the
     /// budget of a point allows, and above which it is in any case; if they are more than some.
-    package var rebasePercent = 15
+    package var rebasePercent = 12
     package var rebaseAlwaysPercent = 60
     package var rebaseMinEdits = 256
     /// The budget: how many rows are written anew for each row that changed, in percent.
-    package var rebaseBudget = 250
+    package var rebaseBudget = 330
     /// Runs that a slice's edits may lie in before their rows are gathered in one file, as soon as
     /// the budget allows, and if they are twice as many in any case; and that budget: rows gathered
     /// for each row that changed; at least one slice's.
-    package var maxRuns = 16
+    package var maxRuns = 32
     package var gatherRunFactor = 1
     /// Pages' worth of rows in one page, inserts included, above which its slice is written anew.
     package var fatPages = 4
@@ -183,19 +185,22 @@ package final class RowFileWriter {
     package var currentRowGroupRows: Int { pendingRows }
 
     /// Adds a page; true if it ended its row group.
-    package func append(_ page: EncodedPage) throws -> Bool {
+    ///
+    /// - Parameter groupRows: rows that end the row group.
+    package func append(_ page: EncodedPage, groupRows: Int? = nil) throws -> Bool {
         pending.append(page)
         pendingRows += page.rows
         pendingBytes += page.uncompressedBytes.reduce(0, +)
         rows += page.rows
-        guard pendingRows >= limits.rowGroupRows || pendingBytes >= limits.rowGroupBytes else {
-            return false
-        }
+        let groupRows = groupRows ?? limits.rowGroupRows
+        guard pendingRows >= groupRows || pendingBytes >= limits.rowGroupBytes else { return false }
         try endRowGroup()
         return true
     }
 
-    private func endRowGroup() throws {
+    /// Ends the row group; nothing if it has no rows.
+    package func endRowGroup() throws {
+        if pending.isEmpty { return }
         var group = RowGroup(rows: pendingRows, chunks: [])
         var firstRow = 0
         for page in pending {
@@ -219,7 +224,7 @@ package final class RowFileWriter {
 
     /// Writes what is pending and the footer. `metadata` are key-value pairs for other readers.
     package func finish(metadata: [(String, String)]) throws {
-        if !pending.isEmpty { try endRowGroup() }
+        try endRowGroup()
         try writeOffsetIndexes()
         let footer = ByteBuffer()
         var writer = ThriftWriter(into: footer)

@@ -29,15 +29,16 @@ struct BaseRows {
     private var from = 0
     private let scratch = ByteBuffer(capacity: 256)
 
-    init(_ slice: Slice, schema: TableSchema, pool: FilePool) throws {
+    init(
+        _ slice: Slice, schema: TableSchema, pool: FilePool, isSequential: Bool
+    ) throws {
         self.slice = slice
         self.schema = schema
-        keySchema = try TableSchema(
-            columns: schema.key.map { schema.columns[$0] }, key: Array(schema.key.indices))
+        keySchema = schema.ofKey
         otherColumns = schema.columns.indices.filter { !schema.key.contains($0) }.map {
             schema.columns[$0]
         }
-        reader = SliceReader(slice, schema: schema, pool: pool)
+        reader = SliceReader(slice, schema: schema, pool: pool, isSequential: isSequential)
         starts = slice.pageStarts
     }
 

@@ -79,29 +79,14 @@ package final class Diff: ChangeCursor {
     }
 }
 
-/// The rows of a snapshot in key order, page by page. Other threads read ahead.
+/// The rows of a snapshot in key order, with their keys. Other threads read ahead.
 final class MergedRows {
-    private struct Page: Sendable {
-        let slice: Slice
-        let number: Int
-    }
     private struct Rows: Sendable {
         let batch: RowBatch
         let keys: KeyList
     }
-    /// Pages that were read and not yet asked for.
-    private final class Ready {
-        var pages: [Rows] = []
-    }
 
-    private let snapshot: Snapshot
-    private let pipeline: OrderedPipeline<Page, Rows>
-    private let ready = Ready()
-    private var block = 0
-    private var sliceCount = 0
-    private var nextSlice = 0
-    private var slice: Slice?
-    private var page = 0
+    private let pages: SnapshotPages<Rows>
     /// Rows of the present page, merged.
     private(set) var batch: RowBatch
     /// Their normalized keys.
@@ -110,71 +95,22 @@ final class MergedRows {
     var index = 0
 
     init(_ snapshot: Snapshot) {
-        self.snapshot = snapshot
         let schema = snapshot.schema
         batch = RowBatch(schema)
         keys = KeyList(batch, schema: schema)
-        pipeline = OrderedPipeline(
-            threads: 2, capacity: 6,
-            transform: { page in
-                let batch = try SliceReader(page.slice, schema: schema, pool: snapshot.pool)
-                    .merged(page: page.number).rows(schema)
-                return Rows(batch: batch, keys: KeyList(batch, schema: schema))
-            },
-            consume: { [ready] in ready.pages.append($0) })
+        pages = SnapshotPages(snapshot) {
+            Rows(batch: $0, keys: KeyList($0, schema: schema))
+        }
     }
-
-    deinit { pipeline.close() }
 
     /// Makes sure that there is a row at `index`; false at the end.
     func load() throws -> Bool {
         while index >= batch.count {
-            guard let rows = try nextRows() else { return false }
+            guard let rows = try pages.next() else { return false }
             batch = rows.batch
             keys = rows.keys
             index = 0
         }
         return true
-    }
-
-    private func nextRows() throws -> Rows? {
-        while ready.pages.isEmpty {
-            if let page = try nextPage() {
-                try pipeline.submit(page)
-            } else {
-                try pipeline.finish()
-                if ready.pages.isEmpty { return nil }
-            }
-        }
-        return ready.pages.removeFirst()
-    }
-
-    private func nextPage() throws -> Page? {
-        while slice == nil || page >= slice!.pages.count {
-            let blocks = try snapshot.root().blocks
-            if nextSlice >= sliceCount {
-                guard block < blocks.count else { return nil }
-                sliceCount = try snapshot.sliceSums(of: blocks[block]).count
-                nextSlice = 0
-                block += 1
-            }
-            slice = try snapshot.slice(nextSlice, of: blocks[block - 1])
-            nextSlice += 1
-            page = 0
-        }
-        page += 1
-        return Page(slice: slice!, number: page - 1)
-    }
-}
-
-extension MergedPage {
-    /// The rows in one batch.
-    fileprivate func rows(_ schema: TableSchema) -> RowBatch {
-        if pieces.count == 1, pieces[0].rows == 0..<batches[pieces[0].batch].count {
-            return batches[pieces[0].batch]
-        }
-        let result = RowBatch(schema)
-        for piece in pieces { result.append(batches[piece.batch], rows: piece.rows) }
-        return result
     }
 }

@@ -191,13 +191,15 @@ extension [Edit] {
         var (i, j) = (0, 0)
         while j < newer.count {
             let position = newer[j].position
-            let start = i
-            while i < count, self[i].position < position { i += 1 }
-            result.append(contentsOf: self[start..<i])
+            while i < count, self[i].position < position {
+                result.append(self[i])
+                i += 1
+            }
             i = end(ofPosition: position, from: i)
-            let after = newer.end(ofPosition: position, from: j)
-            result.append(contentsOf: newer[j..<after])
-            j = after
+            while j < newer.count, newer[j].position == position {
+                result.append(newer[j])
+                j += 1
+            }
         }
         result.append(contentsOf: self[i...])
         return result

@@ -12,7 +12,7 @@ package final class FilePool: Sendable {
     /// Kinds of what is cached; the last ones are `CSVFile`'s and `ParquetFile`'s.
     enum CacheKind: UInt8 {
         case rowFile, root, block, slice, runPage
-        case csvPage, parquetLayout, parquetPage, parquetFooter
+        case csvPage, parquetLayout, parquetRows, parquetPage, parquetFooter
         case blockFiles
     }
 
@@ -110,7 +110,7 @@ package final class FilePool: Sendable {
         return try reader.tier()
     }
 
-    private func name(_ file: UInt64) throws -> String { try opener.open(file: file).name }
+    func name(_ file: UInt64) throws -> String { try opener.open(file: file).name }
 
     func root(_ reference: BlockReference, schema: TableSchema) throws -> SnapshotRoot {
         try cache.value(key(.root, reference.file, reference.offset)) {
@@ -126,95 +126,29 @@ package final class FilePool: Sendable {
         _ file: RowFile, rowGroup: Int, page: Int, columns: [Column]
     ) throws -> [ColumnVector] {
         let positions = try file.positions(of: columns)
-        try file.willNeed(rowGroup: rowGroup, page: page, columns: positions)
         let vectors = try file.readPage(rowGroup: rowGroup, page: page, columns: positions)
-        let bytes = try file.storedBytes(rowGroup: rowGroup, page: page, columns: positions)
-        let decoded = vectors.reduce(0) { $0 + $1.byteCount }
-        count {
-            $0.pagesDecoded += UInt64(vectors.count)
-            $0.bytesRead += UInt64(bytes)
-            $0.bytesDecoded += UInt64(decoded)
-        }
+        count(
+            pages: vectors.count,
+            readBytes: try file.storedBytes(rowGroup: rowGroup, page: page, columns: positions),
+            decodedBytes: vectors.reduce(0) { $0 + $1.byteCount })
         return vectors
     }
 
-    /// The page of a run that holds `row`, the columns of `schema` alone. If it has to be decoded,
-    /// the pages of the rows that `next` answers, which are wanted soon, are fetched with it.
-    func runPage(
-        of row: RunRow, schema: TableSchema, before next: () -> some Sequence<RunRow>
-    ) throws -> RunPage {
-        let place = try runPlace(of: row, schema: schema)
-        return try cache.value(place.key) {
-            try willNeed(next(), schema: schema)
-            let batch = RowBatch(
-                columns: try page(
-                    place.file, rowGroup: place.rowGroup, page: place.page,
-                    columns: schema.columns))
-            return (
-                RunPage(batch, firstRow: place.rows.lowerBound), bytes: batch.byteCount + 512
-            )
+    /// Has all base pages of a slice fetched at once.
+    func willNeed(_ slice: Slice) throws {
+        if slice.count == 0 { return }
+        let file = try rowFile(slice.file)
+        guard slice.rowGroup < file.groups.count else { return }
+        try file.willNeed(
+            rowGroup: slice.rowGroup, rows: slice.firstRow..<slice.firstRow + slice.count)
+    }
+
+    func count(pages: Int = 0, readBytes: Int = 0, decodedBytes: Int = 0) {
+        count {
+            $0.pagesDecoded += UInt64(pages)
+            $0.bytesRead += UInt64(readBytes)
+            $0.bytesDecoded += UInt64(decodedBytes)
         }
-    }
-
-    func runPage(of row: RunRow, schema: TableSchema) throws -> RunPage {
-        try runPage(of: row, schema: schema, before: { EmptyCollection() })
-    }
-
-    private struct RunPlace {
-        var file: RowFile
-        var rowGroup: Int
-        var page: Int
-        /// The page's, counted from the file's begin.
-        var rows: Range<Int>
-        var key: SharedCache.Key
-    }
-
-    private func runPlace(of row: RunRow, schema: TableSchema) throws -> RunPlace {
-        let file = try rowFile(row.file)
-        let (group, rowInGroup) = try file.rowGroup(of: Int(row.row))
-        let (page, rows) = try file.page(of: rowInGroup, rowGroup: group)
-        let start = Int(row.row) - rowInGroup
-        let columns = schema.columns.reduce(0) { ($0 ^ UInt64($1.id)) &* 0x9E37_79B9_7F4A_7C15 }
-        return RunPlace(
-            file: file, rowGroup: group, page: page,
-            rows: start + rows.lowerBound..<start + rows.upperBound,
-            key: key(.runPage, row.file, UInt64(group) << 32 | UInt64(page), columns))
-    }
-
-    /// Few missing pages, as a sequential reader meets them, are not worth the asking.
-    private static let fewPages = 8
-
-    private func willNeed(_ rows: some Sequence<RunRow>, schema: TableSchema) throws {
-        var seen: [UInt64: Range<Int>] = [:]
-        var missing: [RunPlace] = []
-        for row in rows where seen[row.file]?.contains(Int(row.row)) != true {
-            let place = try runPlace(of: row, schema: schema)
-            seen[row.file] = place.rows
-            if !cache.contains(place.key) { missing.append(place) }
-        }
-        if missing.count < Self.fewPages { return }
-        for place in missing {
-            try place.file.willNeed(
-                rowGroup: place.rowGroup, page: place.page,
-                columns: place.file.positions(of: schema.columns))
-        }
-    }
-}
-
-/// A decoded page of a run.
-final class RunPage: Sendable {
-    let batch: RowBatch
-    /// Counted from the file's begin.
-    let firstRow: Int
-
-    init(_ batch: RowBatch, firstRow: Int) {
-        self.batch = batch
-        self.firstRow = firstRow
-    }
-
-    func index(of row: RunRow) -> Int? {
-        let index = Int(row.row) - firstRow
-        return index >= 0 && index < batch.count ? index : nil
     }
 }
 

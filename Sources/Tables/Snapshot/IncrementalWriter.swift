@@ -215,7 +215,7 @@ package final class IncrementalWriter {
             case .delete: result.deleted += 1
             }
             if index >= tail, !open!.hasTail {
-                run.beginSlices()
+                try run.beginSlices()
                 open!.hasTail = true
             }
             let batch = part.changes[change.source].batch
@@ -241,6 +241,7 @@ package final class IncrementalWriter {
 
     private func endSlice() throws {
         let appended = open!.hasTail ? try run.endSlices() : []
+        try run.endSlice()
         if open!.isRewritten {
             try rewriter!.endSlice()
             if !appended.isEmpty { try endRewritten() }
@@ -292,7 +293,8 @@ package final class IncrementalWriter {
 
     /// Copies the rows that a slice's edits show from older runs into one file of this point.
     private func gather(_ slice: inout Slice) throws {
-        var reader = SliceReader(slice, schema: parent.schema, pool: parent.pool)
+        var reader = SliceReader(
+            slice, schema: parent.schema, pool: parent.pool, isSequential: true)
         for index in slice.edits.indices where slice.edits[index].kind != .delete {
             let row = slice.edits[index].row
             if run.numbers.contains(row.file) { continue }
@@ -300,6 +302,7 @@ package final class IncrementalWriter {
             slice.edits[index].row = try gatherer.append(batch, source)
             result.upkeep.rowsGathered += 1
         }
+        try gatherer.endSlice()
         result.upkeep.gathered += 1
     }
 

@@ -36,8 +36,8 @@ final class RunWriter {
     private let measure: RowMeasure
     /// Slices whose base are rows of the run.
     private var slices: [Slice] = []
-    /// The first row of `batch` that goes to them; nil if none does.
-    private var sliceStart: Int?
+    /// Whether rows go to them.
+    private var makesSlices = false
 
     init(
         _ kind: Kind, schema: TableSchema, table: String, files: any FileFactory,
@@ -72,9 +72,9 @@ final class RunWriter {
     func append(
         _ source: RowBatch, _ index: Int, operation: RunOperation = .insert
     ) throws -> RunRow {
-        if batch.count >= limits.runPageRows || batch.byteCount >= limits.pageBytes {
-            try endPage()
-        }
+        // Pages of slices are read whole, the others for a few rows each.
+        let pageRows = makesSlices ? limits.pageRows : limits.runPageRows
+        if batch.count >= pageRows || batch.byteCount >= limits.pageBytes { try endPage() }
         let writer = try currentFile()
         let row = RunRow(file: number, row: UInt32(writer.rows + batch.count))
         operations.append(operation.rawValue)
@@ -93,35 +93,44 @@ final class RunWriter {
         return row
     }
 
+    /// The rows that follow belong to another slice: pages that hold rows of two slices are read for
+    /// both, and still when one of them is written anew.
+    func endSlice() throws {
+        if !makesSlices, batch.count * 2 >= limits.runPageRows { try endPage() }
+    }
+
     // MARK: New rows as slices
 
     /// The rows that follow, all inserts, may be slices of their own.
-    func beginSlices() { sliceStart = batch.count }
+    func beginSlices() throws {
+        try endPage()
+        try writer?.endRowGroup()
+        makesSlices = true
+    }
 
     /// The slices of the rows since `beginSlices`.
     func endSlices() throws -> [Slice] {
         try endPage()
+        try writer?.endRowGroup()
         defer { slices = [] }
-        sliceStart = nil
+        makesSlices = false
         return slices
     }
 
     /// Adds rows of the present page to the slices, before it is written.
     private func extendSlices(_ writer: RowFileWriter) {
-        guard let start = sliceStart else { return }
-        sliceStart = 0
-        if start == batch.count { return }
+        if !makesSlices { return }
         let group = writer.currentRowGroup
         if slices.last?.file != number || slices.last?.rowGroup != group {
             slices.append(
                 Slice(
-                    file: number, rowGroup: group, firstRow: writer.currentRowGroupRows + start,
-                    count: 0, lowerBound: NormalizedKey.of(batch, row: start, schema: schema),
+                    file: number, rowGroup: group, firstRow: writer.currentRowGroupRows,
+                    count: 0, lowerBound: NormalizedKey.of(batch, row: 0, schema: schema),
                     pages: []))
         }
-        var sums = measure.measure(batch, start..<batch.count)
+        var sums = measure.measure(batch, 0..<batch.count)
         sums.baseRows = sums.rows
-        slices[slices.count - 1].count += batch.count - start
+        slices[slices.count - 1].count += batch.count
         slices[slices.count - 1].pages.append(sums)
     }
 
@@ -146,7 +155,7 @@ final class RunWriter {
         let page = try EncodedPage(
             kind == .run ? [operations] + batch.columns + [deleted] : batch.columns,
             stored: columns, level: limits.compressionLevel)
-        _ = try writer.append(page)
+        _ = try writer.append(page, groupRows: makesSlices ? nil : limits.runGroupRows)
         operations.removeAll()
         deleted.removeAll()
         batch.removeAll()

@@ -54,8 +54,13 @@ struct SliceEditor: Sendable {
 
     func edit(_ task: EditTask) throws -> EditedPart {
         guard let first = task.changes.first else { return EditedPart() }
-        var base = try BaseRows(task.slice, schema: schema, pool: pool)
-        var reader = SliceReader(task.slice, schema: schema, pool: pool)
+        // With so many changes nearly every page is touched.
+        let isDense = task.changes.reduce(0) { $0 + $1.rows.count } > task.slice.pages.count
+        if isDense { try pool.willNeed(task.slice) }
+        var base = try BaseRows(
+            task.slice, schema: schema, pool: pool, isSequential: isDense)
+        var reader = SliceReader(
+            task.slice, schema: schema, pool: pool, isSequential: isDense)
         let start = try base.position(of: first.keys, first.rows.lowerBound).position
         var walker = EditWalker(task.slice.edits, from: UInt32(start))
         var tally = Tally(schema, hasher, measure, maxOldBytes: maxOldBytes)

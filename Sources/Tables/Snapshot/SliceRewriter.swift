@@ -91,7 +91,7 @@ private struct SliceCopier {
     private var base: (page: Int, batch: RowBatch, rows: Range<Int>)?
 
     init(_ slice: Slice, schema: TableSchema, pool: FilePool) {
-        reader = SliceReader(slice, schema: schema, pool: pool)
+        reader = SliceReader(slice, schema: schema, pool: pool, isSequential: true)
         edits = slice.edits
         starts = slice.pageStarts
     }

@@ -1,0 +1,161 @@
+import Bytes
+import Repository
+import Tables
+
+/// Makes a point of the newest one's rows that needs no older file: an incremental that carries every
+/// table whole, and shows the same cut.
+struct CompactJob {
+    let repository: Repository
+    let collection: String
+    let operation: Operation
+    let limits: FormatLimits
+
+    private static let cacheBytes = 32 << 20
+
+    /// Answers the name of the point, or nil if the newest one needs no older file already.
+    func run() throws -> String? {
+        let lock = try repository.patientLock(collection: collection, seconds: 5)
+        guard let state = lock.current, !state.isDropped else {
+            throw Failure(.notFound, "there is no collection \(collection)")
+        }
+        guard let parent = state.newest else {
+            throw Failure(.noData, "\(collection) has no point to compact")
+        }
+        if state.isWhole(parent) { return nil }
+        try lock.removeUnneeded()
+        let point: PointRecord
+        do {
+            point = try write(parent, lock, state)
+            try operation.checkpoint()
+        } catch {
+            lock.removeUncommitted()
+            throw error
+        }
+        // From here on an error may hide that the entry is there.
+        try lock.append(.point(point))
+        do {
+            try lock.writeCatalogIfDue()
+        } catch {
+            let reason = (error as? Failure)?.message ?? "\(error)"
+            operation.update { $0.notes.append("after compacting: \(reason)") }
+        }
+        return point.name
+    }
+
+    /// Writes the point's files and reads them again; only then it may count.
+    private func write(
+        _ parent: BackupPoint, _ lock: WriterLock, _ state: CollectionState
+    ) throws -> PointRecord {
+        let tables = state.tables(at: parent.sequence)
+        // Once to write them, once to check them.
+        let rows = 2 * tables.reduce(0) { $0 + $1.rows }
+        operation.update { $0.totalRows = rows }
+        let files = DataFiles(lock, operation: operation)
+        let pool = FilePool(
+            CollectionFiles(repository, state), cache: SharedCache(maxBytes: Self.cacheBytes))
+        var records: [TableRecord] = []
+        for table in tables {
+            records.append(try write(table, pool, files))
+            try operation.checkpoint()
+        }
+        let written = try files.finish()
+        try check(&records, written, state)
+        return PointRecord(
+            sequence: state.nextSequence,
+            name: state.nextPointName(cut: parent.cut, isIncremental: true), kind: .incremental,
+            parent: parent.sequence, parentHash: parent.hash, cut: parent.cut,
+            operation: operation.id, files: written, tables: records,
+            notBackedUp: parent.notBackedUp, capture: state.capture)
+    }
+
+    private func write(
+        _ table: TableRecord, _ pool: FilePool, _ files: DataFiles
+    ) throws -> TableRecord {
+        files.beginTable()
+        let snapshot = Snapshot(table.snapshot, schema: table.schema, pool: pool)
+        let result = try FullWriter.write(
+            SnapshotCursor(snapshot), schema: table.schema, table: table.path, files: files,
+            limits: limits)
+        var record = table
+        record.snapshot = result.snapshot
+        record.isReset = true
+        (record.inserted, record.updated, record.deleted) = (0, 0, 0)
+        record.sizes["csv"] = result.csvBytes
+        record.sizes["parquet"] = result.parquetBytes
+        record.formats["csv"] = CSVRenderer.version
+        record.formats["parquet"] = ParquetFile.version
+        return record
+    }
+
+    /// The rows of the new files, merged as every reader merges them, are those that were recorded
+    /// when they were backed up; and nothing older is needed for them.
+    private func check(
+        _ records: inout [TableRecord], _ written: [FileReference], _ state: CollectionState
+    ) throws {
+        let pool = FilePool(
+            CollectionFiles(repository, state, uncommitted: written),
+            cache: SharedCache(maxBytes: Self.cacheBytes))
+        let own = Set(written.map(\.number))
+        for index in records.indices {
+            let record = records[index]
+            let audit = TableAudit(pool) { rows in
+                operation.update { $0.rows += rows }
+                try operation.checkpoint()
+            }
+            let found = try audit.audit(record.snapshot, schema: record.schema)
+            let used = try Snapshot(record.snapshot, schema: record.schema, pool: pool)
+                .neededFiles()
+            guard found.faults.isEmpty, found.contentHash.description == record.contentHash,
+                found.rows == record.rows, found.csvBytes == record.sizes["csv"],
+                found.parquetBytes == record.sizes["parquet"],
+                used.allSatisfy({ own.contains($0.number) })
+            else {
+                throw Failure(
+                    .corrupt,
+                    "compacted rows of \(record.path) aren't those that were backed up"
+                        + (found.faults.first.map { ": \($0.message)" } ?? "")
+                        + ": nothing was changed; VERIFY \(collection) tells more")
+            }
+            records[index].files = used
+        }
+    }
+}
+
+extension Engine {
+    func compact(_ operation: Operation) throws {
+        guard let repository else { throw Failure(.notFound, "there are no backups yet") }
+        let job = CompactJob(
+            repository: repository, collection: operation.collection, operation: operation,
+            limits: options.limits)
+        let point = try job.run()
+        operation.update { status in
+            status.point = point
+            if point == nil { status.notes.append("the newest point needs no older file already") }
+        }
+    }
+
+    /// Compacts a chain that has become too long. The backup is there whatever becomes of it.
+    func compactIfDue(_ repository: Repository, _ operation: Operation) {
+        guard let state = repository.collection(operation.collection),
+            let stored = state.definition?.settings,
+            let settings = try? CollectionSettings(stored: stored),
+            state.pointsSinceWhole >= settings.maxChain
+        else { return }
+        let backup = operation.status
+        let note: String
+        do {
+            let job = CompactJob(
+                repository: repository, collection: operation.collection, operation: operation,
+                limits: options.limits)
+            let point = try job.run() ?? ""
+            note =
+                "\(state.pointsSinceWhole) points since the last whole one: compacted as \(point)"
+        } catch {
+            note = "the chain couldn't be compacted: \((error as? Failure)?.message ?? "\(error)")"
+        }
+        operation.update { status in
+            (status.rows, status.bytes) = (backup.rows, backup.bytes)
+            status.notes.append(note)
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import Bytes
+import Repository
+import Tables
+
+/// Holds the live database against a point: reads both whole, whatever was captured meanwhile.
+struct SourceComparison {
+    let repository: Repository
+    let state: CollectionState
+    let source: any Source
+    let operation: Operation
+
+    private static let firstKeys = 5
+    private static let cacheBytes = 32 << 20
+
+    /// Compares the newest of the report's points.
+    func compare(_ report: inout VerifyReport) throws {
+        guard let last = report.points.last, let point = state.point(sequence: last.sequence) else {
+            return report.notes.append("\(state.name) has no point to compare with the database")
+        }
+        report.sourcePoint = point.name
+        let pool = FilePool(
+            CollectionFiles(repository, state), cache: SharedCache(maxBytes: Self.cacheBytes))
+        let cut = try source.openCut(collection: state.name, nonce: "")
+        defer { cut.close() }
+        let tables = state.tables(at: point.sequence)
+        let rows = tables.reduce(0) { $0 + $1.rows }
+        operation.update { $0.totalRows = ($0.totalRows ?? 0) + rows }
+        for table in tables {
+            if let difference = try difference(table, pool, cut) {
+                report.differences.append(difference)
+            }
+        }
+        report.notes.append(
+            "compared \(point.name) with \(source.name) as of \(Instant(microseconds: cut.instant))"
+        )
+    }
+
+    private func difference(
+        _ table: TableRecord, _ pool: FilePool, _ cut: any SourceCut
+    ) throws -> VerifyReport.Difference? {
+        func differs(_ message: String) -> VerifyReport.Difference {
+            VerifyReport.Difference(table: table.path, message: message)
+        }
+        do {
+            let literals = table.schema.columns.filter(\.isLiteral).map(\.name)
+            let live = try cut.describe(
+                table.path, parent: table.schema, nextColumnID: table.nextColumnID,
+                literals: Set(literals))
+            if live.schema != table.schema { return differs("its columns are others now") }
+            return try rows(of: table, pool, cut)
+        } catch let misfit as Misfit {
+            return differs("column \(misfit.column) holds a value that doesn't fit its type now")
+        } catch let failure as Failure where failure.code == .notFound {
+            return differs("the database has no such table now")
+        }
+    }
+
+    private func rows(
+        of table: TableRecord, _ pool: FilePool, _ cut: any SourceCut
+    ) throws -> VerifyReport.Difference? {
+        let stored = Snapshot(table.snapshot, schema: table.schema, pool: pool)
+        let diff = Diff(
+            parent: stored, live: try cut.scan(table.path, schema: table.schema),
+            table: table.path,
+            progress: { rows in
+                operation.update { $0.rows += rows }
+                try operation.checkpoint()
+            })
+        let keys = KeyText(table.schema)
+        var found = VerifyReport.Difference(table: table.path, message: "")
+        var gone = 0
+        var more = true
+        while more {
+            let batch = RowBatch(table.schema)
+            var present: [Bool] = []
+            more = try diff.next(into: batch, present: &present, maxRows: 2048, maxBytes: 1 << 20)
+            gone += present.count { !$0 }
+            for row in 0..<min(batch.count, Self.firstKeys - found.firstKeys.count) {
+                found.firstKeys.append(keys.text(of: batch, row))
+            }
+            found.rows += UInt64(batch.count)
+        }
+        if found.rows == 0 { return nil }
+        found.message =
+            "\(found.rows) rows differ (\(gone) of them are gone from the database)"
+        return found
+    }
+}

@@ -1,0 +1,166 @@
+import Bytes
+
+/// How much of a point was looked at; each level does what those before it do.
+package enum CheckLevel: String, Sendable, CaseIterable, Comparable {
+    /// Every file is there in its size, the log is whole.
+    case catalog
+    /// Every checksum is right.
+    case hashes
+    /// All rows were merged and come to what is recorded.
+    case content
+    /// The rows are those of the database.
+    case source
+
+    package static func < (a: CheckLevel, b: CheckLevel) -> Bool {
+        allCases.firstIndex(of: a)! < allCases.firstIndex(of: b)!
+    }
+}
+
+/// What a verification found of one point.
+package struct PointCheck: Sendable, Equatable {
+    package var level: CheckLevel
+    /// Microseconds since 1970.
+    package var time: Int64
+    /// Nil if all was right.
+    package var damage: String?
+
+    package init(level: CheckLevel, time: Int64, damage: String?) {
+        self.level = level
+        self.time = time
+        self.damage = damage
+    }
+
+    /// A result stands until damage is found, or as much or more was looked at.
+    func isReplaced(by newer: PointCheck) -> Bool {
+        newer.damage != nil || newer.level >= level
+    }
+}
+
+/// One verification of a collection as it is stored, in `collections/CID/checks/NUMBER.json`. Beside
+/// the log, as nothing rests on it: what a point is doesn't change by being looked at.
+private struct CheckRecord {
+    var level: CheckLevel
+    var time: Int64
+    /// Sequences of points.
+    var right: [UInt64]
+    var damaged: [(sequence: UInt64, damage: String)]
+
+    var results: [(sequence: UInt64, check: PointCheck)] {
+        right.map { ($0, PointCheck(level: level, time: time, damage: nil)) }
+            + damaged.map { ($0, PointCheck(level: level, time: time, damage: $1)) }
+    }
+}
+
+extension Repository {
+    private static let checkLimitBytes = 16 << 20
+
+    private func checksDirectory(_ collection: CollectionState) -> String {
+        "collections/\(collection.id)/checks"
+    }
+
+    /// The newest standing result for each point, by sequence, dropped ones included.
+    package func checks(of collection: CollectionState) -> [UInt64: PointCheck] {
+        standing((try? checkRecords(collection)) ?? []).mapValues(\.check)
+    }
+
+    /// Stores what a verification found, and removes the older results that no longer count.
+    package func record(_ found: [UInt64: PointCheck], of collection: CollectionState) throws {
+        guard let first = found.first?.value else { return }
+        let sorted = found.sorted { $0.key < $1.key }
+        let record = CheckRecord(
+            level: first.level, time: first.time,
+            right: sorted.filter { $0.value.damage == nil }.map(\.key),
+            damaged: sorted.compactMap { sequence, check in
+                check.damage.map { (sequence, $0) }
+            })
+        var json = JSONWriter()
+        record.write(json: &json)
+        let bytes = Trailer.sealed(json.bytes).bytes
+        let directory = checksDirectory(collection)
+        var records = try checkRecords(collection)
+        var number = (records.last?.number ?? 0) + 1
+        while try !storage.publish(bytes, as: "\(directory)/\(LogFile.name(number))") {
+            number += 1
+        }
+        try storage.removeUnfinished(in: directory, olderThan: 3600)
+        records.append((number, record))
+        let needed = Set(standing(records).values.map(\.number))
+        for (number, _) in records where !needed.contains(number) {
+            try storage.remove("\(directory)/\(LogFile.name(number))")
+        }
+    }
+
+    private func standing(
+        _ records: [(number: UInt64, record: CheckRecord)]
+    ) -> [UInt64: (number: UInt64, check: PointCheck)] {
+        var standing: [UInt64: (number: UInt64, check: PointCheck)] = [:]
+        for (number, record) in records {
+            for (sequence, check) in record.results
+            where standing[sequence]?.check.isReplaced(by: check) ?? true {
+                standing[sequence] = (number, check)
+            }
+        }
+        return standing
+    }
+
+    /// Oldest first. One that can't be read is left out: it says what was found, no more.
+    private func checkRecords(
+        _ collection: CollectionState
+    ) throws -> [(number: UInt64, record: CheckRecord)] {
+        let directory = checksDirectory(collection)
+        return try storage.list(directory).compactMap(LogFile.number).sorted().compactMap {
+            number in
+            guard
+                let bytes = try? storage.read(
+                    "\(directory)/\(LogFile.name(number))", limit: Self.checkLimitBytes),
+                (try? Trailer.check(bytes)) != nil
+            else { return nil }
+            var json = JSONReader(bytes[...])
+            return (try? CheckRecord(json: &json)).map { (number, $0) }
+        }
+    }
+}
+
+extension CheckLevel: JSONValue {}
+
+extension CheckRecord: JSONValue {
+    private struct Damaged: JSONValue {
+        var sequence: UInt64
+        var damage: String
+
+        init(_ sequence: UInt64, _ damage: String) {
+            self.sequence = sequence
+            self.damage = damage
+        }
+
+        init(json: inout JSONReader) throws {
+            let member = try json.members()
+            sequence = try member("sequence")
+            damage = try member("damage")
+        }
+
+        func write(json: inout JSONWriter) {
+            json.object { json in
+                json.member("sequence", sequence)
+                json.member("damage", damage)
+            }
+        }
+    }
+
+    init(json: inout JSONReader) throws {
+        let member = try json.members()
+        level = try member("level")
+        time = try member("time")
+        right = try member("right")
+        damaged = (try member("damaged") as [Damaged]).map { ($0.sequence, $0.damage) }
+    }
+
+    func write(json: inout JSONWriter) {
+        json.object { json in
+            json.member("level", level)
+            json.member("time", time)
+            json.member("right", right)
+            json.member("damaged", damaged.map { Damaged($0.sequence, $0.damage) })
+        }
+    }
+}

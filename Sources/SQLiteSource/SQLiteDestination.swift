@@ -1,0 +1,151 @@
+import Bytes
+import Glibc
+import Tables
+
+/// A database file that restores are written into. One that doesn't exist is made aside, under a
+/// hidden name in the same directory, and gets its own name once everything is in it.
+package struct SQLiteDestination: RestoreDestination {
+    package let name: String
+    private let file: SourceFile
+    private let mayCreate: Bool
+
+    /// - Parameter mayCreate: whether the file may be missing.
+    package init(path: String, busyTimeout: Double, mayCreate: Bool) {
+        name = path
+        file = SourceFile(path: path, busyTimeout: busyTimeout)
+        self.mayCreate = mayCreate
+    }
+
+    private var isMissing: Bool { mayCreate && !file.hasFile("") }
+
+    package func obstacles(to tables: [RestoredTable]) throws -> [String] {
+        for table in tables {
+            _ = try RowReader(schema: table.schema, table: table.path, encoding: 1)
+        }
+        if isMissing {
+            guard access(directory, W_OK) == 0 else { throw Failure("can't create \(name)") }
+            return try HiddenNames.obstacles(to: tables, nil)
+        }
+        let reader = try file.openReader()
+        defer { reader.close() }
+        guard access(name, W_OK) == 0 else { throw Failure("can't write \(name)") }
+        return try HiddenNames.obstacles(to: tables, reader)
+    }
+
+    package func openRestore(
+        _ tables: [RestoredTable], attempt: RestoreAttempt
+    ) throws -> any TableRestore {
+        if isMissing {
+            return try NewDatabase(
+                name, in: directory, aside: aside(attempt.id), tables, attempt)
+        }
+        let patience = file.busyTimeout
+        let stepSeconds = 0.25
+        let connection = try SourceFile(path: name, busyTimeout: min(patience, stepSeconds))
+            .openWriter()
+        do {
+            return try SQLiteRestore(
+                connection, tables, attempt: attempt, isShared: true, patience: patience)
+        } catch {
+            connection.close()
+            throw error
+        }
+    }
+
+    // MARK: Leftovers
+
+    /// Files in the directory and tables in the database, if it is there.
+    package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
+        if mayCreate { removeFiles(isGone) }
+        if isMissing { return }
+        let reader = try file.openReader()
+        let names = try HiddenNames.leftovers(reader, isGone: isGone)
+        reader.close()
+        if names.isEmpty { return }
+        // They can wait for another time if others write now.
+        let patienceSeconds = min(2, file.busyTimeout)
+        let connection = try SourceFile(path: name, busyTimeout: patienceSeconds).openWriter()
+        defer { connection.close() }
+        try HiddenNames.drop(names, connection)
+    }
+
+    /// The file that becomes the database.
+    private func aside(_ attempt: String) -> String { "\(name).ydbfs-restore-\(attempt)" }
+
+    private var directory: String {
+        guard let end = name.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+        return end == name.startIndex ? "/" : String(name[..<end])
+    }
+
+    private func removeFiles(_ isGone: (_ attempt: String) -> Bool) {
+        guard let stream = opendir(directory) else { return }
+        defer { closedir(stream) }
+        let end = name.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let base = end.map { String(name[name.index(after: $0)...]) } ?? name
+        let prefix = "\(base).ydbfs-restore-"
+        while let entry = readdir(stream) {
+            let found = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard found.hasPrefix(prefix) else { continue }
+            let attempt = found.dropFirst(prefix.count).prefix { $0 != "-" }
+            if isGone(String(attempt)) { unlink("\(directory)/\(found)") }
+        }
+    }
+}
+
+/// A database that doesn't exist until it is complete.
+private final class NewDatabase: TableRestore {
+    private let name: String
+    private let aside: String
+    private let directory: String
+    private let restore: SQLiteRestore
+
+    init(
+        _ name: String, in directory: String, aside: String, _ tables: [RestoredTable],
+        _ attempt: RestoreAttempt
+    ) throws {
+        self.name = name
+        self.aside = aside
+        self.directory = directory
+        let connection = try Connection(path: aside, access: .new, busyTimeout: 0)
+        do {
+            // Nobody else sees the file, and it goes if anything goes wrong.
+            for pragma in ["journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"] {
+                try connection.execute("PRAGMA \(pragma)")
+            }
+            restore = try SQLiteRestore(
+                connection, tables, attempt: attempt, isShared: false, patience: 0)
+        } catch {
+            connection.close()
+            unlink(aside)
+            throw error
+        }
+    }
+
+    func begin(_ table: Int) throws { try restore.begin(table) }
+    func append(_ batch: RowBatch) throws { try restore.append(batch) }
+    func finish() throws -> any RowCursor { try restore.finish() }
+
+    func publish() throws -> [String] {
+        let notes = try restore.publish()
+        try Self.sync(aside)
+        // A link takes no name that is taken.
+        guard link(aside, name) == 0 else { throw Failure("can't give \(aside) the name \(name)") }
+        unlink(aside)
+        try Self.sync(directory)
+        return notes
+    }
+
+    func abandon() {
+        restore.abandon()
+        unlink(aside)
+    }
+
+    private static func sync(_ path: String) throws {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure("can't open \(path)") }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw Failure("can't write \(path)") }
+    }
+}

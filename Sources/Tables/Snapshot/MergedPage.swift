@@ -1,0 +1,157 @@
+import Bytes
+
+/// The rows of a rendered page: where they lie, in key order. Nothing is copied to know it, nor
+/// decoded: the same for every column. Safe for concurrent use.
+final class MergedPage: Sendable {
+    /// Consecutive rows of one source.
+    typealias Piece = RowPiece
+
+    /// The stored page that holds the base rows; nil if there are none.
+    struct Base: Sendable {
+        let file: RowFile
+        let rowGroup: Int
+        let page: Int
+    }
+
+    let base: Base?
+    let runs: [RunPage]
+    /// In order. Sources are the base page if there is one, then the pages of runs.
+    let pieces: [Piece]
+    /// Pages of runs that no page behind this one needs.
+    private let passed: [SharedCache.Key]
+    private let pool: FilePool
+
+    fileprivate init(
+        base: Base?, runs: [RunPage], passed: [SharedCache.Key], pieces: [Piece], pool: FilePool
+    ) {
+        self.base = base
+        self.runs = runs
+        self.passed = passed
+        self.pieces = pieces
+        self.pool = pool
+    }
+
+    /// Bytes of memory in use, the pages of runs left out: they are known to the cache themselves.
+    var byteCount: Int {
+        256 + pieces.count * MemoryLayout<Piece>.stride + runs.count * MemoryLayout<Int>.stride
+    }
+
+    /// What pieces refer to, in one column.
+    func sources(_ column: Column) throws -> [ColumnVector] {
+        var sources: [ColumnVector] = []
+        sources.reserveCapacity(runs.count + 1)
+        if let base { sources += try pool.page(base, columns: [column]) }
+        for run in runs { sources.append(try run.column(column, pool)) }
+        return sources
+    }
+
+    /// What pieces refer to, in all columns of a schema.
+    func sources(_ schema: TableSchema) throws -> [RowBatch] {
+        var sources: [RowBatch] = []
+        sources.reserveCapacity(runs.count + 1)
+        if let base {
+            sources.append(RowBatch(columns: try pool.page(base, columns: schema.columns)))
+        }
+        for run in runs { sources.append(try run.batch(schema, pool)) }
+        return sources
+    }
+
+    /// A sequential reader has passed this page: the pages of runs that ended here leave the cache, so
+    /// that their memory, still in the processor's, serves the next ones.
+    func forgetPassed() { for key in passed { pool.cache.forget(key) } }
+
+    /// The rows in one batch; copied unless they are all of one source.
+    func rows(_ schema: TableSchema) throws -> RowBatch {
+        let sources = try sources(schema)
+        if pieces.count == 1, pieces[0].rows == 0..<sources[pieces[0].source].count {
+            return sources[pieces[0].source]
+        }
+        let result = RowBatch(schema)
+        for piece in pieces { result.append(sources[piece.source], rows: piece.rows) }
+        return result
+    }
+
+    // MARK: Finding
+
+    /// Walks the edits of a page and finds each row once.
+    struct Builder {
+        /// The page of a run that its last row was in: rows of a run come in order.
+        private struct Cursor {
+            let file: UInt64
+            var rows: Range<Int>
+            var source: Int
+        }
+        private var base: Base?
+        private var places: [RunPlace] = []
+        private var passed: [SharedCache.Key] = []
+        private var cursors: [Cursor] = []
+        private var pieces: [Piece] = []
+        private let pool: FilePool
+
+        init(base: Base?, pool: FilePool, edits: Int) {
+            self.base = base
+            self.pool = pool
+            pieces.reserveCapacity(2 * edits + 1)
+        }
+
+        mutating func append(base rows: Range<Int>) {
+            if !rows.isEmpty { pieces.append(Piece(source: 0, rows: rows)) }
+        }
+
+        /// A row that replaces or was inserted.
+        mutating func append(_ row: RunRow) throws {
+            let number = Int(row.row)
+            for index in cursors.indices where cursors[index].file == row.file {
+                if !cursors[index].rows.contains(number) {
+                    let place = try pool.runPlace(of: row)
+                    let left = cursors[index].source - (base == nil ? 0 : 1)
+                    passed.append(places[left].key(pool))
+                    cursors[index].rows = place.rows
+                    cursors[index].source = add(place)
+                }
+                append(number - cursors[index].rows.lowerBound, of: cursors[index].source)
+                return
+            }
+            let place = try pool.runPlace(of: row)
+            let source = add(place)
+            cursors.append(Cursor(file: row.file, rows: place.rows, source: source))
+            append(number - place.rows.lowerBound, of: source)
+        }
+
+        private mutating func add(_ place: RunPlace) -> Int {
+            places.append(place)
+            return places.count - 1 + (base == nil ? 0 : 1)
+        }
+
+        private mutating func append(_ index: Int, of source: Int) {
+            if let last = pieces.last, last.source == source, last.rows.upperBound == index {
+                pieces[pieces.count - 1] = Piece(
+                    source: source, rows: last.rows.lowerBound..<index + 1)
+            } else {
+                pieces.append(Piece(source: source, rows: index..<index + 1))
+            }
+        }
+
+        /// Reads the pages of runs. Those that aren't in memory are asked for all at once before,
+        /// unless the reader is sequential: then the system reads ahead by itself.
+        ///
+        /// - Parameter isLast: whether no page of the slice follows.
+        func finish(isSequential: Bool, isLast: Bool) throws -> MergedPage {
+            if !isSequential, places.count > 1 {
+                for place in places where !pool.cache.contains(place.key(pool)) {
+                    try place.willNeed()
+                }
+            }
+            return MergedPage(
+                base: base, runs: try places.map { try pool.runPage($0) },
+                passed: isLast ? places.map { $0.key(pool) } : passed, pieces: pieces, pool: pool)
+        }
+    }
+}
+
+extension FilePool {
+    /// Some columns of a base page.
+    func page(_ base: MergedPage.Base, columns: [Column]) throws -> [ColumnVector] {
+        try page(base.file, rowGroup: base.rowGroup, page: base.page, columns: columns)
+    }
+}

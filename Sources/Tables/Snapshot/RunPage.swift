@@ -1,0 +1,79 @@
+import Bytes
+import Synchronization
+
+/// A page of a run: rows that edits show. Kept as it is stored; columns are decoded when they are
+/// first asked for, so that who reads one column pays for one. Safe for concurrent use.
+final class RunPage: Sendable {
+    let file: UInt64
+    /// Counted from the file's begin.
+    let rows: Range<Int>
+    private let stored: StoredPage
+    /// By column id.
+    private let columns = Mutex<[UInt32: ColumnVector]>([:])
+
+    init(file: UInt64, rows: Range<Int>, stored: StoredPage) {
+        self.file = file
+        self.rows = rows
+        self.stored = stored
+    }
+
+    func column(_ column: Column, _ pool: FilePool) throws -> ColumnVector {
+        try columns.withLock { columns in
+            if let known = columns[column.id] { return known }
+            let decoded = try stored.decode(column)
+            columns[column.id] = decoded
+            pool.count(pages: 1, decodedBytes: decoded.byteCount)
+            return decoded
+        }
+    }
+
+    /// All columns of a schema.
+    func batch(_ schema: TableSchema, _ pool: FilePool) throws -> RowBatch {
+        RowBatch(columns: try schema.columns.map { try column($0, pool) })
+    }
+}
+
+/// Where a page of a run is stored.
+struct RunPlace {
+    let file: RowFile
+    let number: UInt64
+    let rowGroup: Int
+    let page: Int
+    /// Counted from the file's begin.
+    let rows: Range<Int>
+
+    func key(_ pool: FilePool) -> SharedCache.Key {
+        pool.key(.runPage, number, UInt64(rowGroup) << 32 | UInt64(page))
+    }
+
+    func willNeed() throws {
+        let start = file.groups[rowGroup].firstRow
+        try file.willNeed(
+            rowGroup: rowGroup, rows: rows.lowerBound - start..<rows.upperBound - start)
+    }
+}
+
+extension FilePool {
+    /// Finds the page of a run that holds `row`, without reading it.
+    func runPlace(of row: RunRow) throws -> RunPlace {
+        let file = try rowFile(row.file)
+        let (group, rowInGroup) = try file.rowGroup(of: Int(row.row))
+        let (page, rows) = try file.page(of: rowInGroup, rowGroup: group)
+        let start = Int(row.row) - rowInGroup
+        return RunPlace(
+            file: file, number: row.file, rowGroup: group, page: page,
+            rows: start + rows.lowerBound..<start + rows.upperBound)
+    }
+
+    func runPage(_ place: RunPlace) throws -> RunPage {
+        try cache.value(place.key(self)) {
+            let stored = try place.file.storedPage(rowGroup: place.rowGroup, page: place.page)
+            let bytes = try stored.byteCounts()
+            count(readBytes: bytes.stored)
+            return (
+                RunPage(file: place.number, rows: place.rows, stored: stored),
+                bytes: bytes.stored + bytes.decoded + 512
+            )
+        }
+    }
+}

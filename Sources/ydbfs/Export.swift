@@ -1,0 +1,193 @@
+import Bytes
+import Engine
+import Glibc
+import Repository
+import Synchronization
+import Volume
+
+/// Copies a point's files into a directory, several at a time.
+struct Export {
+    struct Outcome: Sendable {
+        var files = 0
+        var bytes: UInt64 = 0
+        var skipped = 0
+        /// Files of an earlier export that were changed since.
+        var repaired: [String] = []
+    }
+
+    private let engine: Engine
+    private let volume: Volume
+    private let directory: String
+    private let files: [PointFile]
+    private let operation: Operation
+
+    private static let cacheBytes = 64 << 20
+    private static let threads = 4
+    static let manifest = "backup.json"
+
+    /// - Parameter tables: paths; none: all.
+    init(
+        _ source: SourceArgument, _ collection: CollectionState, _ point: BackupPoint,
+        format: TableFormat, tables: [String], to directory: String, operation: Operation
+    ) throws {
+        self.operation = operation
+        self.directory = try Paths.canonical(directory)
+        if (self.directory + "/").hasPrefix(source.location + "/") {
+            throw Failure(.invalid, "\(directory) lies in the repository: name another directory")
+        }
+        var options = Engine.Options()
+        options.isReadOnly = true
+        engine = try Engine(
+            location: source.location, database: nil,
+            cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
+        volume = Volume(
+            engine: engine, source: source.name,
+            options: Volume.Options(uid: geteuid(), gid: getegid()))
+        do {
+            let all = try volume.files(of: collection, point)
+            let known = all.compactMap(\.table)
+            for table in tables where !known.contains(where: { $0.hasSameBytes(as: table) }) {
+                throw Failure(
+                    .notFound,
+                    "\(point.name) has no table \(table); there are: "
+                        + Array(Set(known)).sorted().prefix(10).joined(separator: ", "))
+            }
+            files = all.filter { file in
+                guard let table = file.table else { return true }
+                let isWanted = file.format == nil || file.format == format
+                return isWanted
+                    && (tables.isEmpty || tables.contains { $0.hasSameBytes(as: table) })
+            }
+        } catch {
+            volume.close()
+            throw error
+        }
+    }
+
+    func close() { volume.close() }
+
+    func run() throws -> Outcome {
+        let total = files.reduce(0) { $0 + $1.bytes }
+        operation.update { $0.totalRows = total }
+        let sums = try prepare()
+        // Largest first, so that no thread is left alone with it at the end.
+        let rest = Mutex(files.filter { $0.path != Self.manifest }.sorted { $0.bytes < $1.bytes })
+        let outcome = Mutex((done: Outcome(), failure: Failure?.none))
+        let workers = (0..<min(Self.threads, files.count)).map { _ in
+            WorkerThread { [self] in
+                while let file = rest.withLock({ $0.popLast() }) {
+                    do {
+                        let wasThere = try copy(file, sums)
+                        outcome.withLock { state in
+                            state.done.files += 1
+                            state.done.bytes += file.bytes
+                            if wasThere == true { state.done.skipped += 1 }
+                            if wasThere == false { state.done.repaired.append(file.path) }
+                        }
+                    } catch {
+                        let failure = error as? Failure ?? Failure(.system, "\(error)")
+                        outcome.withLock { $0.failure = $0.failure ?? failure }
+                        rest.withLock { $0 = [] }
+                    }
+                }
+            }
+        }
+        for worker in workers { worker.join() }
+        if let failure = outcome.withLock(\.failure) { throw failure }
+        try sums.finish()
+        return outcome.withLock(\.done)
+    }
+
+    // MARK: What is there
+
+    /// Looks at the directory before anything is written, and marks it as this point's.
+    private func prepare() throws -> ChecksumList {
+        try ExportedFile.makeDirectory(directory)
+        let manifest = files.first { $0.path == Self.manifest }!
+        let text = try read(manifest)
+        let place = "\(directory)/\(Self.manifest)"
+        let isOurs = try ExportedFile.contents(place).map { $0 == text }
+        if isOurs == false {
+            throw Failure(
+                .exists,
+                "\(directory) holds another point or other files (\(Self.manifest) isn't "
+                    + "this point's): name another directory")
+        }
+        let sums = try ChecksumList(directory)
+        if isOurs == nil, Paths.exists(sums.path) {
+            throw Failure(
+                .exists,
+                "\(sums.path) is there and not of an export of this point: name another "
+                    + "directory")
+        }
+        for file in files where file.path != Self.manifest && sums[file.path] == nil {
+            if Paths.exists("\(directory)/\(file.path)") {
+                throw Failure(
+                    .exists,
+                    "\(directory)/\(file.path) is there and wasn't exported from this "
+                        + "point: move it away")
+            }
+        }
+        if isOurs == nil {
+            _ = try ExportedFile.write(to: place) { try $0.append(text) }
+        }
+        return sums
+    }
+
+    private func read(_ file: PointFile) throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        try read(file) { bytes += $0.array }
+        return bytes
+    }
+
+    /// All of a file's bytes, piece by piece.
+    private func read(_ file: PointFile, _ body: (ByteBuffer) throws -> Void) throws {
+        do {
+            let caller = Caller(uid: geteuid(), gid: getegid(), pid: getpid())
+            let opened = try volume.open(file.inode, mode: .read, caller: caller)
+            defer { volume.release(opened.handle) }
+            let piece = ByteBuffer(capacity: 1 << 20)
+            var offset: UInt64 = 0
+            repeat {
+                piece.removeAll()
+                try volume.read(opened.handle, at: offset, count: 1 << 20, into: piece)
+                offset += UInt64(piece.count)
+                if piece.count > 0 { try body(piece) }
+            } while piece.count > 0 && offset < file.bytes
+            guard offset == file.bytes else {
+                throw Failure(.corrupt, "\(file.path) has \(offset) bytes, not \(file.bytes)")
+            }
+        } catch let errno as Errno {
+            // The number alone doesn't say what is damaged.
+            let reason = engine.errors.newest().last?.message ?? "\(errno)"
+            throw Failure(.corrupt, "can't read \(file.path): \(reason)")
+        }
+    }
+
+    // MARK: Copying
+
+    /// Answers true if the file was there already, false if it was there and wrong, nil otherwise.
+    private func copy(_ file: PointFile, _ sums: ChecksumList) throws -> Bool? {
+        let place = "\(directory)/\(file.path)"
+        let known = sums[file.path]
+        let isThere = known != nil && Paths.exists(place)
+        if isThere, try ExportedFile.size(place) == file.bytes,
+            try ExportedFile.checksum(place, progress: operation.checkpoint) == known
+        {
+            operation.update { $0.rows += file.bytes }
+            return true
+        }
+        try ExportedFile.makeDirectory(ExportedFile.parent(of: place))
+        try ExportedFile.write(
+            to: place,
+            before: { try sums.add(file.path, $0) },
+            { writer in
+                try read(file) { piece in
+                    try operation.checkpoint()
+                    try writer.append(piece)
+                    operation.update { $0.rows += UInt64(piece.count) }
+                }
+            })
+        return isThere ? false : nil
+    }
+}

@@ -1,0 +1,207 @@
+import Bytes
+import Crypto
+import Glibc
+import Synchronization
+
+/// A file being written aside: it gets its name when it is complete, on the disk, and has been read
+/// again.
+struct ExportedFile: ~Copyable {
+    private let descriptor: Int32
+    private let path: String
+    private var hasher = SHA256()
+
+    private init(_ path: String) throws(Failure) {
+        self.path = path
+        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        if descriptor < 0 { throw Failure("can't create \(path)") }
+    }
+
+    deinit { close(descriptor) }
+
+    /// - Parameter before: is told of the SHA-256 before the file gets its name.
+    static func write(
+        to place: String, before: (_ sha256: String) throws -> Void = { _ in },
+        _ body: (inout ExportedFile) throws -> Void
+    ) throws {
+        let name = Paths.lastComponent(place)
+        let directory = parent(of: place)
+        let temporary = "\(directory)/.ydbfs-\(Checksum.xxh3(name)).part"
+        do {
+            var file = try ExportedFile(temporary)
+            try body(&file)
+            let sum = try file.finish()
+            try before(sum)
+            guard rename(temporary, place) == 0 else { throw Failure("can't rename to \(place)") }
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+        try sync(directory)
+    }
+
+    mutating func append(_ buffer: ByteBuffer) throws {
+        try buffer.withBytes { try append($0) }
+    }
+
+    mutating func append(_ bytes: [UInt8]) throws {
+        try bytes.withUnsafeBytes { try append($0) }
+    }
+
+    private mutating func append(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
+        hasher.update(bufferPointer: bytes)
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = Glibc.write(
+                descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw Failure("can't write \(path)") }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// Adds to the end of a file, which is made if it isn't there, durably.
+    static func append(_ bytes: [UInt8], to path: String) throws {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        guard descriptor >= 0 else { throw Failure("can't open \(path)") }
+        defer { close(descriptor) }
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0
+        else { throw Failure("can't write \(path)") }
+    }
+
+    /// Makes it durable and reads it again, from the disk as far as the kernel goes along.
+    private func finish() throws -> String {
+        guard fsync(descriptor) == 0 else { throw Failure("can't write \(path)") }
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+        let written = hexadecimal(hasher.finalize())
+        guard try Self.checksum(path, progress: {}) == written else {
+            throw Failure(.corrupt, "\(path) doesn't read as it was written: look at the disk")
+        }
+        return written
+    }
+
+    // MARK: What is there
+
+    static func parent(of path: String) -> String {
+        let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) ?? path.startIndex
+        return end == path.startIndex ? "/" : String(path[..<end])
+    }
+
+    static func makeDirectory(_ path: String) throws(Failure) {
+        if mkdir(path, 0o755) == 0 { return try sync(parent(of: path)) }
+        switch errno {
+        case EEXIST:
+            guard try Paths.kind(of: path) == .directory else {
+                throw Failure(.exists, "\(path) is no directory")
+            }
+        case ENOENT where path != "/":
+            try makeDirectory(parent(of: path))
+            guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
+                throw Failure("can't make \(path)")
+            }
+        default: throw Failure("can't make \(path)")
+        }
+    }
+
+    private static func sync(_ directory: String) throws(Failure) {
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure("can't open \(directory)") }
+        defer { close(descriptor) }
+        // Not every file system syncs directories.
+        guard fsync(descriptor) == 0 || errno == EINVAL else {
+            throw Failure("can't sync \(directory)")
+        }
+    }
+
+    /// Bytes of a regular file.
+    static func size(_ path: String) throws(Failure) -> UInt64? {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { throw Failure("can't look at \(path)") }
+        return status.st_mode & S_IFMT == S_IFREG ? UInt64(status.st_size) : nil
+    }
+
+    static func checksum(_ path: String, progress: () throws -> Void) throws -> String {
+        var hasher = SHA256()
+        try read(path) { bytes in
+            try progress()
+            hasher.update(bufferPointer: bytes)
+        }
+        return hexadecimal(hasher.finalize())
+    }
+
+    /// A small file; nil if it isn't there.
+    static func contents(_ path: String) throws -> [UInt8]? {
+        guard Paths.exists(path) else { return nil }
+        var bytes: [UInt8] = []
+        try read(path) { bytes += $0 }
+        return bytes
+    }
+
+    private static func read(
+        _ path: String, _ body: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure("can't open \(path)") }
+        defer { close(descriptor) }
+        try withUnsafeTemporaryAllocation(byteCount: 1 << 20, alignment: 16) { buffer in
+            while true {
+                let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+                if count < 0, errno == EINTR { continue }
+                guard count >= 0 else { throw Failure("can't read \(path)") }
+                if count == 0 { return }
+                try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            }
+        }
+    }
+}
+
+private func hexadecimal(_ digest: SHA256.Digest) -> String {
+    let text = ByteBuffer(capacity: 64)
+    text.append(hex: Array(digest))
+    return String(decoding: text.array, as: UTF8.self)
+}
+
+/// `SHA256SUMS` of an export, as sha256sum reads it: says what an export made, and grows as files are
+/// completed. Any thread may add.
+final class ChecksumList: Sendable {
+    let path: String
+    private let sums: Mutex<[String: String]>
+
+    init(_ directory: String) throws {
+        path = directory + "/SHA256SUMS"
+        var sums: [String: String] = [:]
+        let text = String(decoding: try ExportedFile.contents(path) ?? [], as: UTF8.self)
+        // Only the last line can be torn, by a power cut as it was added.
+        let whole = text.prefix(upTo: text.lastIndex(of: "\n") ?? text.startIndex)
+        for line in whole.split(separator: "\n") {
+            let isEscaped = line.hasPrefix("\\")
+            let parts = line.drop { $0 == "\\" }
+            guard parts.count > 66 else { continue }
+            let name = parts.dropFirst(66)
+            sums[isEscaped ? String(name.replacing("\\\\", with: "\\")) : String(name)] =
+                String(parts.prefix(64))
+        }
+        self.sums = Mutex(sums)
+        if !text.isEmpty, !text.hasSuffix("\n") { try finish() }
+    }
+
+    subscript(name: String) -> String? { sums.withLock { $0[name] } }
+
+    /// Durable when it returns: a line more, at the end.
+    func add(_ name: String, _ sum: String) throws {
+        try sums.withLock { sums in
+            sums[name] = sum
+            try ExportedFile.append(Array(Self.line(name, sum).utf8), to: path)
+        }
+    }
+
+    /// A line for each file, sorted.
+    func finish() throws {
+        let lines = sums.withLock(\.self).sorted { $0.key < $1.key }.map(Self.line)
+        try ExportedFile.write(to: path) { try $0.append(Array(lines.joined().utf8)) }
+    }
+
+    private static func line(_ name: String, _ sum: String) -> String {
+        name.contains("\\")
+            ? "\\\(sum)  \(name.replacing("\\", with: "\\\\"))\n" : "\(sum)  \(name)\n"
+    }
+}

@@ -1,0 +1,49 @@
+import Bytes
+import Engine
+import Repository
+
+/// `COLLECTION` or `COLLECTION/POINT` as the user gave it.
+struct PointArgument {
+    let collection: String
+    let point: String?
+
+    /// A collection's name may hold slashes itself: the longest name that there is counts.
+    init(_ text: String, in repository: Repository) throws {
+        let names = repository.collections.map(\.name)
+        if names.contains(where: { $0.hasSameBytes(as: text) }) {
+            (collection, point) = (text, nil)
+            return
+        }
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        let name = parts.dropLast().joined(separator: "/")
+        guard parts.count > 1, names.contains(where: { $0.hasSameBytes(as: name) }) else {
+            // One whose log can't be read at all is still known by its name.
+            if repository.damage(of: text) != nil {
+                (collection, point) = (text, nil)
+                return
+            }
+            let others = names.isEmpty ? "none" : names.prefix(10).joined(separator: ", ")
+            throw Failure(
+                .notFound,
+                "there is no collection \(parts.count > 1 ? name : text) at "
+                    + "\(repository.storage.location); there are: \(others)")
+        }
+        (collection, point) = (name, parts.last.map(String.init))
+    }
+
+    /// The point, which must be there; the newest may be called `latest`.
+    func find(in repository: Repository) throws -> (CollectionState, BackupPoint) {
+        guard let state = repository.collection(collection) else {
+            throw Failure(.notFound, "there is no collection \(collection)")
+        }
+        guard let point else {
+            throw Failure(.invalid, "name a point: \(collection)/latest, or one that status shows")
+        }
+        guard let found = state.point(called: point) else {
+            throw Failure(
+                .notFound, "\(collection) has no point \(point): ydbfs status shows those there are"
+            )
+        }
+        return (state, found)
+    }
+}
