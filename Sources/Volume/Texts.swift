@@ -211,8 +211,8 @@ extension Volume {
         let checks = engine.repository?.checks(of: shown.state) ?? [:]
         var rows = [
             [
-                "POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", "VERIFIED",
-                "PINNED",
+                "POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", "PINNED",
+                "VERIFIED",
             ]
         ]
         for point in shown.state.points {
@@ -224,7 +224,7 @@ extension Volume {
                 "\(Instant(microseconds: point.cut).floorToSecond)",
                 "\(tables.count)", "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
                 "\(shown.state.storedBytes(of: point))", point.parentName ?? "-",
-                checks[point.sequence]?.text ?? "-", point.isPinned ? "pinned" : "-",
+                point.isPinned ? "pinned" : "-", checks[point.sequence]?.text ?? "-",
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }

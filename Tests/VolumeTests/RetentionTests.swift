@@ -45,16 +45,23 @@ import Volume
             product = try Product(shop.database, settings)
         }
 
-        /// Changes the tables, takes a point, and remembers it. Answers its name.
-        @discardableResult
-        func backup(_ kind: String = "incremental", hours: Int64 = 1) throws -> String {
-            clock.advance(seconds: hours * 3_600)
+        private func change() throws {
             salt += 1
             try shop.change(oneIn: 5, salt: salt)
             if salt % 3 == 0 { try shop.add(7) }
             if salt % 4 == 0 {
                 try shop.run("UPDATE \"sub/products\" SET price = \(salt) WHERE sku = 'fig'")
             }
+        }
+
+        /// Changes the tables, by these statements if there are some, takes a point, and remembers it.
+        /// Answers its name.
+        @discardableResult
+        func backup(
+            _ kind: String = "incremental", hours: Int64 = 1, changes: String? = nil
+        ) throws -> String {
+            clock.advance(seconds: hours * 3_600)
+            if let changes { try shop.run(changes) } else { try change() }
             let point = String(try tree.backup(kind, of: "shop").dropFirst("shop/".count))
             contents[point] = try content(point)
             let orders = try String(
@@ -265,14 +272,14 @@ import Volume
         let files = Set(story.state.points[0].files.filter { $0.rows > 100 }.map(\.name))
         #expect(files.count == 1)
         // All but the last orders are others from here on: their slices are written anew.
-        try story.shop.run("UPDATE orders SET note = 'new' WHERE id < 370")
-        try story.backup()
-        try story.backup()
+        try story.backup(changes: "UPDATE orders SET note = 'new' WHERE id < 370")
+        let few = "UPDATE orders SET amount = amount + 1 WHERE id <= 60"
+        try story.backup(changes: few)
         #expect(try story.dataFiles.isSuperset(of: files))
         try story.alter("DROP", full)
         // The last rows are nowhere else.
         #expect(try story.dataFiles.isSuperset(of: files))
-        for _ in 0..<3 { try story.backup() }
+        for _ in 0..<3 { try story.backup(changes: few) }
         let old = try story.points.dropLast(2)
         for point in old { try story.alter("DROP", point) }
         #expect(try story.dataFiles.isDisjoint(with: files))
