@@ -76,7 +76,8 @@ let package = Package(
             dependencies: [
                 "TestSupport", "Bytes", "CSQLite", "Engine", "Repository", "SQLiteSource", "Tables",
             ],
-            path: "Tests/Simulation", exclude: ["run", "picture.py"], swiftSettings: house),
+            path: "Tests/Simulation", exclude: ["run", "picture.py", "year.svg"],
+            swiftSettings: house),
         .testTarget(
             name: "CommandLineTests", dependencies: ["Bytes", "Engine", "Volume", "ydbfs"],
             swiftSettings: house),

@@ -162,7 +162,7 @@ struct BackupJob {
             parentHash: isIncremental ? parent?.hash : nil, cut: cut.instant,
             operation: operation.id, uid: operation.uid, files: written,
             tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
-            capture: try cut.state)
+            views: definition.isDatabase ? cut.views : "", capture: try cut.state)
         operation.update { $0.figures = pool.figures }
         try operation.checkpoint()
         return (point, files.hasAbandoned)

@@ -129,6 +129,11 @@ extension Engine {
 
     /// Removes what the operation left half made; says what.
     private func cleanUp(_ start: OperationStart, _ repository: Repository) -> String {
+        if start.kind == "restore" {
+            return
+                "its tables are there all together or not at all, and the next backup or restore "
+                + "removes what it had loaded aside"
+        }
         guard let name = start.collection, repository.collection(name) != nil else {
             return "it left nothing behind"
         }

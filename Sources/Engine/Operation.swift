@@ -17,14 +17,15 @@ package final class Operation: Sendable {
         /// Rows to go through in all, if that is known.
         package var totalRows: UInt64?
         package var bytes: UInt64 = 0
+        /// Of `totalRows`: those of tables that are done, and those of the table at work; nil if it
+        /// doesn't go by tables.
+        private var doneRows: UInt64 = 0
+        private var tableRows: UInt64?
+        /// `rows` when the table at work began.
+        private var rowsBefore: UInt64 = 0
         /// What it looked at in stored files, once it has written its own; nil for one of an earlier
         /// process.
         package var figures: FilePool.Figures?
-        /// Of `totalRows`: those of tables that are done, and those of the table at work.
-        private var doneRows: UInt64 = 0
-        private var tableRows: UInt64 = 0
-        /// `rows` when the table at work began.
-        private var rowsBefore: UInt64 = 0
         package var started: Instant?
         package var ended: Instant?
         /// Why it failed or was cancelled.
@@ -36,7 +37,7 @@ package final class Operation: Sendable {
 
         /// From here on it goes through a table that counts for so many rows of `totalRows`.
         mutating func beginTable(rows count: UInt64) {
-            doneRows += tableRows
+            doneRows += tableRows ?? 0
             tableRows = count
             rowsBefore = rows
         }
@@ -44,7 +45,8 @@ package final class Operation: Sendable {
         /// Seconds until its end if it goes on as until now; nil as long as nobody can say.
         package func secondsLeft(at now: Instant) -> Int64? {
             guard state == .running, let started, let totalRows else { return nil }
-            let behind = doneRows + min(tableRows, rows - min(rows, rowsBefore))
+            let passed = rows - min(rows, rowsBefore)
+            let behind = doneRows + min(tableRows ?? passed, passed)
             let elapsed = now.microseconds - started.microseconds
             guard behind > 0, elapsed >= Self.estimatedAfterMicroseconds else { return nil }
             let left = Double(totalRows - min(totalRows, behind))

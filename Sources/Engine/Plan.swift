@@ -360,17 +360,21 @@ struct Plan {
     ) throws(Failure) -> Step {
         let name = statement.collection.name
         try require(statement, state)
-        if let point = verify.point {
-            guard engine.collection(name)?.point(called: point.value) != nil else {
-                throw statement.refusal(
-                    .notFound, "\(name) has no point \(point.value)", at: point.position)
+        var point: String?
+        if let at = verify.point {
+            let request = RestoreRequest(moment: try moment(at, of: name, statement))
+            guard let collection = engine.collection(name) else {
+                throw statement.refusal(.notFound, "\(name) has no point yet", at: at.position)
+            }
+            point = try located(at.position, statement) { () throws(Failure) in
+                try request.point(in: collection).name
             }
         }
         let level = verify.level?.value ?? .content
         if level == .source { _ = try openSource() }
         try checkQueue(name, state)
         state.queued += 1
-        return .queue(.verify(point: verify.point?.value, level: level))
+        return .queue(.verify(point: point, level: level))
     }
 
     private func compact(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {

@@ -39,7 +39,7 @@ extension Plan {
     }
 
     /// The moment that `AT` means: a point by its name, or a time.
-    private func moment(
+    func moment(
         _ point: Located<String>?, of collection: String, _ statement: Statement
     ) throws(Failure) -> RestoreRequest.Moment {
         guard let point else { return .newest }
@@ -110,7 +110,7 @@ extension Plan {
     }
 
     /// Says where in the statement the fault of `body` is.
-    private func located<R>(
+    func located<R>(
         _ position: SourcePosition?, _ statement: Statement, _ body: () throws(Failure) -> R
     ) throws(Failure) -> R {
         do throws(Failure) {

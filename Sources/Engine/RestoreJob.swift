@@ -91,7 +91,8 @@ extension Engine {
                 try load(snapshot(table.record, of: state), into: restore, operation)
                 try check(restore.finish(), table.record, operation)
             }
-            let notes = try restore.publish()
+            // Views may be about any table, and by any name.
+            let notes = try restore.publish(views: request.tables == nil ? point.views : "")
             operation.update { $0.notes += notes }
         } catch {
             restore.abandon()

@@ -42,6 +42,7 @@ package struct CatalogReference: Sendable, Hashable {
 ///           flag pinned | optional z dropped when
 ///           list of file | list of v: changed tables | list of v: removed tables
 ///           flag not backed up as at the point before, else list of: text path | text reason
+///           flag views as at the point before (none before the first), else text
 /// file      v number | text name | v bytes | v rows | text SHA-256
 /// table     v id | list of version
 /// version   v sequence | z cut of the point that changed it | u8 bits: 1 there is a table · and as at the table before in this list:
@@ -148,10 +149,10 @@ private struct CatalogWriter {
             text(catalog.sha256)
         }
         for points in [state.points, state.droppedPoints] {
-            var before: [NotBackedUp]?
+            var before: BackupPoint?
             list(points) { point in
                 self.point(point, before)
-                before = point.notBackedUp
+                before = point
             }
         }
         list(state.ids) { id in
@@ -177,7 +178,7 @@ private struct CatalogWriter {
         signed(definition.time)
     }
 
-    private func point(_ point: BackupPoint, _ before: [NotBackedUp]?) {
+    private func point(_ point: BackupPoint, _ before: BackupPoint?) {
         number(point.sequence)
         text(point.name)
         flag(point.kind == .incremental)
@@ -194,13 +195,16 @@ private struct CatalogWriter {
         list(point.files, file)
         list(point.changed) { number($0) }
         list(point.removed) { number($0) }
-        flag(point.notBackedUp == before)
-        if point.notBackedUp != before {
+        flag(point.notBackedUp == before?.notBackedUp)
+        if point.notBackedUp != before?.notBackedUp {
             list(point.notBackedUp) { table in
                 text(table.path)
                 text(table.reason)
             }
         }
+        let hasSameViews = point.views.hasSameBytes(as: before?.views ?? "")
+        flag(hasSameViews)
+        if !hasSameViews { text(point.views) }
     }
 
     private func file(_ file: FileReference) {

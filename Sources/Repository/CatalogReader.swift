@@ -114,6 +114,7 @@ struct CatalogReader {
 
     private mutating func points() throws -> [BackupPoint] {
         var notBackedUp: [NotBackedUp] = []
+        var views = ""
         return try list { reader in
             let sequence = try reader.number()
             let name = try reader.text()
@@ -136,11 +137,12 @@ struct CatalogReader {
                     NotBackedUp(path: try $0.text(), reason: try $0.text())
                 }
             }
+            if try !reader.flag() { views = try reader.text() }
             return BackupPoint(
                 sequence: sequence, name: name, kind: kind, parent: parent, parentName: parentName,
                 chain: chain, cut: cut, operation: operation, uid: uid, files: files,
-                changed: changed, removed: removed, notBackedUp: notBackedUp, entry: entry,
-                hash: hash, isPinned: isPinned, dropped: dropped)
+                changed: changed, removed: removed, notBackedUp: notBackedUp, views: views,
+                entry: entry, hash: hash, isPinned: isPinned, dropped: dropped)
         }
     }
 

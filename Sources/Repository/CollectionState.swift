@@ -20,6 +20,8 @@ package struct BackupPoint: Sendable, Equatable {
     package var changed: [UInt32]
     package var removed: [UInt32]
     package var notBackedUp: [NotBackedUp]
+    /// The source's text of views and their triggers.
+    package var views: String
     /// The log entry that committed it, and its hash.
     package var entry: UInt64
     package var hash: String
@@ -178,9 +180,11 @@ package struct CollectionState: Sendable {
     }
 
     /// Numbers of the files that a live or dropped point needs: reachability itself. Whatever isn't
-    /// here may go.
+    /// here may go. Those are the files that its tables lie in, and those that it wrote: its runs tell
+    /// what changed, also where no table shows their rows.
     package var neededFiles: Set<UInt64> {
         var needed: Set<UInt64> = []
+        for point in points + droppedPoints { needed.formUnion(point.files.lazy.map(\.number)) }
         for history in histories.values {
             for version in history.versions {
                 for file in version.record?.files ?? [] { needed.insert(file.number) }

@@ -144,6 +144,9 @@ package struct PointRecord: Sendable, Equatable {
     /// Ids of tables that the parent had.
     package var removed: [UInt32]
     package var notBackedUp: [NotBackedUp]
+    /// The source's text of what stands on no single table: views and their triggers. Only of a
+    /// collection of a whole database.
+    package var views: String
     /// Given whole to `WriterLock.append`; the stored entry of an incremental holds only the tables
     /// whose state differs from the parent's, or a database of 10,000 tables would repeat them all
     /// at every point.
@@ -155,7 +158,7 @@ package struct PointRecord: Sendable, Equatable {
         sequence: UInt64, name: String, kind: PointKind, parent: UInt64? = nil,
         parentHash: String? = nil, cut: Int64, operation: UInt64, uid: String? = nil,
         files: [FileReference], tables: [TableRecord], removed: [UInt32] = [],
-        notBackedUp: [NotBackedUp] = [], capture: CaptureState? = nil
+        notBackedUp: [NotBackedUp] = [], views: String = "", capture: CaptureState? = nil
     ) {
         self.sequence = sequence
         self.name = name
@@ -169,6 +172,7 @@ package struct PointRecord: Sendable, Equatable {
         self.tables = tables
         self.removed = removed
         self.notBackedUp = notBackedUp
+        self.views = views
         self.capture = capture
     }
 }

@@ -235,7 +235,9 @@ extension PointRecord: JSONValue {
             removed: member.optional("removed") ?? [],
             notBackedUp: member.optional("notBackedUp") {
                 try $0.sharing(shared.notBackedUp) { try [NotBackedUp](json: &$0) }
-            } ?? [], capture: member.optional("capture"))
+            } ?? [],
+            views: member.optional("views") { try $0.sharing(shared.texts) { try $0.string() } }
+                ?? "", capture: member.optional("capture"))
         captureRemoved = try member.optional("captureRemoved") ?? []
     }
 
@@ -253,6 +255,7 @@ extension PointRecord: JSONValue {
             json.member("tables", tables)
             if !removed.isEmpty { json.member("removed", removed) }
             if !notBackedUp.isEmpty { json.member("notBackedUp", notBackedUp) }
+            if !views.isEmpty { json.member("views", views) }
             json.member("capture", capture)
             if !captureRemoved.isEmpty { json.member("captureRemoved", captureRemoved) }
         }

@@ -66,7 +66,8 @@ extension CollectionState {
                 chain: parent?.chain ?? record.sequence, cut: record.cut,
                 operation: record.operation, uid: record.uid, files: record.files,
                 changed: record.tables.map(\.id), removed: record.removed,
-                notBackedUp: record.notBackedUp, entry: file.number, hash: file.hash))
+                notBackedUp: record.notBackedUp, views: record.views, entry: file.number,
+                hash: file.hash))
         sequenceByName[record.name] = record.sequence
         if let uid = record.uid {
             sequenceByUID[uid] = record.sequence

@@ -88,13 +88,16 @@ struct TableDefinition {
 
     /// The user's own statements, each ended by `;` and a line feed.
     var sql: String {
-        objects.filter { !isOurs($0.name) }.map { object in
-            // SQLite keeps a comment at the end of some statements.
-            let lastLine = object.sql.utf8.split(separator: 10, omittingEmptySubsequences: false)
-                .last.map { String(decoding: Array($0), as: UTF8.self) }
-            return object.sql + (lastLine?.contains("--") == true ? "\n;\n" : ";\n")
-        }.joined()
+        objects.filter { !isOurs($0.name) }.map { ended($0.sql) }.joined()
     }
+}
+
+/// A statement as SQLite keeps it, and its end. Some keep a comment behind them.
+private func ended(_ sql: String) -> String {
+    let lastLine = sql.utf8.split(separator: 10, omittingEmptySubsequences: false).last.map {
+        String(decoding: Array($0), as: UTF8.self)
+    }
+    return sql + (lastLine?.contains("--") == true ? "\n;\n" : ";\n")
 }
 
 /// Everything that ydbfs puts into a database begins so.
@@ -118,7 +121,7 @@ func precedes(_ left: String, _ right: String) -> Bool {
 /// The ordinary tables of a database, and its views.
 struct Catalog {
     private(set) var tables: [TableDefinition] = []
-    /// The views' statements, each ended by `;` and a line feed.
+    /// The statements of views, then of their triggers, each ended by `;` and a line feed.
     private(set) var views = ""
     private var positions: [[UInt8]: Int] = [:]
 
@@ -145,8 +148,12 @@ struct Catalog {
             table.objects.append(.init(type: row.text(1), name: row.text(2), sql: row.text(3)))
         }
         views = try connection.rows(
-            "SELECT sql FROM main.sqlite_schema WHERE type = 'view' ORDER BY rowid"
-        ) { "\($0.text(0));\n" }.joined()
+            """
+            SELECT sql FROM main.sqlite_schema WHERE type = 'view' OR (type = 'trigger'
+            AND tbl_name IN (SELECT name FROM main.sqlite_schema WHERE type = 'view'))
+            ORDER BY type <> 'view', rowid
+            """
+        ) { ended($0.text(0)) }.joined()
     }
 
     private mutating func readColumns(_ connection: Connection) throws {

@@ -1,9 +1,9 @@
 import Bytes
 
-/// The statement that defines a table, or an index or a trigger of one, and what it is under other
+/// The statement that defines a table, an index, a trigger or a view, and what it is under other
 /// names. Only names are replaced, token by token; all else stays as it was written.
 struct ObjectText {
-    enum Kind { case table, index, trigger }
+    enum Kind: String { case table, index, trigger, view }
 
     let kind: Kind
     /// Of the object itself.
@@ -14,7 +14,7 @@ struct ObjectText {
     /// The table's own name in an index or a trigger.
     private let tableToken: Int?
 
-    /// The statements of a table's text, in order. Throws `.corrupt` for what defines nothing.
+    /// The statements of a text, in order. Throws `.corrupt` for what defines nothing.
     static func all(in sql: String) throws -> [ObjectText] {
         try SQLTokens(sql).statements().map(ObjectText.init)
     }
@@ -31,6 +31,8 @@ struct ObjectText {
             kind = .index
         } else if tokens.isWord(next, "TRIGGER") {
             kind = .trigger
+        } else if tokens.isWord(next, "VIEW") {
+            kind = .view
         } else {
             throw damaged
         }
@@ -40,7 +42,7 @@ struct ObjectText {
         guard let name = tokens.name(next) else { throw damaged }
         self.name = name
         nameToken = next
-        if kind == .table {
+        if kind == .table || kind == .view {
             tableToken = nil
             return
         }

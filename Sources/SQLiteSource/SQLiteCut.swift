@@ -24,7 +24,6 @@ package final class SQLiteCut: SourceCut {
         try catalog.tables.map { SourceTable(path: $0.name, refusal: try refusal($0)) }
     }
 
-    /// The statements of the database's views, each ended by `;` and a line feed.
     package var views: String { catalog.views }
 
     package func describe(

@@ -127,8 +127,8 @@ private final class NewDatabase: TableRestore {
     func append(_ batch: RowBatch) throws { try restore.append(batch) }
     func finish() throws -> any RowCursor { try restore.finish() }
 
-    func publish() throws -> [String] {
-        let notes = try restore.publish()
+    func publish(views: String) throws -> [String] {
+        let notes = try restore.publish(views: views)
         try Self.sync(aside)
         // A link takes no name that is taken.
         guard link(aside, name) == 0 else { throw Failure("can't give \(aside) the name \(name)") }

@@ -146,8 +146,9 @@ final class SQLiteRestore: TableRestore {
 
     // MARK: Publishing
 
-    func publish() throws -> [String] {
+    func publish(views: String) throws -> [String] {
         var notes: [String] = []
+        let views = try ObjectText.all(in: views)
         try unlock()
         if isShared { try connection.execute("PRAGMA synchronous = FULL") }
         try transaction {
@@ -167,15 +168,32 @@ final class SQLiteRestore: TableRestore {
             // throws and nothing has happened.
             try connection.execute("PRAGMA main.schema_version = \(version + 1)")
             try connection.execute("PRAGMA writable_schema = RESET")
-            for (table, plan) in zip(tables, plans) {
+            for table in tables {
                 _ = try connection.integer(
                     "SELECT 1 FROM main.\(quoted(table.source.target)) LIMIT 1")
                 if table.definition.countsUp { try continueCounting(table) }
-                for trigger in plan.triggers { try connection.execute(trigger) }
             }
+            let (shown, triggers) = (
+                views.prefix { $0.kind == .view }, views.drop { $0.kind == .view }
+            )
+            for view in shown { try add(view, &notes) }
+            for trigger in plans.flatMap(\.triggers) { try connection.execute(trigger) }
+            for trigger in triggers { try add(trigger, &notes) }
         }
         end()
         return notes
+    }
+
+    /// Makes a view or a trigger of one, unless it is there: it may have outlived its tables.
+    private func add(_ object: ObjectText, _ notes: inout [String]) throws {
+        let found = try connection.rows(
+            "SELECT sql FROM main.sqlite_schema WHERE name = \(literal(object.name)) COLLATE NOCASE"
+        ) { $0.text(0) }.first
+        guard let found else { return try connection.execute(object.sql) }
+        let isSame = object.sql.hasSameBytes(as: found) || object.sql.hasSameBytes(as: found + "\n")
+        if !isSame {
+            notes.append("\(object.name) is there already, and is left as it is")
+        }
     }
 
     /// What a hidden table becomes.

@@ -60,9 +60,10 @@ package protocol TableRestore: AnyObject {
     /// them as they can be read now, in any order.
     func finish() throws -> any RowCursor
 
-    /// Shows all tables at once, durably, with their indexes and triggers. Answers what the user
-    /// should know, a line each. Throws `.exists` if a name was taken meanwhile.
-    func publish() throws -> [String]
+    /// Shows all tables at once, durably, with their indexes and triggers, and the views that aren't
+    /// there yet. Answers what the user should know, a line each. Throws `.exists` if a name was
+    /// taken meanwhile.
+    func publish(views: String) throws -> [String]
 
     /// Leaves things as they were before. Called once unless published; does nothing after it.
     func abandon()

@@ -98,6 +98,10 @@ package protocol SourceCut: AnyObject {
     /// Rows that may have changed since `state` was recorded, in key order.
     func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws -> Changes
 
+    /// The source's text of what stands on no single table: views and their triggers, statements
+    /// ended by `;`.
+    var views: String { get }
+
     /// What to store with the point of this cut.
     var state: CaptureState { get throws }
 

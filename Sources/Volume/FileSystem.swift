@@ -53,10 +53,15 @@ package struct Entry: Sendable, Equatable {
     package var attributes: Attributes
     /// Seconds. 0 for what can change, a day for what can't.
     package var lifetimeSeconds: Double
+    /// Seconds. The same, or more for directories: who walks a path asks for every part of it.
+    package var attributesLifetimeSeconds: Double
 
-    package init(_ attributes: Attributes, lifetimeSeconds: Double) {
+    package init(
+        _ attributes: Attributes, lifetimeSeconds: Double, attributesLifetimeSeconds: Double? = nil
+    ) {
         self.attributes = attributes
         self.lifetimeSeconds = lifetimeSeconds
+        self.attributesLifetimeSeconds = attributesLifetimeSeconds ?? lifetimeSeconds
     }
 }
 

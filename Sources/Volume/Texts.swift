@@ -177,6 +177,7 @@ extension Volume {
             lines.append("last_error \(error.time) \(error.message)")
         }
         if let damage = state.damage { lines.append("damage \(damage.message)") }
+        if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
         let checks = engine.repository?.checks(of: state) ?? [:]
         let live = state.points.compactMap { point in checks[point.sequence].map { (point, $0) } }
         if let (point, check) = live.last {

@@ -315,7 +315,8 @@ package final class Volume: FileSystem {
                 inode: inode, kind: kind, permissions: permissions, uid: options.uid,
                 gid: options.gid, sizeBytes: bytes, modifiedSeconds: modified.seconds,
                 modifiedNanoseconds: modified.nanosecondsOfSecond),
-            lifetimeSeconds: lifetime)
+            lifetimeSeconds: lifetime,
+            attributesLifetimeSeconds: kind == .directory ? max(lifetime, 1) : lifetime)
     }
 
     func table(

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Bytes
+import Engine
 import FoundationEssentials
+import Repository
 
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,6 +18,9 @@ struct StatusCommand: ParsableCommand {
             last_error) id, statement, state, started, ended, error; a point name, kind, parent, \
             cut, tables, rows, inserted, updated, deleted, bytes, uid, not_backed_up, verified (time, \
             level, damage). Times are ISO 8601 in UTC. Keys without a value are left out.
+
+            --sql prints SQL for DuckDB that reads the repository's row files and gives a point's             tables as they were, without ydbfs: the newest whole backup of each table, and the             changes recorded since. It is refused where files of dropped points that it would need             are gone; ydbfs export needs none of them.
+              duckdb -c "$(ydbfs status shop.db --sql shop/latest --table orders)"
             """)
 
     @Argument(
@@ -34,8 +39,27 @@ struct StatusCommand: ParsableCommand {
     @Flag(help: "For programs.")
     var json = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Print the DuckDB query that merges the tables of a point.",
+            valueName: "COLLECTION/POINT"))
+    var sql: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "With --sql: this table alone, without a semicolon at the end.", valueName: "T"))
+    var table: String?
+
+    func validate() throws {
+        if sql != nil, json || collection != nil {
+            throw ValidationError("--sql takes no other collection and no --json")
+        }
+        if sql == nil, table != nil { throw ValidationError("--table goes with --sql") }
+    }
+
     func run() throws {
         let argument = try SourceArgument(source, repository: repository)
+        if let sql { return try printQuery(of: sql, argument) }
         let report = try StatusReport(argument, only: collection)
         if json {
             let encoder = JSONEncoder()
@@ -45,5 +69,21 @@ struct StatusCommand: ParsableCommand {
             Output.print(report.text)
         }
         if report.isDamaged { throw ExitCode(ExitStatus.failure) }
+    }
+
+    private func printQuery(of target: String, _ argument: SourceArgument) throws {
+        let repository = try Repository.open(argument.location)
+        let (state, point) = try PointArgument(target, in: repository).find(in: repository)
+        let query = MergeQuery(repository, state, point)
+        if let table {
+            guard let record = state.table(path: table, at: point.sequence) else {
+                throw Failure(.notFound, "\(point.name) has no table \(table)")
+            }
+            return Output.print(try query.text(of: record))
+        }
+        for record in state.tables(at: point.sequence) {
+            Output.print("-- \(record.path): \(record.rows) rows")
+            Output.print(try query.text(of: record) + ";\n")
+        }
     }
 }

@@ -2,7 +2,7 @@
 import statistics
 
 from data import HISTORIES, Database
-from harness import stored_files
+from harness import medians, stored_files
 
 ROWS = 10_000_000
 POINTS = 60
@@ -50,24 +50,26 @@ def measure_history(bench, history):
 
 
 def make_chain(bench, history):
-    """Answers the names of the points, and what taking them cost."""
+    """Answers the names of the chain's points, and what taking them cost."""
     database = Database(bench.database, bench.options.rows)
     with bench.mount() as mount:
         mount.create("(TABLE bench, TABLE small)")
-        full = mount.backup("full")
-        first = stored_files(bench.database)[1]
+        fulls = [mount.backup("full") for _ in range(bench.repeat)]
+        stored = stored_files(bench.database)[1]
         taken = []
         for number in range(bench.options.points):
             database.change(history, number + 10)
             taken.append(mount.backup("incremental"))
-        names = mount.points()
-    grown = stored_files(bench.database)[1] - first
+        names = mount.points()[bench.repeat - 1 :]
+    first = stored / bench.repeat
+    grown = stored_files(bench.database)[1] - stored
     median = statistics.median
+    full, full_cpu, *_ = medians(fulls)
     return names, {
-        ("full backup, s", ""): full.seconds,
-        ("incremental, median / full, time", "<= 0.15"): median(cost.seconds for cost in taken) / full.seconds,
-        ("incremental, slowest / full, time", ""): max(cost.seconds for cost in taken) / full.seconds,
-        ("incremental, CPU / full's", ""): median(cost.cpu for cost in taken) / max(full.cpu, 0.01),
+        ("full backup, s", ""): full,
+        ("incremental, median / full, time", "<= 0.15"): median(cost.seconds for cost in taken) / full,
+        ("incremental, slowest / full, time", ""): max(cost.seconds for cost in taken) / full,
+        ("incremental, CPU / full's", ""): median(cost.cpu for cost in taken) / max(full_cpu, 0.01),
         ("incremental, bytes read for a changed row", ""): median(cost.read / cost.changes for cost in taken),
         ("incremental, bytes decoded for a changed row", ""): median(cost.decoded / cost.changes for cost in taken),
         ("stored by the full, MB", ""): first / 1e6,

@@ -115,6 +115,10 @@ import Testing
         [], ["database.db"], ["mount", "database.db"], ["run"], ["status"], ["unmount"],
         ["status", "database.db", "--xml"], ["run", "database.db"],
         ["mount", "database.db", "m", "-o", "nonsense"], ["database.db", "m", "n"],
+        ["verify"], ["verify", "database.db", "--level", "deep"], ["export", "database.db"],
+        ["export", "database.db", "shop/latest", "out", "--format", "xml"],
+        ["status", "database.db", "--table", "orders"],
+        ["status", "database.db", "shop", "--sql", "shop/latest"],
     ])
     func `Wrong usage exits with 2 and one line`(_ arguments: [String]) throws {
         let result = try sandbox.run(Sandbox.binary, arguments)
@@ -125,8 +129,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ["rekey", "x"],
-        ["export", "database.db", "shop/latest", "out", "--format", "csv"],
+        ["rekey", "x"], ["export", "database.db", "shop/latest", "s3://b/p"],
+        ["export", "database.db", "shop/latest", "out", "--format", "dump"],
         ["run", "database.db", "--into", "grpc://h:1/d", "RESTORE shop"],
         ["mount", "database.db", "m", "-o", "encrypt"], ["grpc://h:1/d", "m"],
         ["run", "s3://b/p", "BACKUP shop"],

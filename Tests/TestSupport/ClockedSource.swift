@@ -90,6 +90,8 @@ private final class ClockedCut: SourceCut {
         try base.changes(path, schema: schema, since: state)
     }
 
+    var views: String { base.views }
+
     var state: CaptureState { get throws { try base.state } }
 
     func close() { base.close() }

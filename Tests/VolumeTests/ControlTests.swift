@@ -57,7 +57,7 @@ import Volume
         Refused(
             file: "shop/control", text: "RESTORE AT 'monday'\n", errno: ENOENT,
             says: "shop has no backup point monday, and it is no time"),
-        Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no point x"),
+        Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no backup point x"),
         Refused(text: "COMPACT shop\n", errno: ENODATA, says: "no point to compact"),
         Refused(text: "PRUNE shop\n", errno: EINVAL, says: "shop has no KEEP_ setting"),
         Refused(text: "DROP BACKUP COLLECTION nothing\n", errno: ENOENT, says: "nothing"),
@@ -267,7 +267,7 @@ import Volume
                     "Invalid"
                 ),
                 ("bash", "cp <(echo nonsense) \"$1\"", "Invalid argument"),
-                ("bash", "cat > \"$1\" <<< 'VERIFY shop'", "Operation not supported"),
+                ("bash", "cat > \"$1\" <<< 'PULL shop'", "Operation not supported"),
                 ("bash", "printf 'full;\\nnonsense\\n' | cat > \"$1\"", "Invalid argument"),
                 // What isn't complete shows when the writer closes it.
                 ("bash", "/bin/echo -n 'BACKUP shop (' > \"$1\"", "Invalid argument"),

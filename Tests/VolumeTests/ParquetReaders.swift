@@ -37,6 +37,11 @@ enum ParquetReaders {
             found = duckdb.read_parquet(path)
             rows = found.fetchall()
             return found.columns, list(zip(*rows)) if rows else [[] for _ in found.columns]
+        def query(path):
+            import duckdb
+            found = duckdb.sql(open(path).read())
+            rows = found.fetchall()
+            return found.columns, list(zip(*rows)) if rows else [[] for _ in found.columns]
         def polars(path):
             import polars
             frame = polars.scan_parquet(path).collect()
@@ -51,6 +56,19 @@ enum ParquetReaders {
                 same = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
                 assert got == wanted, (name, path, len(got), len(wanted), got[max(0, same - 50):same + 50], wanted[max(0, same - 50):same + 50])
         """
+
+    /// What DuckDB makes of queries that should give what CSV files hold.
+    static func problem(_ queries: [(sql: String, csv: [UInt8])]) throws -> String? {
+        let folder = try Scratch()
+        var files: [(parquet: String, csv: String)] = []
+        for (index, query) in queries.enumerated() {
+            let name = folder / "\(index)"
+            try Data(query.sql.utf8).write(to: URL(fileURLWithPath: name + ".sql"))
+            try Data(query.csv).write(to: URL(fileURLWithPath: name + ".csv"))
+            files.append((name + ".sql", name + ".csv"))
+        }
+        return try problem(files, readers: "query")
+    }
 
     /// What is wrong with Parquet files, read by `readers`, that should hold what CSV files do; nil
     /// if nothing is.

@@ -51,6 +51,9 @@ import Testing
             INSERT INTO seen(what) VALUES (CASE WHEN NEW.id = 7 THEN 'END; ' ELSE 'other' END);
             UPDATE seen SET what = what || ';'; END;
         CREATE TRIGGER other AFTER UPDATE OF v ON main.plain BEGIN DELETE FROM seen WHERE id = NEW.id; END;
+        CREATE VIEW "all; seen" AS SELECT 'x;' AS x, * FROM seen; -- of them
+        CREATE TRIGGER unseen INSTEAD OF DELETE ON "all; seen" BEGIN DELETE FROM seen WHERE id = OLD.id; END;
+        CREATE VIEW later AS SELECT * FROM "all; seen" WHERE no_such_column > 1;
         CREATE TRIGGER "self;ish" BEFORE DELETE ON tree BEGIN SELECT count(*) FROM tree; END;
         """#
 
@@ -105,11 +108,11 @@ import Testing
         #expect(hidden == "", sourceLocation: location)
     }
 
-    private func dropAll(_ database: String) throws {
+    private func dropAll(_ database: String, but type: String = "") throws {
         let drops = try sqlite(
             """
-            SELECT 'DROP TABLE "' || replace(name, '"', '""') || '";' FROM sqlite_schema
-            WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_ydbfs%' ESCAPE '\\';
+            SELECT 'DROP ' || type || ' "' || replace(name, '"', '""') || '";' FROM sqlite_schema
+            WHERE type IN ('table', 'view') AND type <> '\(type)' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_ydbfs%' ESCAPE '\\';
             """, on: database)
         try sqlite(drops, on: database)
     }
@@ -139,9 +142,25 @@ import Testing
                 #expect(after[key] == before[key], "\(key)")
             }
             try expectSound(database)
+            #expect(try !tree.text("operations/latest/progress").contains("note "))
             // Nothing differs for a backup either.
             let next = try tree.backup("incremental", of: "shop")
             #expect(try tree.text("shop/operation/wait").contains(" rows=0 "), "\(next)")
+            // Views outlive their tables, and may have become others.
+            try sqlite(
+                """
+                DROP VIEW later; CREATE VIEW later AS SELECT 1;
+                """, on: database)
+            try dropAll(database, but: "view")
+            #expect(try tree.run("RESTORE", in: "shop").hasPrefix("done "))
+            let notes = try tree.text("operations/latest/progress").split(separator: "\n")
+                .filter { $0.hasPrefix("note ") }
+            #expect(notes == ["note later is there already, and is left as it is"])
+            var again = try contents(database)
+            #expect(
+                again.updateValue(before["view later of later"]!, forKey: "view later of later")
+                    == "CREATE VIEW later AS SELECT 1")
+            #expect(again == before)
         }
     }
 

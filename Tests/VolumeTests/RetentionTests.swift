@@ -262,30 +262,6 @@ import Volume
         try story.check("the others")
     }
 
-    @Test func `what is left of a mostly dead file is copied out of it`() throws {
-        let story = try Story("KEEP_DROPPED = '0s'") {
-            $0.removalDelay = 0
-            $0.limits.rebaseMinEdits = 0
-        }
-        try story.shop.add(360)
-        let full = try story.backup("full")
-        let files = Set(story.state.points[0].files.filter { $0.rows > 100 }.map(\.name))
-        #expect(files.count == 1)
-        // All but the last orders are others from here on: their slices are written anew.
-        try story.backup(changes: "UPDATE orders SET note = 'new' WHERE id < 370")
-        let few = "UPDATE orders SET amount = amount + 1 WHERE id <= 60"
-        try story.backup(changes: few)
-        #expect(try story.dataFiles.isSuperset(of: files))
-        try story.alter("DROP", full)
-        // The last rows are nowhere else.
-        #expect(try story.dataFiles.isSuperset(of: files))
-        for _ in 0..<3 { try story.backup(changes: few) }
-        let old = try story.points.dropLast(2)
-        for point in old { try story.alter("DROP", point) }
-        #expect(try story.dataFiles.isDisjoint(with: files))
-        try story.check("copied")
-    }
-
     @Test func `a dropped collection comes back within its time, then its files go`() throws {
         let story = try Story("KEEP_DROPPED = '2h'") { $0.removalDelay = 0 }
         let full = try story.backup("full")

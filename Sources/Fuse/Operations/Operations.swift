@@ -84,7 +84,7 @@ private func parameters(of entry: Entry) -> fuse_entry_param {
     var parameters = fuse_entry_param()
     parameters.ino = entry.attributes.inode
     parameters.attr = stat(of: entry.attributes)
-    parameters.attr_timeout = entry.lifetimeSeconds
+    parameters.attr_timeout = entry.attributesLifetimeSeconds
     parameters.entry_timeout = entry.lifetimeSeconds
     return parameters
 }
@@ -104,14 +104,14 @@ private func addInodes(to operations: inout fuse_lowlevel_ops) {
         serve(pointer) { (request, adapter) throws(Errno) in
             let entry = try adapter.fileSystem.entry(of: inode)
             var status = stat(of: entry.attributes)
-            fuse_reply_attr(request.pointer, &status, entry.lifetimeSeconds)
+            fuse_reply_attr(request.pointer, &status, entry.attributesLifetimeSeconds)
         }
     }
     operations.setattr = { pointer, inode, _, _, _ in
         serve(pointer) { (request, adapter) throws(Errno) in
             let entry = try adapter.fileSystem.setAttributes(of: inode)
             var status = stat(of: entry.attributes)
-            fuse_reply_attr(request.pointer, &status, entry.lifetimeSeconds)
+            fuse_reply_attr(request.pointer, &status, entry.attributesLifetimeSeconds)
         }
     }
     operations.readlink = { pointer, inode in

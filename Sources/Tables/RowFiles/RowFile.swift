@@ -30,6 +30,8 @@ package final class RowFile: Sendable {
     /// Column names and Parquet field ids, in file order.
     package let columnNames: [String]
     package let fieldIDs: [Int?]
+    /// Key-value metadata of the footer.
+    package let metadata: [String: String]
     private let optional: [Bool]
     private let indexes = Mutex<[Int: PageIndex]>([:])
 
@@ -47,6 +49,7 @@ package final class RowFile: Sendable {
             rows = parser.groups.last.map { $0.firstRow + $0.rows } ?? 0
             columnNames = parser.names
             fieldIDs = parser.fieldIDs
+            metadata = parser.metadata
             optional = parser.optional
         } catch let failure as Failure where failure.code == .corrupt {
             throw Failure(.corrupt, "row file \(file.name) is damaged: \(failure.message)")
@@ -462,6 +465,7 @@ private struct FooterParser {
     var names: [String] = []
     var fieldIDs: [Int?] = []
     var optional: [Bool] = []
+    var metadata: [String: String] = [:]
 
     mutating func parse(_ footer: ByteBuffer) throws(Failure) {
         var reader = ThriftReader(footer)
@@ -470,6 +474,7 @@ private struct FooterParser {
             switch id {
             case 2: try reader.list { (reader) throws(Failure) in try parser.element(&reader) }
             case 4: try reader.list { (reader) throws(Failure) in try parser.rowGroup(&reader) }
+            case 5: try reader.list { (reader) throws(Failure) in try parser.pair(&reader) }
             default: return false
             }
             return true
@@ -500,6 +505,19 @@ private struct FooterParser {
         names.append(name)
         fieldIDs.append(fieldID)
         optional.append(isOptional)
+    }
+
+    private mutating func pair(_ reader: inout ThriftReader) throws(Failure) {
+        var (key, value) = ("", "")
+        try reader.structure { (reader, id, _) throws(Failure) in
+            switch id {
+            case 1: key = try reader.text()
+            case 2: value = try reader.text()
+            default: return false
+            }
+            return true
+        }
+        metadata[key] = value
     }
 
     private mutating func rowGroup(_ reader: inout ThriftReader) throws(Failure) {

@@ -1,0 +1,152 @@
+import Bytes
+import Repository
+import Tables
+
+/// SQL for DuckDB that gives the rows of a table at a point from the repository's row files alone: the
+/// newest whole backup of the table, and the runs of changes since, the last change of each key
+/// counting. What else a point wrote to be read fast isn't needed.
+package final class MergeQuery {
+    private let repository: Repository
+    private let state: CollectionState
+    private let point: BackupPoint
+    /// From the first point whose entry is known to `point`, dropped ones included.
+    private let chain: [BackupPoint]
+    /// By sequence: the row files that a point wrote.
+    private var known: [UInt64: [RowFile]] = [:]
+
+    package init(_ repository: Repository, _ state: CollectionState, _ point: BackupPoint) {
+        self.repository = repository
+        self.state = state
+        self.point = point
+        let all = Dictionary(
+            (state.droppedPoints + state.points).map { ($0.sequence, $0) },
+            uniquingKeysWith: { $1 })
+        var chain = [point]
+        while let parent = chain.last?.parent.flatMap({ all[$0] }) { chain.append(parent) }
+        self.chain = chain.reversed()
+    }
+
+    /// One `SELECT`, rows in key order. Throws `.unsupported` if it takes files that are gone.
+    package func text(of table: TableRecord) throws -> String {
+        let (whole, runs) = try parts(of: table)
+        let names = table.schema.columns.map { Self.quoted($0.name) }
+        let columns = names.joined(separator: ", ")
+        let keys = table.schema.key.map { names[$0] }
+        let order = keys.map { "\($0) NULLS FIRST" }.joined(separator: ", ")
+        if whole.isEmpty, runs.isEmpty {
+            return "SELECT \(names.map { "NULL AS \($0)" }.joined(separator: ", ")) WHERE false"
+        }
+        let base = whole.isEmpty ? nil : "SELECT \(columns) FROM \(Self.source(whole))"
+        if runs.isEmpty { return "\(base!)\nORDER BY \(order)" }
+        let (number, operation) = (Self.free("__point", table), Self.free("__op", table))
+        let changes = runs.map { run in
+            "  SELECT \(run.sequence) AS \(number), \(Self.quoted(run.operation)) AS \(operation), "
+                + "\(columns)\n  FROM \(Self.source(run.files))"
+        }
+        let isSame = keys.map { "newest.\($0) IS NOT DISTINCT FROM whole.\($0)" }
+        let rest = base.map { base in
+            "  SELECT \(columns) FROM (\(base)) AS whole\n"
+                + "  ANTI JOIN newest ON \(isSame.joined(separator: " AND "))\n  UNION ALL\n"
+        }
+        return """
+            WITH changes AS (
+            \(changes.joined(separator: "\n  UNION ALL\n"))
+            ), newest AS (
+              SELECT * FROM changes
+              QUALIFY row_number() OVER (PARTITION BY \(keys.joined(separator: ", ")) \
+            ORDER BY \(number) DESC) = 1
+            )
+            SELECT \(columns) FROM (
+            \(rest ?? "")  SELECT \(columns) FROM newest WHERE \(operation) <> 3
+            )
+            ORDER BY \(order)
+            """
+    }
+
+    private struct Run {
+        var sequence: UInt64
+        /// Name of the column that says what happened.
+        var operation: String
+        var files: [RowFile]
+    }
+
+    /// The files of the newest point that carried the table whole, and the runs of those behind it.
+    private func parts(of table: TableRecord) throws -> (whole: [RowFile], runs: [Run]) {
+        var runs: [Run] = []
+        for point in chain.reversed() {
+            guard point.changed.contains(table.id),
+                let record = state.table(table.id, at: point.sequence)
+            else { continue }
+            let isWhole = point.kind == .full || record.isReset
+            let files = try self.files(of: point).filter { file in
+                file.metadata["ydbfs.kind"] == (isWhole ? "full" : "run")
+                    && file.metadata["ydbfs.table"]?.hasSameBytes(as: record.path) == true
+            }
+            for file in files { try check(file, table) }
+            guard
+                files.reduce(0, { $0 + UInt64($1.rows) })
+                    == (isWhole ? record.rows : record.changes)
+            else { throw refusal("\(point.name) hasn't all rows of \(table.path) any more") }
+            if isWhole { return (files, runs.reversed()) }
+            if let first = files.first {
+                runs.append(
+                    Run(
+                        sequence: point.sequence, operation: first.columnNames[0], files: files))
+            }
+        }
+        throw refusal("the point that carried \(table.path) whole is gone")
+    }
+
+    private func files(of point: BackupPoint) throws -> [RowFile] {
+        if let files = known[point.sequence] { return files }
+        let files = try point.files.filter {
+            $0.name.hasSuffix(".parquet") && state.files[$0.number] != nil
+        }.map { reference in
+            do {
+                return try RowFile(repository.file(reference, of: state))
+            } catch let failure as Failure where failure.code == .corrupt {
+                throw refusal(failure.message)
+            }
+        }
+        known[point.sequence] = files
+        return files
+    }
+
+    /// Columns go by name in SQL: the file must have those of the point under their names.
+    private func check(_ file: RowFile, _ table: TableRecord) throws {
+        for column in table.schema.columns {
+            let index = file.fieldIDs.firstIndex(of: Int(column.id))
+            guard let index, file.columnNames[index].hasSameBytes(as: column.name) else {
+                throw refusal("an older file of \(table.path) has no column \(column.name)")
+            }
+        }
+    }
+
+    private func refusal(_ reason: String) -> Failure {
+        Failure(
+            .unsupported,
+            "no SQL can merge \(state.name)/\(point.name): \(reason); ydbfs export gives its tables"
+        )
+    }
+
+    // MARK: Words
+
+    private static func quoted(_ name: String) -> String {
+        "\"\(name.replacing("\"", with: "\"\""))\""
+    }
+
+    /// A name that no column of the table has.
+    private static func free(_ name: String, _ table: TableRecord) -> String {
+        table.schema.columns.contains { $0.name.lowercased() == name }
+            ? free(name + "_", table) : name
+    }
+
+    private static func source(_ files: [RowFile]) -> String {
+        let paths = files.map { file in
+            // DuckDB takes paths for patterns.
+            let plain = file.name.map { "*?[".contains($0) ? "[\($0)]" : "\($0)" }.joined()
+            return "'\(plain.replacing("'", with: "''"))'"
+        }
+        return "read_parquet([\(paths.joined(separator: ", "))])"
+    }
+}
