@@ -68,7 +68,16 @@ let package = Package(
             ],
             swiftSettings: house),
         // Tests
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
+        .target(
+            name: "TestSupport", dependencies: ["Bytes", "Tables"], path: "Tests/TestSupport",
+            swiftSettings: house),
+        .executableTarget(
+            name: "YearSimulation",
+            dependencies: [
+                "TestSupport", "Bytes", "CSQLite", "Engine", "Repository", "SQLiteSource", "Tables",
+            ],
+            path: "Tests/Simulation", exclude: ["run", "picture.py", "year.svg"],
+            swiftSettings: house),
         .testTarget(
             name: "CommandLineTests", dependencies: ["Bytes", "Engine", "Volume", "ydbfs"],
             swiftSettings: house),

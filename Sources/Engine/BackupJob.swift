@@ -46,15 +46,16 @@ struct BackupJob {
         guard let state = lock.current, let definition = state.definition else {
             throw Failure(.notFound, "there is no collection \(collection)")
         }
-        if let uid = operation.uid, let point = state.point(uid: uid) {
-            throw Failure(.exists, "uid \(uid) was used already, for \(point.name)")
+        if let uid = operation.uid, state.isTaken(uid: uid) {
+            let point = state.point(uid: uid).map { ", for \($0.name)" } ?? ""
+            throw Failure(.exists, "uid \(uid) was used already\(point)")
         }
         if isIncremental, state.newest == nil {
             throw Failure(.noData, "\(collection) has no full backup yet: take one first")
         }
-        let (files, bytes) = try lock.removeLeftovers()
+        let (files, bytes) = try retention(lock).removeUnneeded()
         if files > 0 {
-            note("removed \(files) files of \(bytes) bytes that an interrupted operation had left")
+            note("removed \(files) files of \(bytes) bytes that nothing needs")
         }
         let settings = try CollectionSettings(stored: definition.settings)
         if settings.isIncrementalBackupEnabled {
@@ -67,6 +68,10 @@ struct BackupJob {
         let cut = try source.openCut(collection: collection, nonce: nonce())
         defer { cut.close() }
         return try commit(cut, lock, state, definition)
+    }
+
+    private func retention(_ lock: WriterLock) -> Retention {
+        Retention(repository: repository, lock: lock)
     }
 
     private func nonce() -> String {
@@ -108,12 +113,19 @@ struct BackupJob {
         _ definition: CollectionDefinition
     ) throws -> (PointRecord, hasAbandoned: Bool) {
         let files = DataFiles(lock, operation: operation)
-        let pool = FilePool(CollectionFiles(repository, state), cache: cache)
+        let stored = CollectionFiles(repository, state)
+        let pool = FilePool(stored, cache: cache)
         let backup = TableBackup(
             cut: cut, files: files, limits: limits, pool: pool, capture: state.capture,
+            deadFiles: isIncremental ? state.mostlyDeadFiles : [:],
             note: note)
         let (present, refused) = try tables(cut, definition)
         let parent = state.newest
+        if isIncremental, state.isParentOlder {
+            note(
+                "the last point was dropped: tables are compared with \(parent?.name ?? "") as a whole"
+            )
+        }
         let known = parent.map { state.tables(at: $0.sequence) } ?? []
         let counts = try countRows(cut, present, known)
         var records: [TableRecord] = []
@@ -137,13 +149,18 @@ struct BackupJob {
             try operation.checkpoint()
         }
         let removed = gone.values.map(\.id).sorted()
+        let written = try files.finish()
+        stored.add(written)
+        for index in records.indices {
+            records[index].files = try backup.neededFiles(records[index])
+        }
         let point = PointRecord(
             sequence: state.nextSequence,
             name: state.nextPointName(cut: cut.instant, isIncremental: isIncremental),
             kind: isIncremental ? .incremental : .full,
             parent: isIncremental ? parent?.sequence : nil,
             parentHash: isIncremental ? parent?.hash : nil, cut: cut.instant,
-            operation: operation.id, uid: operation.uid, files: try files.finish(),
+            operation: operation.id, uid: operation.uid, files: written,
             tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
             views: definition.isDatabase ? cut.views : "", capture: try cut.state)
         operation.update { $0.figures = pool.figures }
@@ -155,7 +172,10 @@ struct BackupJob {
     private func afterCommit(_ cut: any SourceCut, _ lock: WriterLock, hasAbandoned: Bool) {
         do {
             try source.committed(collection: collection, state: cut.state)
-            if hasAbandoned { _ = try lock.removeLeftovers() }
+            let retention = retention(lock)
+            let dropped = try retention.dropByPolicy()
+            if dropped > 0 { note("\(dropped) points dropped, as the KEEP_ settings say") }
+            if dropped > 0 || hasAbandoned { try retention.removeUnneeded() }
             try lock.writeCatalogIfDue()
         } catch {
             note("after the backup: \((error as? Failure)?.message ?? "\(error)")")

@@ -22,7 +22,7 @@ struct CompactJob {
             throw Failure(.noData, "\(collection) has no point to compact")
         }
         if state.isWhole(parent) { return nil }
-        _ = try lock.removeLeftovers()
+        try lock.removeUnneeded()
         let point: PointRecord
         do {
             point = try write(parent, lock, state)
@@ -59,7 +59,7 @@ struct CompactJob {
             try operation.checkpoint()
         }
         let written = try files.finish()
-        try check(records, written, state)
+        try check(&records, written, state)
         return PointRecord(
             sequence: state.nextSequence,
             name: state.nextPointName(cut: parent.cut, isIncremental: true), kind: .incremental,
@@ -90,23 +90,25 @@ struct CompactJob {
     /// The rows of the new files, merged as every reader merges them, are those that were recorded
     /// when they were backed up; and nothing older is needed for them.
     private func check(
-        _ records: [TableRecord], _ written: [FileReference], _ state: CollectionState
+        _ records: inout [TableRecord], _ written: [FileReference], _ state: CollectionState
     ) throws {
         let pool = FilePool(
             CollectionFiles(repository, state, uncommitted: written),
             cache: SharedCache(maxBytes: Self.cacheBytes))
         let own = Set(written.map(\.number))
-        for record in records {
+        for index in records.indices {
+            let record = records[index]
             let audit = TableAudit(pool) { rows in
                 operation.update { $0.rows += rows }
                 try operation.checkpoint()
             }
             let found = try audit.audit(record.snapshot, schema: record.schema)
-            let used = try IndexWalk(pool) { try operation.checkpoint() }
-                .files(of: record.snapshot, schema: record.schema)
+            let used = try Snapshot(record.snapshot, schema: record.schema, pool: pool)
+                .neededFiles()
             guard found.faults.isEmpty, found.contentHash.description == record.contentHash,
                 found.rows == record.rows, found.csvBytes == record.sizes["csv"],
-                found.parquetBytes == record.sizes["parquet"], used.isSubset(of: own)
+                found.parquetBytes == record.sizes["parquet"],
+                used.allSatisfy({ own.contains($0.number) })
             else {
                 throw Failure(
                     .corrupt,
@@ -114,6 +116,7 @@ struct CompactJob {
                         + (found.faults.first.map { ": \($0.message)" } ?? "")
                         + ": nothing was changed; VERIFY \(collection) tells more")
             }
+            records[index].files = used
         }
     }
 }

@@ -71,28 +71,87 @@ final class DataFiles: FileFactory {
 
 /// Opens the stored files of one collection for reading.
 package final class CollectionFiles: FileOpener {
+    private struct State: Sendable {
+        var collection: CollectionState
+        /// Files that the collection doesn't name yet.
+        var added: [UInt64: FileReference] = [:]
+        /// Files that must stay readable, and how many ask for it.
+        var held: [UInt64: (file: FileReference, count: Int)] = [:]
+    }
+
     private let repository: Repository
-    private let state: Mutex<CollectionState>
-    private let uncommitted: [UInt64: FileReference]
+    private let state: Mutex<State>
 
     /// - Parameter uncommitted: files that are complete, but that no entry names yet.
     init(
-        _ repository: Repository, _ state: CollectionState, uncommitted: [FileReference] = []
+        _ repository: Repository, _ collection: CollectionState, uncommitted: [FileReference] = []
     ) {
         self.repository = repository
-        self.state = Mutex(state)
-        self.uncommitted = Dictionary(
-            uniqueKeysWithValues: uncommitted.map { ($0.number, $0) })
+        state = Mutex(State(collection: collection))
+        add(uncommitted)
     }
 
-    /// The collection has grown.
+    /// The collection has changed.
     func update(_ newer: CollectionState) {
-        state.withLock { if newer.lastEntry > $0.lastEntry { $0 = newer } }
+        state.withLock { if newer.lastEntry > $0.collection.lastEntry { $0.collection = newer } }
+    }
+
+    /// These files are written, and an entry will name them.
+    func add(_ files: [FileReference]) {
+        state.withLock { for file in files { $0.added[file.number] = file } }
     }
 
     package func open(file number: UInt64) throws -> any RandomAccess {
-        let state = state.withLock(\.self)
-        if let reference = uncommitted[number] { return repository.file(reference, of: state) }
-        return try repository.file(number, of: state)
+        let (collection, file) = try state.withLock { state throws(Failure) in
+            let file =
+                state.collection.files[number] ?? state.held[number]?.file ?? state.added[number]
+            guard let file else {
+                throw Failure(
+                    .stale,
+                    "file \(number) of \(state.collection.name) is gone: its points were "
+                        + "dropped")
+            }
+            return (state.collection, file)
+        }
+        return repository.file(file, of: collection)
     }
+
+    /// Keeps these files readable until the last hold of them goes. One that is gone already stays so.
+    func hold(_ numbers: [UInt64]) -> PointHold {
+        let (collection, files) = state.withLock { state in
+            let files = numbers.compactMap { number -> FileReference? in
+                guard let file = state.collection.files[number] ?? state.held[number]?.file else {
+                    return nil
+                }
+                state.held[number, default: (file, 0)].count += 1
+                return file
+            }
+            return (state.collection, files)
+        }
+        return PointHold(files: self, held: files, repository.hold(files, of: collection))
+    }
+
+    fileprivate func release(_ files: [FileReference]) {
+        state.withLock { state in
+            for file in files {
+                state.held[file.number]?.count -= 1
+                if state.held[file.number]?.count == 0 { state.held[file.number] = nil }
+            }
+        }
+    }
+}
+
+/// Keeps what a point's table needs readable in this process while it lives.
+package final class PointHold: Sendable {
+    private let files: CollectionFiles
+    private let held: [FileReference]
+    private let stored: FileHold
+
+    fileprivate init(files: CollectionFiles, held: [FileReference], _ stored: FileHold) {
+        self.files = files
+        self.held = held
+        self.stored = stored
+    }
+
+    deinit { files.release(held) }
 }

@@ -26,11 +26,22 @@ extension Engine {
                 }
                 if let before { adaptCapture(operation, before, definition) }
             case .drop:
+                let kept = try CollectionSettings(
+                    stored: lock.current?.definition?.settings ?? [:]
+                ).keepDropped
                 try lock.append(.drop)
-                operation.update {
-                    $0.notes.append("its files stay in \(location) until retention is built")
+                try Retention(repository: repository, lock: lock).removeUnneeded()
+                if kept.seconds > 0 {
+                    operation.update {
+                        $0.notes.append(
+                            "its points can be had back for \(kept): CREATE it again and UNDROP them"
+                        )
+                    }
                 }
                 removeCapture(operation)
+            case .alterPoints(let changes):
+                for change in changes { try change.apply(lock) }
+                try Retention(repository: repository, lock: lock).removeUnneeded()
             case .queue: preconditionFailure("it is to be queued")
             }
             end(operation, .done)

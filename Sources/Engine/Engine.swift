@@ -157,16 +157,26 @@ package final class Engine: Sendable {
         Snapshot(table.snapshot, schema: table.schema, pool: pool(collection))
     }
 
-    private func pool(_ collection: CollectionState) -> FilePool {
+    /// Keeps a table at a point readable in this process, whoever drops the point, until the last
+    /// hold goes.
+    package func hold(_ table: TableRecord, of collection: CollectionState) -> PointHold {
+        stored(collection).files.hold(table.files.map(\.number))
+    }
+
+    private func pool(_ collection: CollectionState) -> FilePool { stored(collection).pool }
+
+    private func stored(
+        _ collection: CollectionState
+    ) -> (files: CollectionFiles, pool: FilePool) {
         state.withLock { state in
             if let known = state.files[collection.id] {
                 known.files.update(collection)
-                return known.pool
+                return known
             }
             let files = CollectionFiles(state.repository!, collection)
             let pool = FilePool(files, cache: cache)
             state.files[collection.id] = (files, pool)
-            return pool
+            return (files, pool)
         }
     }
 
@@ -218,7 +228,7 @@ package final class Engine: Sendable {
             for (index, step) in try plan(statements).enumerated() {
                 let operation = try begin(statements[index], step, owner: owner)
                 switch step {
-                case .define, .drop: try carryOut(step, operation)
+                case .define, .drop, .alterPoints: try carryOut(step, operation)
                 case .queue(let work):
                     enqueue(
                         QueuedOperation(
@@ -383,6 +393,7 @@ package final class Engine: Sendable {
         }
         do {
             try perform(queued.work, operation)
+            cleanDroppedCollections()
             end(operation, .done)
         } catch let failure as Failure where failure.code == .cancelled {
             end(operation, .cancelled, error: "on request")

@@ -139,7 +139,7 @@ extension Engine {
         }
         do {
             let lock = try repository.lock(collection: name)
-            let (files, bytes) = try lock.removeLeftovers()
+            let (files, bytes) = try lock.removeUnneeded()
             return files == 0
                 ? "it left nothing behind"
                 : "removed \(files) unfinished files of \(bytes) bytes"

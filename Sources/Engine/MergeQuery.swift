@@ -78,7 +78,7 @@ package final class MergeQuery {
     private func parts(of table: TableRecord) throws -> (whole: [RowFile], runs: [Run]) {
         var runs: [Run] = []
         for point in chain.reversed() {
-            guard state.changed(table.id, at: point.sequence) == point.sequence,
+            guard point.changed.contains(table.id),
                 let record = state.table(table.id, at: point.sequence)
             else { continue }
             let isWhole = point.kind == .full || record.isReset
@@ -98,7 +98,9 @@ package final class MergeQuery {
 
     private func files(of point: BackupPoint) throws -> [RowFile] {
         if let files = known[point.sequence] { return files }
-        let files = try point.files.filter { $0.name.hasSuffix(".parquet") }.map { reference in
+        let files = try point.files.filter {
+            $0.name.hasSuffix(".parquet") && state.files[$0.number] != nil
+        }.map { reference in
             do {
                 return try RowFile(repository.file(reference, of: state))
             } catch let failure as Failure where failure.code == .corrupt {

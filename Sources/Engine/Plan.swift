@@ -9,12 +9,14 @@ struct Plan {
         /// Made or, if it was something `before`, altered.
         case define(CollectionDefinition, before: CollectionDefinition?, notes: [String])
         case drop
+        case alterPoints([PointChange])
         case queue(Work)
 
         var kind: String {
             switch self {
             case .define(_, let before, _): before == nil ? "create" : "alter"
             case .drop: "drop"
+            case .alterPoints: "alter"
             case .queue(let work): work.kind
             }
         }
@@ -33,6 +35,11 @@ struct Plan {
         var isIncremental: Bool {
             let settings = definition.flatMap { try? CollectionSettings(stored: $0.settings) }
             return settings?.isIncrementalBackupEnabled ?? false
+        }
+        /// Whether a KEEP_ setting says which points stay.
+        var hasPolicy: Bool {
+            let settings = definition.flatMap { try? CollectionSettings(stored: $0.settings) }
+            return settings.flatMap(KeepPolicy.init) != nil
         }
     }
 
@@ -77,7 +84,8 @@ struct Plan {
         case .restore(let restore): return try self.restore(statement, restore, &state)
         case .verify(let verify): return try self.verify(statement, verify, &state)
         case .compact: return try compact(statement, &state)
-        case .prune, .pull:
+        case .prune(let isDryRun): return try prune(statement, isDryRun: isDryRun, &state)
+        case .pull:
             throw statement.refusal(
                 .unsupported,
                 "\(statement.action.words) isn't built yet in this version of ydbfs",
@@ -90,7 +98,7 @@ struct Plan {
         if let collection = engine.collection(name), let definition = collection.definition {
             state.definition = definition
             state.hasFull = collection.newest != nil
-            state.isTakenUID = { collection.point(uid: $0) != nil }
+            state.isTakenUID = { collection.isTaken(uid: $0) }
         }
         for queued in engine.queue(of: name) where !queued.operation.status.state.isFinal {
             state.queued += 1

@@ -32,6 +32,8 @@ extension Plan {
     ) throws(Failure) -> Step {
         let before = try require(statement, state)
         try requireIdle(statement, state)
+        let pointChanges = changes.compactMap(PointChange.of)
+        if pointChanges.count == changes.count { return try alterPoints(statement, pointChanges) }
         var alteration = try Alteration(before, statement)
         for change in changes {
             switch change {
@@ -47,8 +49,9 @@ extension Plan {
             case .reset(let keys): try alteration.reset(keys)
             case .dropBackup, .undropBackup, .pinBackup, .unpinBackup:
                 throw statement.refusal(
-                    .unsupported, "DROP, UNDROP, PIN and UNPIN BACKUP aren't built yet",
-                    at: statement.position)
+                    .unsupported,
+                    "DROP, UNDROP, PIN and UNPIN BACKUP go with each other, not with changes of "
+                        + "settings or tables: write two statements", at: statement.position)
             }
         }
         let definition = try alteration.definition()
@@ -62,7 +65,8 @@ extension Plan {
     ) throws(Failure) {
         let built: Set<SettingKey> = [
             .storage, .incrementalBackupEnabled, .capture, .incrementalEvery, .fullEvery,
-            .maxChain,
+            .maxChain, .keepLast, .keepWithin, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly,
+            .keepYearly, .keepDropped,
         ]
         for key in settings.values.keys {
             let isRefused =

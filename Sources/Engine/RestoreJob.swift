@@ -73,6 +73,9 @@ extension Engine {
             status.point = point.name
             status.totalRows = tables.reduce(0) { $0 + $1.record.rows }
         }
+        // Whoever drops the point meanwhile: it is restored to its end.
+        let holds = tables.map { hold($0.record, of: state) }
+        defer { withExtendedLifetime(holds) {} }
         let destination = try openDestination(patience: nil)
         removeLeftovers(destination, operation)
         let restored = tables.map { RestoredTable($0.record, target: $0.target) }

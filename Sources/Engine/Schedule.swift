@@ -81,7 +81,7 @@ package struct Schedule: Sendable {
     ///
     /// - Parameter attempted: what was tried; a failure is not tried again before the next time.
     func run(at now: Instant, _ collection: CollectionState, attempted: Done) -> Run? {
-        let done = Self.done(collection.points, until: now)
+        let done = Self.done(collection, until: now)
         func newest(_ part: KeyPath<Done, Instant?>) -> Instant? {
             [done[keyPath: part], attempted[keyPath: part]].compactMap(\.self)
                 .filter { $0 <= now }.max()
@@ -94,9 +94,13 @@ package struct Schedule: Sendable {
         return incremental.map { Run(due: $0, isIncremental: collection.newest != nil) }
     }
 
-    private static func done(_ points: [BackupPoint], until now: Instant) -> Done {
+    /// What was taken, points included that were dropped since.
+    private static func done(_ collection: CollectionState, until now: Instant) -> Done {
         var done = Done()
-        for point in points.reversed() {
+        for (uid, isFull) in [(collection.lastUID, false), (collection.lastFullUID, true)] {
+            if let due = due(of: uid), due <= now { done.add(due, isFull: isFull) }
+        }
+        for point in collection.points.reversed() {
             guard let due = due(of: point.uid), due <= now else { continue }
             done.add(due, isFull: point.kind == .full)
             if done.full != nil { break }

@@ -11,6 +11,8 @@ struct TableBackup {
     let pool: FilePool
     /// What the source recorded at the parent.
     let capture: CaptureState?
+    /// Stored files of which little is left, and how many of their rows are dead.
+    let deadFiles: [UInt64: UInt64]
     /// Tells the user something.
     let note: (String) -> Void
 
@@ -132,11 +134,16 @@ struct TableBackup {
         }
         let result = try IncrementalWriter.write(
             parent: snapshot(parent), hash: hash,
-            parentChanges: parent.inserted + parent.updated + parent.deleted, changes: changes,
-            table: path, files: files, limits: limits)
+            parentChanges: parent.inserted + parent.updated + parent.deleted, deadFiles: deadFiles,
+            changes: changes, table: path, files: files, limits: limits)
         // Slices may have been written anew for changes that were none.
         if result == nil { files.abandonTable() }
         return result
+    }
+
+    /// The files that a table needs, once those written for it are there to be read.
+    func neededFiles(_ record: TableRecord) throws -> [NeededFile] {
+        try snapshot(record).neededFiles()
     }
 
     private func snapshot(_ record: TableRecord) -> Snapshot {
@@ -166,7 +173,16 @@ struct TableBackup {
             sizes: result.map { ["csv": $0.csvBytes, "parquet": $0.parquetBytes] } ?? known!.sizes,
             formats: ["csv": CSVRenderer.version, "parquet": ParquetFile.version],
             contentHash: result?.contentHash.description ?? known!.contentHash,
-            snapshot: result?.snapshot ?? known!.snapshot, isReset: isReset)
+            snapshot: result?.snapshot ?? known!.snapshot, files: known?.files ?? [],
+            isReset: isReset)
+    }
+}
+
+extension Snapshot {
+    /// What an entry says of the files behind a table.
+    func neededFiles() throws -> [NeededFile] {
+        try files().map { NeededFile(number: $0.key, rows: $0.value) }
+            .sorted { $0.number < $1.number }
     }
 }
 

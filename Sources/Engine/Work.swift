@@ -5,6 +5,7 @@ import Tables
 /// What a queued operation does once its turn has come.
 enum Work: Sendable {
     case backup(isIncremental: Bool)
+    case prune(isDryRun: Bool)
     case restore(RestoreRequest)
     case verify(point: String?, level: CheckLevel)
     case compact
@@ -13,6 +14,7 @@ enum Work: Sendable {
     var kind: String {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
+        case .prune: "prune"
         case .restore: "restore"
         case .verify: "verify"
         case .compact: "compact"
@@ -23,6 +25,7 @@ enum Work: Sendable {
     var makesFull: Bool {
         switch self {
         case .backup(let isIncremental): !isIncremental
+        case .prune: false
         case .restore: false
         case .verify, .compact: false
         }
@@ -50,6 +53,12 @@ extension Engine {
         case .restore(let request): try restore(request, operation)
         case .verify(let point, let level): try verify(point, level, operation)
         case .compact: try compact(operation)
+        case .prune(let isDryRun):
+            guard let repository else { throw Failure(.notFound, "there are no backups yet") }
+            try PruneJob(
+                repository: repository, collection: operation.collection, isDryRun: isDryRun,
+                operation: operation
+            ).run()
         }
     }
 

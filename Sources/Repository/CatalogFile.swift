@@ -23,23 +23,29 @@ package struct CatalogReference: Sendable, Hashable {
 /// content   text name of the collection
 ///           v number of the last entry | text its SHA-256
 ///           v next sequence | v next file number | v next table id
-///           optional definition (none: the collection is dropped)
-///           list of text: condemned file names, in order
+///           optional text: name of the last point ever made
+///           optional text, optional text: uids of the last point and full made with one
+///           optional definition | flag the collection is dropped
+///           list of: text condemned file name | z since when, in order of names
+///           list of file: those that points need or have needed
+///           list of: text uid | v sequence      of points made with one, in order of uids
 ///           list of: v entry | text name | v bytes | text SHA-256      the catalogs still in use
 ///           list of point, live | list of point, dropped
 ///           list of table, in order of first appearance
-///           optional capture
+///           optional capture of the last point ever made | v its sequence
 ///
 /// definition  list of text: tables | flag whole database | list of: text key | text value
 ///             text sql | z time
 /// point     v sequence | text name | flag incremental | optional v parent | z cut | v operation
 ///           optional text uid | v entry | text its SHA-256
+///           optional text name of the parent | v sequence of its chain's full
+///           flag pinned | optional z dropped when
 ///           list of file | list of v: changed tables | list of v: removed tables
 ///           flag not backed up as at the point before, else list of: text path | text reason
 ///           flag views as at the point before (none before the first), else text
 /// file      v number | text name | v bytes | v rows | text SHA-256
 /// table     v id | list of version
-/// version   v sequence | u8 bits: 1 there is a table · and as at the table before in this list:
+/// version   v sequence | z cut of the point that changed it | u8 bits: 1 there is a table · and as at the table before in this list:
 ///           2 path · 4 schema · 8 sql · 16 formats · 32 reset; if there is a table:
 ///             text path | schema                                  unless as before
 ///             v next column id
@@ -49,6 +55,7 @@ package struct CatalogReference: Sendable, Hashable {
 ///             list of: text format | v version of its rules       unless as before
 ///             text content hash
 ///             v file | v offset | v length | u64 hash             of the snapshot's root
+///             list of: v number | v rows                          of the files it needs
 /// schema    list of: v id | text name | text type | flag literal; list of v: key
 /// capture   text database | list of: text table | text state
 /// ```
@@ -127,8 +134,14 @@ private struct CatalogWriter {
         number(state.nextSequence)
         number(state.nextFileNumber)
         number(state.nextTableID)
-        optional(state.definition, definition)
-        list(state.condemned.sorted(), text)
+        optional(state.lastName, text)
+        optional(state.lastUID, text)
+        optional(state.lastFullUID, text)
+        optional(state.lastDefinition, definition)
+        flag(state.isDropped)
+        map(state.condemned, signed)
+        list(state.files.values.sorted { $0.number < $1.number }, file)
+        map(state.sequenceByUID) { number($0) }
         list(state.catalogs) { entry, catalog in
             number(entry)
             text(catalog.name)
@@ -150,10 +163,11 @@ private struct CatalogWriter {
                 before = version.record ?? before
             }
         }
-        optional(state.capture) { capture in
+        optional(state.lastCapture) { capture in
             text(capture.database)
             map(capture.tables, text)
         }
+        number(state.captureSequence)
     }
 
     private func definition(_ definition: CollectionDefinition) {
@@ -174,13 +188,11 @@ private struct CatalogWriter {
         optional(point.uid, text)
         number(point.entry)
         text(point.hash)
-        list(point.files) { file in
-            number(file.number)
-            text(file.name)
-            number(file.bytes)
-            number(file.rows)
-            text(file.sha256)
-        }
+        optional(point.parentName, text)
+        number(point.chain)
+        flag(point.isPinned)
+        optional(point.dropped, signed)
+        list(point.files, file)
         list(point.changed) { number($0) }
         list(point.removed) { number($0) }
         flag(point.notBackedUp == before?.notBackedUp)
@@ -195,8 +207,17 @@ private struct CatalogWriter {
         if !hasSameViews { text(point.views) }
     }
 
+    private func file(_ file: FileReference) {
+        number(file.number)
+        text(file.name)
+        number(file.bytes)
+        number(file.rows)
+        text(file.sha256)
+    }
+
     private func version(_ version: TableHistory.Version, _ before: TableRecord?) {
         number(version.sequence)
+        signed(version.cut)
         guard let record = version.record else { return output.append(byte: 0) }
         var bits: VersionBits = .isThere
         if record.isReset { bits.insert(.isReset) }
@@ -222,6 +243,10 @@ private struct CatalogWriter {
         number(record.snapshot.offset)
         number(record.snapshot.length)
         output.append(fixed: record.snapshot.hash)
+        list(record.files) { file in
+            number(file.number)
+            number(file.rows)
+        }
     }
 
     private func schema(_ schema: TableSchema) {

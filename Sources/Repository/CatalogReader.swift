@@ -79,8 +79,14 @@ struct CatalogReader {
         state.nextSequence = try number()
         state.nextFileNumber = try number()
         state.nextTableID = try number(UInt32.self)
-        state.definition = try optional { try $0.definition(state.name) }
-        state.condemned = Set(try list { try $0.text() })
+        state.lastName = try optional { try $0.text() }
+        state.lastUID = try optional { try $0.text() }
+        state.lastFullUID = try optional { try $0.text() }
+        state.lastDefinition = try optional { try $0.definition(state.name) }
+        state.isDropped = try flag()
+        state.condemned = try map { try $0.signed() }
+        for file in try list({ try $0.file() }) { state.files[file.number] = file }
+        state.sequenceByUID = try map { try $0.number() }
         state.catalogs = try list { reader in
             let entry = try reader.number()
             let catalog = CatalogReference(
@@ -91,10 +97,11 @@ struct CatalogReader {
         try state.restore(points: live, dropped: points())
         let tables = try list { try $0.table() }
         try state.restore(tables: tables)
-        state.capture = try optional { reader in
+        state.lastCapture = try optional { reader in
             CaptureState(
                 database: try reader.text(), tables: try reader.map { try $0.text() })
         }
+        state.captureSequence = try number()
         guard position == content.count else { throw Self.damaged }
         return state
     }
@@ -118,6 +125,10 @@ struct CatalogReader {
             let uid = try reader.optional { try $0.text() }
             let entry = try reader.number()
             let hash = try reader.text()
+            let parentName = try reader.optional { try $0.text() }
+            let chain = try reader.number()
+            let isPinned = try reader.flag()
+            let dropped = try reader.optional { try $0.signed() }
             let files = try reader.list { try $0.file() }
             let changed = try reader.list { try $0.number(UInt32.self) }
             let removed = try reader.list { try $0.number(UInt32.self) }
@@ -128,9 +139,10 @@ struct CatalogReader {
             }
             if try !reader.flag() { views = try reader.text() }
             return BackupPoint(
-                sequence: sequence, name: name, kind: kind, parent: parent, cut: cut,
-                operation: operation, uid: uid, files: files, changed: changed, removed: removed,
-                notBackedUp: notBackedUp, views: views, entry: entry, hash: hash)
+                sequence: sequence, name: name, kind: kind, parent: parent, parentName: parentName,
+                chain: chain, cut: cut, operation: operation, uid: uid, files: files,
+                changed: changed, removed: removed, notBackedUp: notBackedUp, views: views,
+                entry: entry, hash: hash, isPinned: isPinned, dropped: dropped)
         }
     }
 
@@ -157,9 +169,10 @@ struct CatalogReader {
         _ id: UInt32, _ before: inout TableRecord?
     ) throws -> TableHistory.Version {
         let sequence = try number()
+        let cut = try signed()
         let bits = VersionBits(rawValue: try byte())
         guard bits.contains(.isThere) else {
-            return TableHistory.Version(sequence: sequence, record: nil)
+            return TableHistory.Version(sequence: sequence, cut: cut, record: nil)
         }
         func known<T>(_ bit: VersionBits, _ value: T?) throws -> T? {
             guard bits.contains(bit) else { return nil }
@@ -174,9 +187,10 @@ struct CatalogReader {
             inserted: try number(), updated: try number(), deleted: try number(),
             sizes: try map { try $0.number() },
             formats: try known(.sameFormats, before?.formats) ?? map { try $0.number(Int.self) },
-            contentHash: try text(), snapshot: try snapshot(), isReset: bits.contains(.isReset))
+            contentHash: try text(), snapshot: try snapshot(), files: try neededFiles(),
+            isReset: bits.contains(.isReset))
         before = record
-        return TableHistory.Version(sequence: sequence, record: record)
+        return TableHistory.Version(sequence: sequence, cut: cut, record: record)
     }
 
     private mutating func snapshot() throws -> BlockReference {
@@ -186,6 +200,10 @@ struct CatalogReader {
         return BlockReference(
             file: file, offset: offset, length: length,
             hash: content.load(at: position, as: UInt64.self))
+    }
+
+    private mutating func neededFiles() throws -> [NeededFile] {
+        try list { NeededFile(number: try $0.number(), rows: try $0.number()) }
     }
 
     private mutating func schema() throws -> TableSchema {
@@ -208,13 +226,7 @@ extension CollectionState {
             guard zip(list, list.dropFirst()).allSatisfy({ $0.sequence < $1.sequence }) else {
                 throw CatalogReader.damaged
             }
-            for point in list {
-                sequenceByName[point.name] = point.sequence
-                for file in point.files { files[file.number] = file }
-            }
-        }
-        for point in live {
-            if let uid = point.uid { sequenceByUID[uid] = point.sequence }
+            for point in list { sequenceByName[point.name] = point.sequence }
         }
     }
 

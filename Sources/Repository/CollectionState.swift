@@ -6,8 +6,11 @@ package struct BackupPoint: Sendable, Equatable {
     package var sequence: UInt64
     package var name: String
     package var kind: PointKind
-    /// Sequence of the parent; nil for a full.
+    /// Sequence and name of the parent, which may be gone; nil for a full.
     package var parent: UInt64?
+    package var parentName: String?
+    /// Sequence of the full that its chain began with, which may be gone.
+    package var chain: UInt64
     package var cut: Int64
     package var operation: UInt64
     package var uid: String?
@@ -22,6 +25,10 @@ package struct BackupPoint: Sendable, Equatable {
     /// The log entry that committed it, and its hash.
     package var entry: UInt64
     package var hash: String
+    /// Can't be dropped.
+    package var isPinned = false
+    /// Microseconds since 1970 of the entry that dropped it; nil while it is live.
+    package var dropped: Int64?
 }
 
 /// A collection as its log tells it: an immutable value, one for every length of the log.
@@ -30,11 +37,13 @@ package struct BackupPoint: Sendable, Equatable {
 package struct CollectionState: Sendable {
     package let id: String
     package let name: String
-    /// Nil after DROP.
-    package internal(set) var definition: CollectionDefinition?
-    /// Live points in order of sequence. Never empty of fulls: the first one is a full.
+    /// The newest one, also after DROP.
+    package internal(set) var lastDefinition: CollectionDefinition?
+    package internal(set) var isDropped = false
+    /// Live points in order of sequence. None of them needs another: any may be dropped.
     package internal(set) var points: [BackupPoint] = []
-    /// Points of the collection as it was before it was dropped.
+    /// Points that don't show but can be had back, in order of sequence: dropped one by one or with
+    /// the collection.
     package internal(set) var droppedPoints: [BackupPoint] = []
     /// Why the log can't be read to its end; what was read before is right, but nothing may be
     /// written. Tried again at each refresh.
@@ -48,17 +57,24 @@ package struct CollectionState: Sendable {
     package internal(set) var nextSequence: UInt64 = 1
     package internal(set) var nextFileNumber: UInt64 = 1
     package internal(set) var nextTableID: UInt32 = 1
-    /// What the source wanted to find again after the newest point.
-    package internal(set) var capture: CaptureState?
+    /// The name of the last point ever made, whatever became of it.
+    package internal(set) var lastName: String?
+    /// Tokens of the last point and of the last full that were made with one, whatever became of them.
+    package internal(set) var lastUID: String?
+    package internal(set) var lastFullUID: String?
+    /// What the source wanted to find again after the last point ever made, and that one's sequence.
+    var lastCapture: CaptureState?
+    var captureSequence: UInt64 = 0
 
-    /// By number: every file that any entry ever named.
-    var files: [UInt64: FileReference] = [:]
+    /// By number: the files that entries named and that aren't condemned.
+    package internal(set) var files: [UInt64: FileReference] = [:]
     /// The newest catalogs, at most `catalogsKept`, with the entries that name them.
     package internal(set) var catalogs: [(entry: UInt64, reference: CatalogReference)] = []
     /// The one before the newest stays for whoever has just read that entry.
     static let catalogsKept = 2
-    /// Names of files that are gone or about to go.
-    var condemned: Set<String> = []
+    /// Names of files that are about to go, and since when: 0 if nobody can be reading them.
+    var condemned: [String: Int64] = [:]
+    /// What live and dropped points show of each table, and nothing else.
     var histories: [UInt32: TableHistory] = [:]
     /// Ids that ever had a path. Strings are equal to Swift when they look the same, names of tables
     /// only when their bytes are: whoever looks here must compare those.
@@ -66,7 +82,10 @@ package struct CollectionState: Sendable {
     /// In the order of their first appearance, which mostly is that of their paths: what is nearly
     /// sorted is sorted fast.
     var ids: [UInt32] = []
+    /// Of all points, but only a thousand of those that are gone.
     var sequenceByUID: [String: UInt64] = [:]
+    static let goneUIDsKept = 1000
+    /// Of live and dropped points.
     var sequenceByName: [String: UInt64] = [:]
 
     init(id: String, name: String) {
@@ -74,7 +93,8 @@ package struct CollectionState: Sendable {
         self.name = name
     }
 
-    package var isDropped: Bool { definition == nil }
+    /// Nil after DROP.
+    package var definition: CollectionDefinition? { isDropped ? nil : lastDefinition }
 
     package var newest: BackupPoint? { points.last }
 
@@ -91,25 +111,38 @@ package struct CollectionState: Sendable {
         return points[index]
     }
 
+    /// A point that can be had back.
+    package func droppedPoint(named name: String) -> BackupPoint? {
+        sequenceByName[name].flatMap { sequence in
+            droppedPoints.first { $0.sequence == sequence }
+        }
+    }
+
     /// The point that was made with this token.
     package func point(uid: String) -> BackupPoint? {
         sequenceByUID[uid].flatMap(point(sequence:))
     }
 
-    /// Whether a point, live or dropped, ever had this name.
+    /// Whether a point was made with this token, whatever became of it.
+    package func isTaken(uid: String) -> Bool { sequenceByUID[uid] != nil }
+
+    /// Whether a point, live or dropped, has this name.
     package func isTaken(name: String) -> Bool { sequenceByName[name] != nil }
 
-    /// The name of the last point ever made, dropped ones included.
-    package var lastName: String? { (points.last ?? droppedPoints.last)?.name }
-
-    /// From the full to this point.
+    /// The live points of the point's chain, from the oldest to this one: the full first, if it is
+    /// still there.
     package func chain(of point: BackupPoint) -> [BackupPoint] {
-        guard let end = newestIndex(points, at: point.sequence, \.sequence),
-            let start = points[...end].lastIndex(where: { $0.kind == .full })
-        else { return [] }
-        return Array(points[start...end])
+        points.filter { $0.chain == point.chain && $0.sequence <= point.sequence }
     }
 
+    /// What the source wanted to find again after the newest point; nil if that one isn't the last
+    /// ever made, which was dropped: what changed since then only a comparison tells.
+    package var capture: CaptureState? {
+        captureSequence == newest?.sequence ? lastCapture : nil
+    }
+
+    /// Whether points after the newest live one were dropped, so that `capture` can't be had.
+    package var isParentOlder: Bool { newest != nil && captureSequence != newest?.sequence }
     /// Whether a point carries every table whole, so that it needs no file of an older point: a full
     /// backup, or what COMPACT made.
     package func isWhole(_ point: BackupPoint) -> Bool {
@@ -135,14 +168,59 @@ package struct CollectionState: Sendable {
         return file
     }
 
-    /// All that any entry named and none has condemned, by number: a live point may need them.
-    package var presentFiles: [FileReference] {
-        files.values.filter { !condemned.contains($0.name) }.sorted { $0.number < $1.number }
+    /// Bytes of all files that are there for points, live or dropped.
+    package var storedBytes: UInt64 { files.values.reduce(0) { $0 + $1.bytes } }
+
+    /// All files that points need or have needed and that aren't condemned, by number.
+    package var presentFiles: [FileReference] { files.values.sorted { $0.number < $1.number } }
+
+    /// Bytes of those files that the point wrote and that are still there.
+    package func storedBytes(of point: BackupPoint) -> UInt64 {
+        point.files.reduce(0) { $0 + (files[$1.number] == nil ? 0 : $1.bytes) }
     }
 
-    /// Bytes of all files that the live points may need.
-    package var storedBytes: UInt64 {
-        points.lazy.flatMap(\.files).reduce(0) { $0 + $1.bytes }
+    /// Numbers of the files that a live or dropped point needs: reachability itself. Whatever isn't
+    /// here may go. Those are the files that its tables lie in, and those that it wrote: its runs tell
+    /// what changed, also where no table shows their rows.
+    package var neededFiles: Set<UInt64> {
+        var needed: Set<UInt64> = []
+        for point in points + droppedPoints { needed.formUnion(point.files.lazy.map(\.number)) }
+        for history in histories.values {
+            for version in history.versions {
+                for file in version.record?.files ?? [] { needed.insert(file.number) }
+            }
+        }
+        return needed
+    }
+
+    /// Whether files are about to go.
+    package var hasCondemned: Bool { !condemned.isEmpty }
+
+    /// The row files of which no point shows more than a quarter, and how many of their rows are dead:
+    /// what is left of them is better copied elsewhere. Not the files of points that are still there,
+    /// which tell what changed.
+    package var mostlyDeadFiles: [UInt64: UInt64] {
+        var shown: [UInt64: UInt64] = [:]
+        for history in histories.values {
+            for version in history.versions {
+                for file in version.record?.files ?? [] {
+                    shown[file.number] = max(shown[file.number] ?? 0, file.rows)
+                }
+            }
+        }
+        for point in points + droppedPoints {
+            for file in point.files { shown[file.number] = nil }
+        }
+        var dead: [UInt64: UInt64] = [:]
+        for (number, rows) in shown {
+            if let file = files[number], rows < file.rows / 4 { dead[number] = file.rows - rows }
+        }
+        return dead
+    }
+
+    /// Numbers of the files that this live point needs.
+    package func neededFiles(of point: BackupPoint) -> Set<UInt64> {
+        Set(tables(at: point.sequence).lazy.flatMap(\.files).map(\.number))
     }
 
     // MARK: Tables
@@ -185,10 +263,10 @@ package struct CollectionState: Sendable {
         }
     }
 
-    /// Sequence of the newest point, not later than `sequence`, that changed this table; nil if the
-    /// point doesn't have it.
-    package func changed(_ id: UInt32, at sequence: UInt64) -> UInt64? {
-        histories[id]?.version(at: sequence)?.sequence
+    /// Cut of the newest point, not later than `sequence`, that changed this table; nil if the point
+    /// doesn't have it.
+    package func changed(_ id: UInt32, at sequence: UInt64) -> Int64? {
+        histories[id]?.version(at: sequence)?.cut
     }
 }
 
@@ -202,10 +280,13 @@ struct TableHistory: Sendable {
     /// From `sequence` on the table is this; nothing if it is not there.
     final class Version: Sendable {
         let sequence: UInt64
+        /// Of the point that changed the table.
+        let cut: Int64
         let record: TableRecord?
 
-        init(sequence: UInt64, record: TableRecord?) {
+        init(sequence: UInt64, cut: Int64, record: TableRecord?) {
             self.sequence = sequence
+            self.cut = cut
             self.record = record
         }
     }
@@ -215,17 +296,31 @@ struct TableHistory: Sendable {
 
     var newest: TableRecord? { versions.last?.record }
 
-    mutating func append(_ record: TableRecord?, at sequence: UInt64) {
-        append(Version(sequence: sequence, record: record))
+    /// Adds a version, or puts it in place of one of the same sequence.
+    mutating func append(_ version: Version) {
+        if versions.last?.sequence == version.sequence { versions.removeLast() }
+        versions.append(version)
     }
-
-    mutating func append(_ version: Version) { versions.append(version) }
 
     func version(at sequence: UInt64) -> Version? {
         guard let index = newestIndex(versions, at: sequence, \.sequence),
             versions[index].record != nil
         else { return nil }
         return versions[index]
+    }
+
+    /// Forgets versions that none of the points with these sequences, in order, shows.
+    mutating func keep(for sequences: [UInt64]) {
+        var kept: [Version] = []
+        for (index, version) in versions.enumerated() {
+            if version.record == nil, kept.isEmpty { continue }
+            let end = index + 1 < versions.count ? versions[index + 1].sequence : .max
+            guard let last = newestIndex(sequences, at: end - 1, \.self),
+                sequences[last] >= version.sequence
+            else { continue }
+            kept.append(version)
+        }
+        versions = kept
     }
 }
 

@@ -161,6 +161,8 @@ final class DataFileCache: Sendable {
     private struct State: Sendable {
         var open: [String: (object: any StoredObject, used: UInt64)] = [:]
         var clock: UInt64 = 0
+        /// How many hold a file, and the file itself once it is about to be removed.
+        var held: [String: (count: Int, object: (any StoredObject)?)] = [:]
     }
 
     init(_ storage: any Storage) { self.storage = storage }
@@ -171,7 +173,7 @@ final class DataFileCache: Sendable {
         let known = state.withLock { state in
             state.clock += 1
             state.open[name]?.used = state.clock
-            return state.open[name]?.object
+            return state.open[name]?.object ?? state.held[name]?.object
         }
         if let known { return known }
         guard let object = try storage.open(name) else {
@@ -198,4 +200,54 @@ final class DataFileCache: Sendable {
         _ = evicted
         return object
     }
+
+    // MARK: Held files
+
+    func hold(_ names: [String]) {
+        state.withLock { state in
+            for name in names { state.held[name, default: (0, nil)].count += 1 }
+        }
+    }
+
+    func release(_ names: [String]) {
+        // Closed outside of the lock.
+        let closed = state.withLock { state in
+            names.compactMap { name -> (any StoredObject)? in
+                state.held[name]?.count -= 1
+                guard state.held[name]?.count == 0 else { return nil }
+                return state.held.removeValue(forKey: name)?.object
+            }
+        }
+        _ = closed
+    }
+
+    /// Opens those of these files that are held: what is open can be read after its removal. One
+    /// that can't be opened is missing for whoever reads it.
+    func secure(_ names: some Sequence<String>) {
+        for name in names {
+            let isNeeded = state.withLock { $0.held[name].map { $0.object == nil } ?? false }
+            guard isNeeded, let object = try? storage.open(name) else { continue }
+            state.withLock { $0.held[name]?.object = object }
+        }
+    }
+
+    /// Closes a file that was removed, unless it is held.
+    func close(_ name: String) {
+        let closed = state.withLock { $0.open.removeValue(forKey: name)?.object }
+        _ = closed
+    }
+}
+
+/// Keeps files readable while it lives.
+package final class FileHold: Sendable {
+    private let names: [String]
+    private let cache: DataFileCache
+
+    init(_ names: [String], cache: DataFileCache) {
+        self.names = names
+        self.cache = cache
+        cache.hold(names)
+    }
+
+    deinit { cache.release(names) }
 }

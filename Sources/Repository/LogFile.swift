@@ -16,7 +16,7 @@ struct LogFile: Sendable {
     var number: UInt64
     /// Nil in the first entry.
     var previous: String?
-    /// Microseconds since 1970 of the attempt; shown, never compared.
+    /// Microseconds since 1970 of the attempt: from then on what is dropped or condemned waits.
     var time: Int64
     var entry: LogEntry
     /// The file's own `sha256`.
@@ -46,7 +46,11 @@ struct LogFile: Sendable {
             case .define(let definition): json.action("define", definition)
             case .point(let record): json.action("point", record)
             case .drop: json.member("kind", "drop")
-            case .condemn(let names): json.action("condemn", names)
+            case .dropPoints(let points): json.action("dropPoints", points)
+            case .undropPoints(let points): json.action("undropPoints", points)
+            case .pinPoints(let points): json.action("pinPoints", points)
+            case .unpinPoints(let points): json.action("unpinPoints", points)
+            case .condemn(let condemned): json.action("condemn", condemned)
             case .catalog(let reference): json.action("catalog", reference)
             }
         }
@@ -63,7 +67,8 @@ struct LogFile: Sendable {
         var kind: String?
         var definition: CollectionDefinition?
         var point: PointRecord?
-        var condemned: [String]?
+        var points: [UInt64]?
+        var condemned: Condemnation?
         var catalog: CatalogReference?
         var json = JSONReader(bytes[...], shared: shared)
         try json.object { key, json in
@@ -77,7 +82,9 @@ struct LogFile: Sendable {
             case "kind": kind = try json.string()
             case "define": definition = try CollectionDefinition(json: &json)
             case "point": point = try PointRecord(json: &json)
-            case "condemn": condemned = try json.array(of: String.self)
+            case "dropPoints", "undropPoints", "pinPoints", "unpinPoints":
+                points = try json.array(of: UInt64.self)
+            case "condemn": condemned = try Condemnation(json: &json)
             case "catalog": catalog = try CatalogReference(json: &json)
             default: try json.skip()
             }
@@ -91,7 +98,11 @@ struct LogFile: Sendable {
         case "define": entry = .define(try json.required(definition, key: "define"))
         case "point": entry = .point(try json.required(point, key: "point"))
         case "drop": entry = .drop
-        case "condemn": entry = .condemn(names: try json.required(condemned, key: "condemn"))
+        case "dropPoints": entry = .dropPoints(try json.required(points, key: "dropPoints"))
+        case "undropPoints": entry = .undropPoints(try json.required(points, key: "undropPoints"))
+        case "pinPoints": entry = .pinPoints(try json.required(points, key: "pinPoints"))
+        case "unpinPoints": entry = .unpinPoints(try json.required(points, key: "unpinPoints"))
+        case "condemn": entry = .condemn(try json.required(condemned, key: "condemn"))
         case "catalog": entry = .catalog(try json.required(catalog, key: "catalog"))
         // An entry that can't be acted on must not be passed over.
         case let unknown: throw Self.newer("an entry of kind “\(unknown)”")

@@ -31,6 +31,7 @@ extension Repository {
         guard after.lastEntry > before.lastEntry || after.damage != before.damage else {
             return nil
         }
+        secureCondemned(after.state)
         logs.withLock { logs in
             // Somebody else may have read further meanwhile.
             if let now = logs[id], now.lastEntry > after.lastEntry { return }
@@ -39,8 +40,15 @@ extension Repository {
         return after.state?.name
     }
 
+    /// What is read here and condemned, by whomever, stays readable.
+    private func secureCondemned(_ state: CollectionState?) {
+        guard let state else { return }
+        dataFiles.secure(state.condemned.keys.map { "collections/\(state.id)/data/\($0)" })
+    }
+
     /// Takes a state that a writer has just made by its own entry.
     func publish(_ state: CollectionState) {
+        secureCondemned(state)
         logs.withLock { logs in
             if let now = logs[state.id], now.lastEntry > state.lastEntry { return }
             logs[state.id] = Log(state: state)

@@ -48,6 +48,18 @@ package struct FileReference: Sendable, Hashable {
     }
 }
 
+/// A file that a table needs at a point, and how many of its rows the table shows there: none of an
+/// index, and the fewer of a row file the more of it is dead.
+package struct NeededFile: Sendable, Hashable {
+    package var number: UInt64
+    package var rows: UInt64
+
+    package init(number: UInt64, rows: UInt64) {
+        self.number = number
+        self.rows = rows
+    }
+}
+
 /// A table as one point shows it.
 package struct TableRecord: Sendable, Equatable {
     /// Stable in the collection.
@@ -70,13 +82,16 @@ package struct TableRecord: Sendable, Equatable {
     /// 32 hexadecimal digits.
     package var contentHash: String
     package var snapshot: BlockReference
+    /// All files that reading it may need, by number.
+    package var files: [NeededFile]
     /// True if the point carries the table whole instead of as changes to the parent's.
     package var isReset: Bool
 
     package init(
         id: UInt32, path: String, schema: TableSchema, nextColumnID: UInt32, sql: String,
         rows: UInt64, inserted: UInt64, updated: UInt64, deleted: UInt64, sizes: [String: UInt64],
-        formats: [String: Int], contentHash: String, snapshot: BlockReference, isReset: Bool
+        formats: [String: Int], contentHash: String, snapshot: BlockReference, files: [NeededFile],
+        isReset: Bool
     ) {
         self.id = id
         self.path = path
@@ -91,6 +106,7 @@ package struct TableRecord: Sendable, Equatable {
         self.formats = formats
         self.contentHash = contentHash
         self.snapshot = snapshot
+        self.files = files
         self.isReset = isReset
     }
 }
@@ -161,15 +177,38 @@ package struct PointRecord: Sendable, Equatable {
     }
 }
 
-/// One step in the life of a collection.
+/// Files and points that are about to go, or are gone.
+package struct Condemnation: Sendable, Equatable {
+    /// Files that entries named and no point needs any more. Removed after a delay, for whoever has
+    /// just opened them.
+    package var files: [String] = []
+    /// Files that no entry ever named.
+    package var leftovers: [String] = []
+    /// Sequences of dropped points that can't be had back from here on.
+    package var points: [UInt64] = []
+    /// Files condemned earlier that are removed by now.
+    package var gone: [String] = []
+
+    package init() {}
+
+    var isEmpty: Bool { files.isEmpty && leftovers.isEmpty && points.isEmpty }
+}
+
+/// One step in the life of a collection. Points go by their sequence.
 package enum LogEntry: Sendable, Equatable {
     /// The collection exists from here on, or is defined anew.
     case define(CollectionDefinition)
     case point(PointRecord)
-    /// The collection is gone with its points; the files stay until they are condemned.
+    /// The collection is gone; its points are dropped, and their files stay until they are condemned.
     case drop
+    /// These points don't show any more, but can be had back until they are condemned.
+    case dropPoints([UInt64])
+    case undropPoints([UInt64])
+    /// These points can't be dropped.
+    case pinPoints([UInt64])
+    case unpinPoints([UInt64])
     /// These files of `data` are about to be removed: no later entry may use them.
-    case condemn(names: [String])
+    case condemn(Condemnation)
     /// The state before this entry, in a file of `data`: only for speed.
     case catalog(CatalogReference)
 }

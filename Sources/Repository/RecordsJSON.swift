@@ -154,7 +154,7 @@ extension TableRecord: JSONValue {
                 try $0.sharing(shared.formats) { try [String: Int](json: &$0) }
             },
             contentHash: member("contentHash"), snapshot: member("snapshot"),
-            isReset: member("isReset"))
+            files: member("files") { try $0.neededFiles() }, isReset: member("isReset"))
     }
 
     func write(json: inout JSONWriter) {
@@ -172,7 +172,39 @@ extension TableRecord: JSONValue {
             json.member("formats", formats)
             json.member("contentHash", contentHash)
             json.member("snapshot", snapshot)
+            json.member("files", files.flatMap { [$0.number, $0.rows] })
             json.member("isReset", isReset)
+        }
+    }
+}
+
+extension JSONReader {
+    /// Pairs of a number and its rows in one flat array.
+    fileprivate mutating func neededFiles() throws -> [NeededFile] {
+        let numbers = try [UInt64](json: &self)
+        guard numbers.count.isMultiple(of: 2) else { throw broken("files aren't pairs") }
+        return stride(from: 0, to: numbers.count, by: 2).map {
+            NeededFile(number: numbers[$0], rows: numbers[$0 + 1])
+        }
+    }
+}
+
+extension Condemnation: JSONValue {
+    init(json: inout JSONReader) throws {
+        let member = try json.members()
+        self.init()
+        files = try member.optional("files") ?? []
+        leftovers = try member.optional("leftovers") ?? []
+        points = try member.optional("points") ?? []
+        gone = try member.optional("gone") ?? []
+    }
+
+    func write(json: inout JSONWriter) {
+        json.object { json in
+            if !files.isEmpty { json.member("files", files) }
+            if !leftovers.isEmpty { json.member("leftovers", leftovers) }
+            if !points.isEmpty { json.member("points", points) }
+            if !gone.isEmpty { json.member("gone", gone) }
         }
     }
 }

@@ -25,37 +25,21 @@ extension CollectionState {
             guard definition.name == name else {
                 throw Failure(.corrupt, "it defines another collection, \(definition.name)")
             }
-            self.definition = definition
+            lastDefinition = definition
+            isDropped = false
         case .point(let record): try apply(record, file)
-        case .drop: try drop()
-        case .condemn(let names): try condemn(names)
+        case .drop: try drop(at: file.time)
+        case .dropPoints(let sequences): try drop(sequences, at: file.time)
+        case .undropPoints(let sequences): try undrop(sequences)
+        case .pinPoints(let sequences): try pin(sequences, true)
+        case .unpinPoints(let sequences): try pin(sequences, false)
+        case .condemn(let condemned): try condemn(condemned, at: file.time)
         case .catalog(let reference):
             catalogs = (catalogs + [(file.number, reference)]).suffix(Self.catalogsKept)
             catalogDamage = nil
         }
         lastEntry = file.number
         lastHash = file.hash
-    }
-
-    private mutating func drop() throws {
-        guard !isDropped else { throw Failure(.corrupt, "the collection is dropped already") }
-        definition = nil
-        droppedPoints += points
-        points = []
-        histories = [:]
-        idsByPath = [:]
-        ids = []
-        sequenceByUID = [:]
-        capture = nil
-    }
-
-    private mutating func condemn(_ names: [String]) throws {
-        let needed = Set(
-            points.flatMap { $0.files.map(\.name) } + catalogs.map(\.reference.name))
-        if let name = names.first(where: needed.contains) {
-            throw Failure(.corrupt, "it condemns \(name), which is needed")
-        }
-        condemned.formUnion(names)
     }
 
     private mutating func apply(_ record: PointRecord, _ file: LogFile) throws {
@@ -66,26 +50,35 @@ extension CollectionState {
         guard !record.name.isEmpty, !isTaken(name: record.name) else {
             throw Failure(.corrupt, "the point's name “\(record.name)” is taken")
         }
-        if let uid = record.uid, sequenceByUID[uid] != nil {
+        if let uid = record.uid, isTaken(uid: uid) {
             throw Failure(.corrupt, "the point's uid “\(uid)” is taken")
         }
         try checkParent(record)
+        let parent = record.kind == .incremental ? newest : nil
         try add(files: record.files)
-        try add(tables: record)
-        capture = wholeCapture(record)
+        try add(tables: record, after: parent)
+        lastCapture = wholeCapture(record)
+        captureSequence = record.sequence
         points.append(
             BackupPoint(
                 sequence: record.sequence, name: record.name, kind: record.kind,
-                parent: record.parent, cut: record.cut, operation: record.operation,
-                uid: record.uid, files: record.files, changed: record.tables.map(\.id),
-                removed: record.removed, notBackedUp: record.notBackedUp, views: record.views,
-                entry: file.number, hash: file.hash))
+                parent: record.parent, parentName: parent?.name,
+                chain: parent?.chain ?? record.sequence, cut: record.cut,
+                operation: record.operation, uid: record.uid, files: record.files,
+                changed: record.tables.map(\.id), removed: record.removed,
+                notBackedUp: record.notBackedUp, views: record.views, entry: file.number,
+                hash: file.hash))
         sequenceByName[record.name] = record.sequence
-        if let uid = record.uid { sequenceByUID[uid] = record.sequence }
+        if let uid = record.uid {
+            sequenceByUID[uid] = record.sequence
+            lastUID = uid
+            if record.kind == .full { lastFullUID = uid }
+        }
         nextSequence = record.sequence + 1
+        lastName = record.name
     }
 
-    /// An incremental continues the newest point, whatever the clock or its name say.
+    /// An incremental continues the newest live point, whatever the clock or its name say.
     private func checkParent(_ record: PointRecord) throws {
         switch record.kind {
         case .full:
@@ -113,7 +106,7 @@ extension CollectionState {
             guard DataFileKind(name: file.name) != nil else {
                 throw Failure(.corrupt, "“\(file.name)” is no name of a data file")
             }
-            guard !condemned.contains(file.name) else {
+            guard condemned[file.name] == nil else {
                 throw Failure(.corrupt, "it uses \(file.name), which is condemned")
             }
             files[file.number] = file
@@ -121,20 +114,28 @@ extension CollectionState {
         }
     }
 
-    private mutating func add(tables record: PointRecord) throws {
+    private mutating func add(tables record: PointRecord, after parent: BackupPoint?) throws {
+        if let parent, parent.sequence + 1 < nextSequence { goBack(to: parent, for: record) }
+        func append(_ table: TableRecord?, _ id: UInt32) {
+            histories[id]!.append(
+                TableHistory.Version(sequence: record.sequence, cut: record.cut, record: table))
+        }
         for id in record.removed {
             guard histories[id]?.newest != nil else {
                 throw Failure(.corrupt, "it removes table \(id), which isn't there")
             }
-            histories[id]!.append(nil, at: record.sequence)
+            append(nil, id)
+        }
+        let carried = Set(record.tables.map(\.id))
+        guard carried.count == record.tables.count, carried.isDisjoint(with: record.removed) else {
+            throw Failure(.corrupt, "it has a table twice")
         }
         if record.kind == .full {
-            let carried = Set(record.tables.map(\.id))
             for id in ids where histories[id]!.newest != nil && !carried.contains(id) {
-                histories[id]!.append(nil, at: record.sequence)
+                append(nil, id)
             }
         }
-        for table in record.tables { try add(table, at: record.sequence) }
+        for table in record.tables { append(try added(table), table.id) }
         for table in record.tables {
             let owners = idsByPath[table.path]!.filter {
                 histories[$0]?.newest?.has(path: table.path) == true
@@ -145,8 +146,20 @@ extension CollectionState {
         }
     }
 
-    private mutating func add(_ table: TableRecord, at sequence: UInt64) throws {
-        guard let file = files[table.snapshot.file], !condemned.contains(file.name) else {
+    /// Points after the parent were dropped: tables are again as the parent has them.
+    private mutating func goBack(to parent: BackupPoint, for record: PointRecord) {
+        for id in ids where histories[id]!.versions.last!.sequence > parent.sequence {
+            let before = histories[id]!.version(at: parent.sequence)
+            histories[id]!.append(
+                TableHistory.Version(
+                    sequence: record.sequence, cut: before?.cut ?? record.cut,
+                    record: before?.record))
+        }
+    }
+
+    /// The table, checked, with a history that it can be added to.
+    private mutating func added(_ table: TableRecord) throws -> TableRecord {
+        guard let file = files[table.snapshot.file] else {
             throw Failure(
                 .corrupt,
                 "the snapshot of \(table.path) is in file \(table.snapshot.file), "
@@ -157,12 +170,16 @@ extension CollectionState {
             throw Failure(
                 .corrupt, "the snapshot of \(table.path) is beyond the end of \(file.name)")
         }
+        if let missing = table.files.first(where: { files[$0.number] == nil }) {
+            throw Failure(
+                .corrupt, "\(table.path) needs file \(missing.number), which isn't there")
+        }
+        guard table.files.contains(where: { $0.number == file.number }) else {
+            throw Failure(.corrupt, "\(table.path) doesn't name the file of its own snapshot")
+        }
         guard table.id < .max else { throw Failure(.corrupt, "table id \(table.id)") }
         var table = table
         if let known = histories[table.id] {
-            guard known.versions.last!.sequence < sequence || known.newest == nil else {
-                throw Failure(.corrupt, "it has table \(table.id) twice")
-            }
             if let newest = known.newest { table.share(with: newest) }
         } else {
             histories[table.id] = TableHistory()
@@ -170,7 +187,7 @@ extension CollectionState {
             nextTableID = max(nextTableID, table.id + 1)
         }
         remember(table.id, at: table.path)
-        histories[table.id]!.append(table, at: sequence)
+        return table
     }
 
     mutating func remember(_ id: UInt32, at path: String) {
@@ -181,18 +198,22 @@ extension CollectionState {
 
     // MARK: Capture state
 
+    // Stored as what differs from the capture state of the entry before, whichever point is the
+    // parent.
+
     private func wholeCapture(_ record: PointRecord) -> CaptureState? {
         guard var whole = record.capture else { return nil }
-        if record.kind == .incremental, let parent = capture {
+        if record.kind == .incremental, let parent = lastCapture {
             whole.tables = parent.tables.merging(whole.tables) { $1 }
             for path in record.captureRemoved { whole.tables[path] = nil }
         }
         return whole
     }
 
-    /// The record with only that part of its capture state that the parent's doesn't have.
+    /// The record with only that part of its capture state that the last point's doesn't have.
     func stored(_ record: PointRecord) -> PointRecord {
-        guard record.kind == .incremental, let parent = capture, let whole = record.capture else {
+        guard record.kind == .incremental, let parent = lastCapture, let whole = record.capture
+        else {
             return record
         }
         var stored = record

@@ -10,7 +10,7 @@ package final class Repository: Sendable {
     package let storage: any Storage
     package let operations: OperationStore
     let dataFiles: DataFileCache
-    let options: Options
+    package let options: Options
     let logs = Mutex<[String: Log]>([:])
 
     package struct Options: Sendable {
@@ -18,6 +18,11 @@ package final class Repository: Sendable {
         package var catalogInterval: UInt64 = 64
         /// Without, every entry is read from the first one on: for checks that rest on the log alone.
         package var usesCatalogs = true
+        /// Seconds between a file's condemnation and its removal: other processes look at the log
+        /// every half second, and those that are reading it take hold of it then.
+        package var removalDelay: Int64 = 10
+        /// Microseconds since 1970; another clock than the system's in simulations.
+        package var now: @Sendable () -> Int64 = nowMicroseconds
 
         package init() {}
     }
@@ -105,6 +110,14 @@ package final class Repository: Sendable {
             .sorted { $0.name < $1.name }
     }
 
+    /// Collections that were dropped and have points that can be had back, or could until now.
+    package var droppedCollections: [CollectionState] {
+        logs.withLock { $0.values.compactMap(\.state) }.filter {
+            $0.isDropped && !($0.droppedPoints.isEmpty && $0.condemned.isEmpty)
+        }
+        .sorted { $0.name < $1.name }
+    }
+
     /// Nil if there is none, or it is dropped.
     package func collection(_ name: String) -> CollectionState? {
         let state = known(collectionID(name))
@@ -139,10 +152,15 @@ package final class Repository: Sendable {
         file(try collection.file(number), of: collection)
     }
 
-    /// A file that needn't be committed yet.
+    /// A file that the collection may not name any more, or not yet.
     package func file(_ reference: FileReference, of collection: CollectionState) -> DataFile {
-        DataFile(
-            reference, directory: "collections/\(collection.id)/data", cache: dataFiles)
+        DataFile(reference, directory: "collections/\(collection.id)/data", cache: dataFiles)
+    }
+
+    /// Keeps files readable in this process, whoever removes them, until the last hold goes.
+    package func hold(_ files: [FileReference], of collection: CollectionState) -> FileHold {
+        FileHold(
+            files.map { "collections/\(collection.id)/data/\($0.name)" }, cache: dataFiles)
     }
 
     /// The same as it is on the disk now: nothing that is open or was read before is used.

@@ -32,7 +32,7 @@ package final class WriterLock: Sendable {
         id = repository.collectionID(collection)
         // A process killed between publishing and syncing left an entry that we see and build on.
         try repository.storage.settle("collections/\(id)")
-        if try !repository.storage.list("collections/\(id)/log").isEmpty {
+        if try repository.storage.size(of: Repository.entryName(1, id)) != nil {
             try repository.storage.settle("collections/\(id)/log")
         }
         let read = try repository.readToEnd(id)
@@ -57,7 +57,7 @@ package final class WriterLock: Sendable {
             }
             var file = LogFile(
                 number: (state.collection?.lastEntry ?? 0) + 1,
-                previous: state.collection?.lastHash, time: nowMicroseconds(), entry: entry)
+                previous: state.collection?.lastHash, time: repository.options.now(), entry: entry)
             let encoded = file.encoded()
             file.hash = encoded.hash
             var next = state.collection
@@ -78,20 +78,19 @@ package final class WriterLock: Sendable {
         }
     }
 
-    /// Every file that the newest point may need is there in its full size: nothing is built on a
-    /// base that is lost.
+    /// Every file that the newest point needs is there in its full size: nothing is built on a base
+    /// that is lost.
     private func checkFiles(of collection: CollectionState) throws {
         guard let newest = collection.newest else { return }
-        for point in collection.chain(of: newest) {
-            for file in point.files {
-                let size = try repository.storage.size(of: dataName(file.name))
-                guard size == file.bytes else {
-                    throw Failure(
-                        .corrupt,
-                        "\(repository.storage.location)/\(dataName(file.name)) "
-                            + (size == nil ? "is missing" : "has a wrong size")
-                            + ": make a full backup of \(collection.name)")
-                }
+        for number in collection.neededFiles(of: newest).sorted() {
+            let file = try collection.file(number)
+            let size = try repository.storage.size(of: dataName(file.name))
+            guard size == file.bytes else {
+                throw Failure(
+                    .corrupt,
+                    "\(repository.storage.location)/\(dataName(file.name)) "
+                        + (size == nil ? "is missing" : "has a wrong size")
+                        + ": make a full backup of \(collection.name)")
             }
         }
     }
@@ -149,30 +148,67 @@ package final class WriterLock: Sendable {
             collection.files.values.map(\.name) + collection.catalogs.map(\.reference.name))
     }
 
-    /// Removes the data files that no entry, live or historic, refers to, and what killed writers
-    /// left half made. Returns how many files and bytes went. Not while this lock's own operation
-    /// has files that aren't committed yet: they are leftovers too.
+    /// Removes the data files that nothing needs: the one way in which files go. Those are files that
+    /// no live or dropped point needs, files that no entry names, and what killed writers left half
+    /// made. Returns how many files and bytes went. Not while this lock's own operation has files that
+    /// aren't committed yet: they are leftovers too.
     ///
-    /// References are derived from the whole log. Nothing is removed before a `condemn` entry with
-    /// its name is committed: that fails if there is any entry that we haven't read, and a writer
-    /// that was thought dead can't commit a condemned file later.
+    /// In two steps. First a `condemn` entry names them: that fails if there is any entry that we
+    /// haven't read, and from then on no entry can use them, also not one of a writer that was thought
+    /// dead. Then they are removed; those that points have needed only after `Options.removalDelay`,
+    /// thus mostly by a later call.
+    ///
+    /// References are derived from the state that the whole log gives, never from the listing: a file
+    /// that it misses stays a while longer.
+    ///
+    /// - Parameter points: sequences of dropped points that can't be had back from here on.
     @discardableResult
-    package func removeLeftovers() throws -> (files: Int, bytes: UInt64) {
+    package func removeUnneeded(forgetting points: [UInt64] = []) throws -> (
+        files: Int, bytes: UInt64
+    ) {
         let storage = repository.storage
         // Before the log is looked at, so that what was committed until now counts as referred to.
-        let listed = try storage.list("collections/\(id)/data")
+        let listed = try Set(storage.list("collections/\(id)/data"))
         guard let collection = current else { return (0, 0) }
+        var condemned = Condemnation()
+        condemned.points = points
+        condemned.files = try Self.unneeded(collection, forgetting: points)
         let referred = Self.names(referredBy: collection)
-        let leftovers = listed.filter { !referred.contains($0) && DataFileKind(name: $0) != nil }
-        let fresh = leftovers.filter { !collection.condemned.contains($0) }
-        if !fresh.isEmpty { try append(.condemn(names: fresh.sorted())) }
-        var bytes: UInt64 = 0
-        for name in leftovers {
-            bytes += try storage.size(of: dataName(name)) ?? 0
+        condemned.leftovers = listed.filter {
+            !referred.contains($0) && collection.condemned[$0] == nil
+                && DataFileKind(name: $0) != nil
+        }.sorted()
+        condemned.gone = collection.condemned.keys.filter { !listed.contains($0) }.sorted()
+        if !condemned.isEmpty { try append(.condemn(condemned)) }
+        var removed = (files: 0, bytes: UInt64(0))
+        let due = repository.options.now() - repository.options.removalDelay * 1_000_000
+        for (name, since) in current!.condemned.sorted(by: { $0.key < $1.key })
+        where listed.contains(name) && (since == 0 || since <= due) {
+            removed.bytes += try storage.size(of: dataName(name)) ?? 0
+            removed.files += 1
             try storage.remove(dataName(name))
+            repository.dataFiles.close(dataName(name))
         }
-        try storage.removeUnfinished(in: "collections/\(id)/log", olderThan: 0)
-        return (leftovers.count, bytes)
+        try removeUnfinishedEntries()
+        return removed
+    }
+
+    /// Removes what killed writers left of log entries. The log only grows: it is looked through once
+    /// for each lock while it is short, and now and then later.
+    private func removeUnfinishedEntries() throws {
+        let entries = current?.lastEntry ?? 0
+        guard entries < 1000 || entries.isMultiple(of: 64) else { return }
+        try repository.storage.removeUnfinished(in: "collections/\(id)/log", olderThan: 0)
+    }
+
+    /// Names of the files that no point needs once these are forgotten.
+    private static func unneeded(
+        _ collection: CollectionState, forgetting points: [UInt64]
+    ) throws -> [String] {
+        var after = collection
+        try after.forget(points)
+        let needed = after.neededFiles
+        return after.files.values.filter { !needed.contains($0.number) }.map(\.name).sorted()
     }
 }
 
@@ -196,7 +232,7 @@ extension Repository {
 }
 
 /// Microseconds since 1970.
-func nowMicroseconds() -> Int64 {
+@Sendable package func nowMicroseconds() -> Int64 {
     var now = timespec()
     clock_gettime(CLOCK_REALTIME, &now)
     return Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_nsec) / 1000

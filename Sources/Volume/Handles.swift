@@ -8,7 +8,8 @@ import Tables
 enum Handle: Sendable {
     /// Text as it was at `open`.
     case text([UInt8])
-    case table(FileReader)
+    /// Readable also when its point is dropped.
+    case table(FileReader, PointHold)
     case control(ControlHandle)
     case cancel(Operation)
     case wait(Operation)
@@ -60,10 +61,11 @@ extension Volume {
         case .tableFile(.sql, _, _, _), .manifest: return add(.text(try text(node)), .keep)
         case .tableFile(let kind, let number, let sequence, let table):
             let (shown, record) = try self.table(number, sequence, table)
+            let hold = engine.hold(record, of: shown.state)
             let snapshot = engine.snapshot(record, of: shown.state)
             let file: any RenderedFile =
                 kind == .parquet ? ParquetFile(snapshot) : CSVFile(snapshot)
-            return add(.table(FileReader(file, prefetcher: prefetcher)), .keep)
+            return add(.table(FileReader(file, prefetcher: prefetcher), hold), .keep)
         case .operationFile(let id, .wait):
             guard let operation = engine.operation(id) else { throw .noEntry }
             return add(.wait(operation), .blocking)
@@ -102,7 +104,7 @@ extension Volume {
         case .text(let text): Self.copy(text, at: offset, count: count, into: output)
         case .control(let control):
             Self.copy(control.text, at: offset, count: count, into: output)
-        case .table(let reader):
+        case .table(let reader, _):
             do {
                 try reader.read(at: offset, count: count, into: output)
             } catch let failure as Failure {

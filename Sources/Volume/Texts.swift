@@ -92,11 +92,13 @@ extension Volume {
             for note in status.notes { text += "    \(note)\n" }
         }
         if !text.isEmpty { text += "\n" }
-        let changes = "SET (KEY = VALUE) | RESET (KEY) | ADD TABLE path | DROP TABLE path\n"
+        let changes =
+            "SET (KEY = VALUE) | RESET (KEY) | ADD TABLE path | DROP TABLE path\n    "
+            + "| DROP BACKUP 'point' | UNDROP BACKUP 'point' | PIN BACKUP 'point' | UNPIN BACKUP 'point'\n"
         let scoped =
             "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
             + "RESTORE [AT 'point or time'] [( TABLE path [AS path], … )]\n"
-            + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\n"
+            + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\nPRUNE [WITH (dry_run = true)]\n"
             + "ALTER BACKUP COLLECTION \(changes)"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
@@ -107,6 +109,7 @@ extension Volume {
             + "RESTORE name [AT 'point or time'] [( TABLE path [AS path], ... )]\n"
             + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
             + "COMPACT name\n"
+            + "PRUNE name [WITH (dry_run = true)]\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"
             + (collection == nil ? general : scoped)
     }
@@ -166,6 +169,7 @@ extension Volume {
             }
         }
         lines.append("stored_bytes \(state.storedBytes)")
+        lines += state.droppedPoints.map { "dropped \($0.name)" }
         lines += state.definition.flatMap(Schedule.init).map { scheduleLines($0, state) } ?? []
         if let operation = engine.newestOperation(of: shown.name) {
             lines.append("operation \(operation.id) \(operation.kind) \(operation.status.summary)")
@@ -209,7 +213,10 @@ extension Volume {
     private func chainText(_ shown: Shown) -> String {
         let checks = engine.repository?.checks(of: shown.state) ?? [:]
         var rows = [
-            ["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", "VERIFIED"]
+            [
+                "POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", "PINNED",
+                "VERIFIED",
+            ]
         ]
         for point in shown.state.points {
             let tables = shown.state.tables(at: point.sequence)
@@ -219,9 +226,8 @@ extension Volume {
                 point.name, point.kind.rawValue,
                 "\(Instant(microseconds: point.cut).floorToSecond)",
                 "\(tables.count)", "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
-                "\(point.files.reduce(0) { $0 + $1.bytes })",
-                point.parent.flatMap { shown.state.point(sequence: $0)?.name } ?? "-",
-                checks[point.sequence]?.text ?? "-",
+                "\(shown.state.storedBytes(of: point))", point.parentName ?? "-",
+                point.isPinned ? "pinned" : "-", checks[point.sequence]?.text ?? "-",
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }
@@ -246,7 +252,8 @@ extension Volume {
                         return .object(
                             head(shown, point) + [
                                 ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
-                                ("stored_bytes", .number(point.files.reduce(0) { $0 + $1.bytes })),
+                                ("stored_bytes", .number(shown.state.storedBytes(of: point))),
+                                ("pinned", .bool(point.isPinned)),
                                 ("verified", verified(checks[point.sequence])),
                                 (
                                     "changed_tables",
@@ -271,10 +278,7 @@ extension Volume {
     private func head(_ shown: Shown, _ point: BackupPoint) -> [(String, JSONText)] {
         [
             ("point", .text(point.name)), ("kind", .text(point.kind.rawValue)),
-            (
-                "parent",
-                .optional(point.parent.flatMap { shown.state.point(sequence: $0)?.name })
-            ),
+            ("parent", .optional(point.parentName)),
             ("cut", .text(Instant(microseconds: point.cut).description)),
             ("operation", .number(point.operation)), ("uid", .optional(point.uid)),
         ]

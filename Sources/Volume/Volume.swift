@@ -329,9 +329,7 @@ package final class Volume: FileSystem {
 
     /// The cut of the newest point that changed the table.
     private func changed(_ shown: Shown, _ record: TableRecord, _ sequence: UInt64) -> Instant {
-        let changed = shown.state.changed(record.id, at: sequence) ?? sequence
-        let point = shown.state.point(sequence: changed) ?? shown.state.point(sequence: sequence)
-        return Instant(microseconds: point?.cut ?? 0)
+        Instant(microseconds: shown.state.changed(record.id, at: sequence) ?? 0)
     }
 
     private func modified(_ node: Node) throws(Errno) -> Instant {

@@ -208,13 +208,13 @@ extension StatusReport.Point {
         let changed = tables.filter { ids.contains($0.id) }
         self.init(
             name: point.name, kind: point.kind.rawValue,
-            parent: point.parent.flatMap { state.point(sequence: $0)?.name },
+            parent: point.parentName,
             cut: Instant(microseconds: point.cut).description, tables: tables.count,
             rows: tables.reduce(0) { $0 + $1.rows },
             inserted: changed.reduce(0) { $0 + $1.inserted },
             updated: changed.reduce(0) { $0 + $1.updated },
             deleted: changed.reduce(0) { $0 + $1.deleted },
-            bytes: point.files.reduce(0) { $0 + $1.bytes }, uid: point.uid,
+            bytes: state.storedBytes(of: point), uid: point.uid,
             notBackedUp: Dictionary(
                 point.notBackedUp.map { ($0.path, $0.reason) }, uniquingKeysWith: { $1 }),
             verified: check.map(StatusReport.Check.init))

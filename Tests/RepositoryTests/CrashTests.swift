@@ -47,7 +47,16 @@ import Testing
             try commit(step)
         }
         let lock = try repository.lock(collection: "shop")
-        try lock.removeLeftovers()
+        try lock.removeUnneeded()
+        acknowledged.entries = lock.current!.lastEntry
+        // The full goes, for good; the next point is dropped and had back, the last one pinned.
+        for entry: LogEntry in [
+            .dropPoints([1]), .dropPoints([2]), .undropPoints([2]), .pinPoints([3]),
+        ] {
+            try lock.append(entry)
+            acknowledged.entries = lock.current!.lastEntry
+        }
+        try lock.removeUnneeded(forgetting: [1])
         acknowledged.entries = lock.current!.lastEntry
         try lock.append(.drop)
         acknowledged.entries = lock.current!.lastEntry
@@ -59,6 +68,7 @@ import Testing
     var often: Repository.Options {
         var options = Repository.Options()
         options.catalogInterval = 3
+        options.removalDelay = 0
         return options
     }
 
@@ -88,10 +98,8 @@ import Testing
         #expect([acknowledged.entries, acknowledged.entries + 1].contains(entries), what)
         if let state = lock.current {
             #expect(state.catalogDamage == nil, what)
-            for point in state.points + state.droppedPoints {
-                for file in point.files {
-                    try repository.file(file.number, of: state).verify()
-                }
+            for number in state.neededFiles {
+                try repository.file(number, of: state).verify()
             }
         }
         let operations = try repository.operations.newest()
@@ -100,13 +108,13 @@ import Testing
             #expect(try repository.operations.record(id).end?.state == .done, what)
         }
         if lock.current?.definition == nil { try lock.append(.define(definition("shop"))) }
-        try lock.removeLeftovers()
+        try lock.removeUnneeded()
         try lock.append(.point(try nextPoint(lock, name: "after", bytes: [1])))
         let files = disk.files().keys.filter { $0.contains("/data/") || $0.contains("/log/.") }
         let state = lock.current!
+        #expect(state.neededFiles == Set(state.files.keys), what)
         let referred =
-            (state.points + state.droppedPoints).flatMap(\.files).map(\.name)
-            + state.catalogs.map(\.reference.name)
+            state.files.values.map(\.name) + state.catalogs.map(\.reference.name)
         #expect(Set(files.map { $0.split(separator: "/").last! }) == Set(referred.map { $0[...] }))
     }
 

@@ -52,7 +52,7 @@ func table(
         inserted: rows, updated: 2, deleted: 1, sizes: ["csv": 100 * rows, "parquet": 120 * rows],
         formats: ["csv": 1, "parquet": 2], contentHash: String(repeating: "0f", count: 16),
         snapshot: BlockReference(file: file.number, offset: 0, length: file.bytes, hash: .max - 5),
-        isReset: false)
+        files: [NeededFile(number: file.number, rows: 0)], isReset: false)
 }
 
 /// The next point of the collection: a full if it has none, with one data file of `bytes`.

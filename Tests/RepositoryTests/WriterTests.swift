@@ -117,7 +117,7 @@ struct LocklessStorage: Storage {
         let record = try nextPoint(slow)
 
         let other = try Repository.open(storage).lock(collection: "shop")
-        #expect(try other.removeLeftovers() == (1, 3))
+        #expect(try other.removeUnneeded() == (1, 3))
         // The loser's entry is the longer one, then the shorter one.
         let busy = #expect(throws: Failure.self) { try slow.append(.point(record)) }
         #expect(throws: busy!) { try slow.append(.drop) }
@@ -156,9 +156,9 @@ struct LocklessStorage: Storage {
             }
             if round % 11 == 10 { try lock.append(.drop) }
             let entries = lock.current!.lastEntry
-            #expect(try lock.removeLeftovers().files == Int(left), "seed \(seed)")
+            #expect(try lock.removeUnneeded().files == Int(left), "seed \(seed)")
             #expect(lock.current!.lastEntry == entries + (left > 0 ? 1 : 0), "seed \(seed)")
-            #expect(try lock.removeLeftovers() == (0, 0), "seed \(seed)")
+            #expect(try lock.removeUnneeded() == (0, 0), "seed \(seed)")
             let there = try FileManager.default.contentsOfDirectory(atPath: data)
             #expect(Set(there) == live, "seed \(seed)")
         }
@@ -177,7 +177,7 @@ struct LocklessStorage: Storage {
                 FileManager.default.createFile(
                     atPath: "\(location)/collections/\(id)/data/\(name)", contents: Data([1])))
         }
-        #expect(try lock.removeLeftovers() == (0, 0))
+        #expect(try lock.removeUnneeded() == (0, 0))
         let there = directory.contents().keys
         for name in strangers { #expect(there.contains { $0.hasSuffix("/data/\(name)") }) }
     }
@@ -281,7 +281,7 @@ struct LocklessStorage: Storage {
         try lock.append(.define(definition("shop", sql: "again")))
         let state = try #require(repository.collection("shop"))
         #expect(state.points.isEmpty && state.droppedPoints.count == 1)
-        #expect(state.point(uid: "u") == nil && state.tables(at: 1).isEmpty)
+        #expect(state.point(uid: "u") == nil && !state.isTaken(uid: "u"))
         #expect(state.isTaken(name: state.droppedPoints[0].name))
         #expect(state.nextSequence == 2 && state.nextFileNumber == 2)
         #expect(throws: Failure.self) {

@@ -59,7 +59,7 @@ import Volume
             says: "shop has no backup point monday, and it is no time"),
         Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no backup point x"),
         Refused(text: "COMPACT shop\n", errno: ENODATA, says: "no point to compact"),
-        Refused(text: "PRUNE shop\n", errno: EOPNOTSUPP, says: "PRUNE isn't built yet"),
+        Refused(text: "PRUNE shop\n", errno: EINVAL, says: "shop has no KEEP_ setting"),
         Refused(text: "DROP BACKUP COLLECTION nothing\n", errno: ENOENT, says: "nothing"),
         Refused(text: "BACKUP `/Root/other/shop`\n", errno: EINVAL, says: "shop"),
         Refused(text: "BACKUP shop \0\n", errno: EINVAL, says: "NUL"),

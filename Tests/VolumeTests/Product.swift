@@ -5,6 +5,7 @@ import Fuse
 import Repository
 import SQLiteSource
 import Tables
+import TestSupport
 import Testing
 import Volume
 
@@ -34,6 +35,10 @@ struct Settings {
     var isReadOnly = false
     /// Entries of a log after which a catalog is made.
     var catalogInterval: UInt64 = 64
+    /// Seconds between the condemnation of a file and its removal.
+    var removalDelay: Int64 = 10
+    /// Another clock than the system's.
+    var testClock: TestClock?
     /// Holds backups up.
     var gate: Gate?
     /// What schedules go by.
@@ -67,13 +72,18 @@ final class Product: Sendable {
         options.limits = settings.limits
         options.isReadOnly = settings.isReadOnly
         options.repository.catalogInterval = settings.catalogInterval
+        options.repository.removalDelay = settings.removalDelay
+        let testClock = settings.testClock
+        if let testClock { options.repository.now = { testClock.microseconds } }
         options.clock = settings.clock
         options.rate = settings.rate
         let captureAbove = settings.captureAbove
         let plain = Engine.Database(path: "/Root/database") { patience in
-            try captureAbove.map {
-                try SQLiteSource(path: database, captureAbove: $0, busyTimeout: patience ?? 60)
-            } ?? SQLiteSource(path: database, busyTimeout: patience ?? 60)
+            let source =
+                try captureAbove.map {
+                    try SQLiteSource(path: database, captureAbove: $0, busyTimeout: patience ?? 60)
+                } ?? SQLiteSource(path: database, busyTimeout: patience ?? 60)
+            return testClock.map { ClockedSource(source, $0) } ?? source
         }
         engine = try Engine(
             location: self.location,

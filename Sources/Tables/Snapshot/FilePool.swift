@@ -13,6 +13,7 @@ package final class FilePool: Sendable {
     enum CacheKind: UInt8 {
         case rowFile, root, block, slice, runPage
         case csvPage, parquetLayout, parquetRows, parquetPage, parquetFooter
+        case blockFiles
     }
 
     /// Work done, for tests and `metrics`.

@@ -54,8 +54,8 @@ package final class IncrementalWriter {
     private var open: OpenSlice?
 
     private init(
-        _ parent: Snapshot, hash: ContentHash, parentChanges: UInt64, table: String,
-        files: any FileFactory, limits: FormatLimits
+        _ parent: Snapshot, hash: ContentHash, parentChanges: UInt64, deadFiles: [UInt64: UInt64],
+        table: String, files: any FileFactory, limits: FormatLimits
     ) throws {
         self.parent = parent
         self.limits = limits
@@ -67,7 +67,8 @@ package final class IncrementalWriter {
             .gathered, schema: schema, table: table, files: files, limits: limits)
         self.parentChanges = parentChanges
         plan = try RewritePlan(
-            parent, parentChanges: parentChanges, dice: hash.low, limits: limits)
+            parent, parentChanges: parentChanges, deadFiles: deadFiles, dice: hash.low,
+            limits: limits)
         makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
@@ -75,16 +76,19 @@ package final class IncrementalWriter {
     }
 
     /// Answers nil if nothing changed; what was written then, if anything, is of no use.
-    /// - Parameter parentChanges: how many rows the parent inserted, updated and deleted.
+    /// - Parameters:
+    ///   - parentChanges: how many rows the parent inserted, updated and deleted.
+    ///   - deadFiles: files that the new snapshot should rather do without, with their dead rows.
     package static func write(
-        parent: Snapshot, hash: ContentHash, parentChanges: UInt64, changes: any ChangeCursor,
-        table: String, files: any FileFactory, limits: FormatLimits
+        parent: Snapshot, hash: ContentHash, parentChanges: UInt64,
+        deadFiles: [UInt64: UInt64] = [:],
+        changes: any ChangeCursor, table: String, files: any FileFactory, limits: FormatLimits
     ) throws -> TableResult? {
         var changes = ChangeStream(changes, schema: parent.schema, table: table)
         guard try changes.hasKey(before: nil) else { return nil }
         let writer = try IncrementalWriter(
-            parent, hash: hash, parentChanges: parentChanges, table: table, files: files,
-            limits: limits)
+            parent, hash: hash, parentChanges: parentChanges, deadFiles: deadFiles, table: table,
+            files: files, limits: limits)
         defer { writer.rewriter?.close() }
         try writer.work(through: changes)
         return try writer.finish()
@@ -179,6 +183,9 @@ package final class IncrementalWriter {
             return true
         case .smallNeighbours:
             result.upkeep.joined += 1
+            return true
+        case .deadFiles:
+            result.upkeep.salvaged += 1
             return true
         case nil: break
         }

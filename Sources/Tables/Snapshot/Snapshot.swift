@@ -4,7 +4,7 @@ import Bytes
 package final class Snapshot: Sendable {
     package let schema: TableSchema
     let pool: FilePool
-    private let reference: BlockReference
+    let reference: BlockReference
 
     package init(_ reference: BlockReference, schema: TableSchema, pool: FilePool) {
         self.reference = reference

@@ -6,6 +6,8 @@ package struct Upkeep: Sendable, Hashable {
     package var rebased: UInt64 = 0
     package var thinned: UInt64 = 0
     package var joined: UInt64 = 0
+    /// Slices written anew because a file that they need is mostly dead.
+    package var salvaged: UInt64 = 0
     /// Rows written for all of these.
     package var rowsRewritten: UInt64 = 0
     /// Slices given up because no row of theirs is left, and pages cut off at slices' ends.
@@ -25,6 +27,7 @@ package struct Upkeep: Sendable, Hashable {
         a.rebased += b.rebased
         a.thinned += b.thinned
         a.joined += b.joined
+        a.salvaged += b.salvaged
         a.rowsRewritten += b.rowsRewritten
         a.slicesDropped += b.slicesDropped
         a.pagesDropped += b.pagesDropped
@@ -43,14 +46,19 @@ package struct Upkeep: Sendable, Hashable {
 /// more than the budget allows is taken as often as makes the budget come true on average, where the
 /// parent's content decides, so that the same history gives the same files.
 struct RewritePlan {
-    enum Reason { case edits, smallNeighbours }
+    enum Reason { case edits, smallNeighbours, deadFiles }
 
     private(set) var slices: [SlicePlace: Reason] = [:]
     private(set) var blocks: Set<Int> = []
 
-    /// - Parameter dice: any number from the parent's content.
+    /// - Parameters:
+    ///   - deadFiles: files of which so little is left that it is to be copied out of them, and how
+    ///     many of their rows are dead. Slices that need one come first, if there is more to be won
+    ///     than to be written.
+    ///   - dice: any number from the parent's content.
     init(
-        _ parent: Snapshot, parentChanges: UInt64, dice: UInt64, limits: FormatLimits
+        _ parent: Snapshot, parentChanges: UInt64, deadFiles: [UInt64: UInt64], dice: UInt64,
+        limits: FormatLimits
     ) throws {
         var due: [(reason: Reason, percent: UInt64, rows: UInt64, places: [SlicePlace])] = []
         for (number, block) in try parent.root().blocks.enumerated() {
@@ -64,6 +72,11 @@ struct RewritePlan {
                 let rows = sums[group].reduce(0) { $0 + $1.pages.rows }
                 let places = group.map { SlicePlace(block: number, slice: $0) }
                 due.append((.smallNeighbours, 0, rows, places))
+            }
+            for (index, dead) in try parent.slices(of: block, needing: deadFiles)
+            where dead >= sums[index].pages.rows {
+                let place = SlicePlace(block: number, slice: index)
+                due.append((.deadFiles, .max, sums[index].pages.rows, [place]))
             }
         }
         due.sort { $0.percent > $1.percent }

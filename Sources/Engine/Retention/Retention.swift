@@ -1,0 +1,104 @@
+import Bytes
+import Repository
+
+/// Drops points by a collection's settings, and lets go what was dropped long enough ago. Works under
+/// the writer's lock of whoever has it.
+struct Retention {
+    let repository: Repository
+    let lock: WriterLock
+
+    private var now: Instant { Instant(microseconds: repository.options.now()) }
+
+    private func settings() throws -> CollectionSettings {
+        try CollectionSettings(stored: lock.current?.lastDefinition?.settings ?? [:])
+    }
+
+    private var points: [BackupPoint] { lock.current?.points ?? [] }
+
+    /// What the `KEEP_` settings say of each live point, in order; nil if there are none.
+    func verdicts() throws -> [KeepPolicy.Verdict]? {
+        let candidates = points.map {
+            KeepPolicy.Point(
+                name: $0.name, cut: Instant(microseconds: $0.cut), isPinned: $0.isPinned)
+        }
+        return try KeepPolicy(settings())?.verdicts(candidates, now: now)
+    }
+
+    /// Drops what the settings don't keep, and answers how many points that were.
+    func dropByPolicy() throws -> Int {
+        let going = try zip(points, verdicts() ?? []).filter { !$1.isKept }.map(\.0.sequence)
+        if !going.isEmpty { try lock.append(.dropPoints(going)) }
+        return going.count
+    }
+
+    /// Removes all files that nothing needs, those of points included that were dropped longer ago
+    /// than `KEEP_DROPPED`. Answers how many files and bytes went.
+    @discardableResult
+    func removeUnneeded() throws -> (files: Int, bytes: UInt64) {
+        guard let state = lock.current else { return (0, 0) }
+        return try lock.removeUnneeded(forgetting: Self.expired(state, now: now))
+    }
+
+    /// Sequences of the dropped points that can't be had back any more.
+    static func expired(_ state: CollectionState, now: Instant) throws -> [UInt64] {
+        let settings = try CollectionSettings(stored: state.lastDefinition?.settings ?? [:])
+        let limit = now - settings.keepDropped
+        return state.droppedPoints.filter { Instant(microseconds: $0.dropped ?? .max) <= limit }
+            .map(\.sequence)
+    }
+}
+
+/// `PRUNE`: drops by the settings what they don't keep, and says why each point stays or goes.
+struct PruneJob {
+    let repository: Repository
+    let collection: String
+    let isDryRun: Bool
+    let operation: Operation
+
+    func run() throws {
+        let lock = try repository.patientLock(collection: collection, seconds: 5)
+        guard lock.current?.definition != nil else {
+            throw Failure(.notFound, "there is no collection \(collection)")
+        }
+        let retention = Retention(repository: repository, lock: lock)
+        guard let verdicts = try retention.verdicts() else {
+            throw Failure(.invalid, Self.emptyPolicy(collection))
+        }
+        for verdict in verdicts { note(verdict.line) }
+        if isDryRun {
+            let going = verdicts.count { !$0.isKept }
+            return note("\(going) of \(verdicts.count) points would be dropped")
+        }
+        try operation.checkpoint()
+        let dropped = try retention.dropByPolicy()
+        let removed = try retention.removeUnneeded()
+        try lock.writeCatalogIfDue()
+        note(
+            "\(dropped) of \(verdicts.count) points dropped, \(removed.files) files of "
+                + "\(removed.bytes) bytes removed")
+    }
+
+    private func note(_ line: String) { operation.update { $0.notes.append(line) } }
+
+    static func emptyPolicy(_ collection: String) -> String {
+        "\(collection) has no KEEP_ setting, so that PRUNE would keep everything: say what to keep "
+            + "first, as in KEEP_DAILY = '7'"
+    }
+}
+
+extension Engine {
+    /// Lets the files of dropped collections go whose time is over. Done when something else is done:
+    /// a failure shows itself at the next time.
+    func cleanDroppedCollections() {
+        guard let repository, !options.isReadOnly else { return }
+        let now = Instant(microseconds: repository.options.now())
+        for collection in repository.droppedCollections {
+            let hasExpired = (try? Retention.expired(collection, now: now).isEmpty) == false
+            guard hasExpired || collection.hasCondemned else { continue }
+            guard let lock = try? repository.lock(collection: collection.name) else { continue }
+            if lock.current?.isDropped == true {
+                _ = try? Retention(repository: repository, lock: lock).removeUnneeded()
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import Bytes
+import Synchronization
+import Tables
+
+/// A clock that tests set: hours and years pass in no time.
+package final class TestClock: Sendable {
+    private let time: Atomic<Int64>
+
+    /// - Parameter microseconds: since 1970.
+    package init(_ microseconds: Int64) { time = Atomic(microseconds) }
+
+    package var microseconds: Int64 { time.load(ordering: .sequentiallyConsistent) }
+
+    package func advance(seconds: Int64) {
+        time.add(seconds * 1_000_000, ordering: .sequentiallyConsistent)
+    }
+}
+
+/// A source whose cuts are at the time that a clock shows; everything else is as the real one has it.
+package struct ClockedSource: Source {
+    private let base: any Source
+    private let clock: TestClock
+
+    package init(_ base: any Source, _ clock: TestClock) {
+        self.base = base
+        self.clock = clock
+    }
+
+    package var name: String { base.name }
+
+    package func listTables() throws -> [SourceTable] { try base.listTables() }
+
+    package func prepare(
+        collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
+    ) throws -> [String] {
+        try base.prepare(collection: collection, tables: tables, rows: rows, capture: capture)
+    }
+
+    package func remove(collection: String) throws { try base.remove(collection: collection) }
+
+    package func openCut(collection: String, nonce: String) throws -> any SourceCut {
+        ClockedCut(
+            base: try base.openCut(collection: collection, nonce: nonce),
+            instant: clock.microseconds)
+    }
+
+    package func obstacles(to tables: [RestoredTable]) throws -> [String] {
+        try base.obstacles(to: tables)
+    }
+
+    package func openRestore(
+        _ tables: [RestoredTable], attempt: RestoreAttempt
+    ) throws -> any TableRestore {
+        try base.openRestore(tables, attempt: attempt)
+    }
+
+    package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
+        try base.removeLeftovers(isGone: isGone)
+    }
+
+    package func committed(collection: String, state: CaptureState) throws {
+        try base.committed(collection: collection, state: state)
+    }
+}
+
+private final class ClockedCut: SourceCut {
+    private let base: any SourceCut
+    let instant: Int64
+
+    init(base: any SourceCut, instant: Int64) {
+        self.base = base
+        self.instant = instant
+    }
+
+    func listTables() throws -> [SourceTable] { try base.listTables() }
+
+    func describe(
+        _ path: String, parent: TableSchema?, nextColumnID: UInt32, literals: Set<String>
+    ) throws -> TableDescription {
+        try base.describe(path, parent: parent, nextColumnID: nextColumnID, literals: literals)
+    }
+
+    func countRows(_ path: String) throws -> UInt64 { try base.countRows(path) }
+
+    func scan(_ path: String, schema: TableSchema) throws -> any RowCursor {
+        try base.scan(path, schema: schema)
+    }
+
+    func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws -> Changes {
+        try base.changes(path, schema: schema, since: state)
+    }
+
+    var views: String { base.views }
+
+    var state: CaptureState { get throws { try base.state } }
+
+    func close() { base.close() }
+}
