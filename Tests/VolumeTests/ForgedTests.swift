@@ -47,6 +47,10 @@ import Testing
         var record = try #require(state.table(path: "orders", at: newest.sequence))
         (record.inserted, record.updated, record.deleted) = (0, 0, 0)
         let files = try body(&record, state, lock)
+        record.files += try #require(state.table(record.id, at: 1)).files
+        record.files += files.map { NeededFile(number: $0.number, rows: $0.rows) }
+        record.files = Dictionary(record.files.map { ($0.number, $0) }) { $1 }.values
+            .sorted { $0.number < $1.number }
         try lock.append(
             .point(
                 PointRecord(
