@@ -368,7 +368,7 @@ import Testing
             holder.standardInput = feed
             try withoutBlockedSignals { try holder.run() }
             feed.fileHandleForWriting.write(
-                Data("BEGIN IMMEDIATE; CREATE TABLE held(x);\n".utf8))
+                Data(".timeout 10000\nBEGIN IMMEDIATE; CREATE TABLE held(x);\n".utf8))
             #expect(
                 eventually {
                     (try? shell("sqlite3 \"$1\" 'BEGIN IMMEDIATE'", shop.database).status) != 0
