@@ -268,7 +268,10 @@ import Volume
                 ),
                 ("bash", "cp <(echo nonsense) \"$1\"", "Invalid argument"),
                 ("bash", "cat > \"$1\" <<< 'PULL shop'", "Operation not supported"),
-                ("bash", "/usr/bin/printf 'full;\\nnonsense\\n' | cat > \"$1\"", "Invalid argument"),
+                (
+                    "bash", "/usr/bin/printf 'full;\\nnonsense\\n' | cat > \"$1\"",
+                    "Invalid argument"
+                ),
                 // What isn't complete shows when the writer closes it.
                 ("bash", "/bin/echo -n 'BACKUP shop (' > \"$1\"", "Invalid argument"),
             ]
