@@ -151,10 +151,10 @@ package struct DataFile: RandomAccess {
     }
 }
 
-/// The data files that are open: at most 64, the least recently used goes first. A file that is
+/// The data files that are open: at most `limit`, the least recently used goes first. A file that is
 /// being read while it goes stays open until that read is done.
 final class DataFileCache: Sendable {
-    private static let limit = 64
+    private let limit: Int
     private let storage: any Storage
     private let state = Mutex(State())
 
@@ -165,7 +165,10 @@ final class DataFileCache: Sendable {
         var held: [String: (count: Int, object: (any StoredObject)?)] = [:]
     }
 
-    init(_ storage: any Storage) { self.storage = storage }
+    init(_ storage: any Storage, limit: Int) {
+        self.storage = storage
+        self.limit = limit
+    }
 
     var location: String { storage.location }
 
@@ -188,7 +191,7 @@ final class DataFileCache: Sendable {
         let evicted: (any StoredObject)? = state.withLock { state in
             state.clock += 1
             var evicted: (any StoredObject)?
-            if state.open.count >= Self.limit, state.open[name] == nil,
+            if state.open.count >= limit, state.open[name] == nil,
                 let oldest = state.open.min(by: { $0.value.used < $1.value.used })
             {
                 evicted = oldest.value.object

@@ -16,6 +16,8 @@ package final class Repository: Sendable {
     package struct Options: Sendable {
         /// Entries of a log after which its writer makes a catalog.
         package var catalogInterval: UInt64 = 64
+        /// Data files that are kept open at a time.
+        package var openFiles = 64
         /// Without, every entry is read from the first one on: for checks that rest on the log alone.
         package var usesCatalogs = true
         /// Seconds between a file's condemnation and its removal: other processes look at the log
@@ -35,7 +37,7 @@ package final class Repository: Sendable {
         self.storage = storage
         self.options = options
         operations = OperationStore(storage)
-        dataFiles = DataFileCache(storage)
+        dataFiles = DataFileCache(storage, limit: options.openFiles)
     }
 
     // MARK: Opening
