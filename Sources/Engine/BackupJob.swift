@@ -116,7 +116,8 @@ struct BackupJob {
         let stored = CollectionFiles(repository, state)
         let pool = FilePool(stored, cache: cache)
         let backup = TableBackup(
-            cut: cut, files: files, limits: limits, pool: pool, capture: state.capture,
+            cut: cut, files: files, limits: limits, stored: stored, pool: pool,
+            capture: state.capture,
             deadFiles: isIncremental ? state.mostlyDeadFiles : [:],
             note: note)
         let (present, refused) = try tables(cut, definition)

@@ -60,11 +60,20 @@ final class DataFiles: FileFactory {
         tableFiles = []
     }
 
+    /// Makes the present index durable, so that it can be read, and answers it; what follows goes to
+    /// another one. Nil if none was begun.
+    func endIndex() throws -> FileReference? {
+        guard let index else { return nil }
+        self.index = nil
+        let file = try index.finish(rows: 0)
+        finished.append(file)
+        return file
+    }
+
     /// Makes the index durable and answers all files of the backup.
     func finish() throws -> [FileReference] {
         precondition(rowFiles.isEmpty)
-        if let index { finished.append(try index.finish(rows: 0)) }
-        index = nil
+        _ = try endIndex()
         return finished.sorted { $0.number < $1.number }
     }
 }

@@ -114,11 +114,14 @@ package final class MergeQuery {
     /// The point's columns under the names that they have there; in a file they may have older ones.
     private func selection(_ table: TableRecord, from file: RowFile) throws -> String {
         try table.schema.columns.map { column in
+            let name = Self.quoted(column.name)
             guard let index = file.fieldIDs.firstIndex(of: Int(column.id)) else {
-                throw refusal("an older file of \(table.path) has no column \(column.name)")
+                guard let standIn = column.standIn, let text = standIn.sql(column.type) else {
+                    throw refusal("an older file of \(table.path) has no column \(column.name)")
+                }
+                return "\(text) AS \(name)"
             }
             let stored = file.columnNames[index]
-            let name = Self.quoted(column.name)
             return stored.hasSameBytes(as: column.name) ? name : "\(Self.quoted(stored)) AS \(name)"
         }.joined(separator: ", ")
     }
@@ -149,5 +152,22 @@ package final class MergeQuery {
             return "'\(plain.replacing("'", with: "''"))'"
         }
         return "read_parquet([\(paths.joined(separator: ", "))])"
+    }
+}
+
+extension StandIn {
+    /// The value in DuckDB's SQL; nil for types that no stand-in has been of yet.
+    fileprivate func sql(_ type: ColumnType) -> String? {
+        guard let bytes else { return "NULL" }
+        let bits = bytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        switch type {
+        case .int64: return "CAST('\(Int64(bitPattern: bits))' AS BIGINT)"
+        case .double: return "CAST('\(Double(bitPattern: bits))' AS DOUBLE)"
+        case .utf8:
+            let text = String(decoding: bytes, as: UTF8.self)
+            return "'\(text.replacing("'", with: "''"))'"
+        case .string: return "from_hex('\(description.dropFirst(2))')"
+        default: return nil
+        }
     }
 }

@@ -1,27 +1,61 @@
 import Tables
 
-/// How a table's columns differ from those that its newest point has.
-///
-/// Stored rows go on to be used only if all that is known of them still holds: a page's bytes as CSV
-/// are counted for all its columns together, and content hashes are of whole rows. So a column that
-/// was added, dropped or given another type has the table carried whole, by a *reset*; one that was
-/// only renamed doesn't.
+/// How a table's columns differ from those that its newest point has, and what becomes of its stored
+/// rows.
 struct SchemaChange: CustomStringConvertible {
-    /// Nothing but names changed.
-    let keepsRows: Bool
+    enum Effect {
+        /// Nothing but names changed: the table's index holds.
+        case names
+        /// Columns came, went or moved: stored rows are read once, to count what they come to now.
+        case columns
+        /// Rows are other ones now: the table is carried whole, by a *reset*. Says why.
+        case rows(reason: String)
+    }
+
+    let effect: Effect
+    /// The new columns, with stand-ins where stored rows haven't got them.
+    let schema: TableSchema
     let description: String
+    /// Whether stored rows show stand-ins that the source hasn't been compared with.
+    let hasStandIns: Bool
 
     /// Nil if there is no difference.
-    init?(from old: TableSchema, to new: TableSchema) {
+    ///
+    /// - Parameter standIns: asked for what stands in rows stored before there were these columns, by
+    ///   id. A column that gets none has values of its own in each row.
+    init?(
+        from old: TableSchema, to new: TableSchema,
+        standIns: (_ columns: [Column]) throws -> [UInt32: StandIn]
+    ) rethrows {
         if old == new { return nil }
-        let oldIDs = old.columns.map(\.id)
-        let newIDs = new.columns.map(\.id)
-        keepsRows = oldIDs == newIDs && old.key == new.key
+        var schema = new
+        let oldIDs = Set(old.columns.map(\.id))
+        let added = new.columns.filter { !oldIDs.contains($0.id) }
+        if old.keyIDs != new.keyIDs {
+            effect = .rows(reason: "rows are told apart by another key")
+        } else if old.columns.map(\.id) == new.columns.map(\.id) {
+            effect = .names
+        } else {
+            let found = added.isEmpty ? [:] : try standIns(added)
+            for index in schema.columns.indices {
+                if let standIn = found[schema.columns[index].id] {
+                    schema.columns[index].standIn = standIn
+                }
+            }
+            let names = added.filter { found[$0.id] == nil }.map(\.name)
+            effect =
+                names.isEmpty
+                ? .columns
+                : .rows(reason: "values of \(names.joined(separator: ", ")) differ from row to row")
+        }
+        self.schema = schema
+        hasStandIns = !added.isEmpty
         let words = Self.words(from: old, to: new).joined(separator: ", ")
         description =
-            keepsRows
-            ? "\(words): stored rows stay in use"
-            : "\(words): backed up whole, since sizes and hashes are of all columns together"
+            switch effect {
+            case .names, .columns: "\(words): stored rows stay in use"
+            case .rows(let reason): "\(words): backed up whole, since \(reason)"
+            }
     }
 
     private static func words(from old: TableSchema, to new: TableSchema) -> [String] {
@@ -50,8 +84,7 @@ struct SchemaChange: CustomStringConvertible {
         {
             words.append("column \(before.name) is gone")
         }
-        let oldKey = old.key.map { old.columns[$0].id }
-        if oldKey != new.key.map({ new.columns[$0].id }) { words.append("the key is another one") }
+        if old.keyIDs != new.keyIDs { words.append("the key is another one") }
         return words.isEmpty ? ["its columns stand in another order"] : words
     }
 

@@ -7,7 +7,8 @@ struct TableBackup {
     let cut: any SourceCut
     let files: DataFiles
     let limits: FormatLimits
-    /// Opens stored tables of the collection.
+    /// The collection's stored files, and what opens tables from them.
+    let stored: CollectionFiles
     let pool: FilePool
     /// What the source recorded at the parent.
     let capture: CaptureState?
@@ -47,26 +48,26 @@ struct TableBackup {
     /// What changed in the table since `parent`; nil if nothing did.
     func incremental(_ path: String, parent: TableRecord) throws -> TableRecord? {
         files.beginTable()
-        let description = try cut.describe(
+        var description = try cut.describe(
             path, parent: parent.schema, nextColumnID: parent.nextColumnID,
             literals: literalNames(parent))
-        var parent = parent
-        let change = SchemaChange(from: parent.schema, to: description.schema)
-        if let change {
-            note("\(path): \(change)")
-            if !change.keepsRows {
-                return try full(path, id: parent.id, known: parent, isReset: true)
-            }
-            parent.schema = description.schema
-        }
         do {
-            let result = try changes(path, parent: parent)
-            if result == nil {
-                if change == nil && description.sql == parent.sql { return nil }
-                // Names stand in the files too.
-                if change != nil { parent.sizes = try sizes(of: parent) }
+            let change = try SchemaChange(from: parent.schema, to: description.schema) {
+                try standIns(for: $0, of: path, description.schema)
             }
-            return record(path, id: parent.id, description, known: parent, result: result)
+            var seen = parent
+            if let change {
+                note("\(path): \(change)")
+                guard let same = try self.parent(parent, after: change) else {
+                    return try full(path, id: parent.id, known: parent, isReset: true)
+                }
+                seen = same
+                description.schema = change.schema
+            }
+            let result = try changes(
+                path, parent: seen, since: change?.hasStandIns == true ? nil : capture)
+            if result == nil, change == nil, description.sql == parent.sql { return nil }
+            return record(path, id: parent.id, description, known: seen, result: result)
         } catch is Misfit {
             // `full` meets the same value again and says which column it is.
         } catch let failure as Failure where failure.code == .corrupt {
@@ -76,7 +77,64 @@ struct TableBackup {
         return try full(path, id: parent.id, known: parent, isReset: true)
     }
 
-    private func changes(_ path: String, parent: TableRecord) throws -> TableResult? {
+    /// The newest point's table as if it had had its new columns already; nil if it can't.
+    private func parent(
+        _ parent: TableRecord, after change: SchemaChange
+    ) throws -> TableRecord? {
+        var seen = parent
+        switch change.effect {
+        case .rows: return nil
+        case .names:
+            seen.schema = change.schema
+            // Names stand in the files too.
+            let bytes = try snapshot(seen).fileBytes()
+            seen.sizes = ["csv": bytes.csv, "parquet": bytes.parquet]
+        case .columns:
+            let result = try Reprojection.write(
+                snapshot(parent), as: change.schema, files: files, limits: limits)
+            if let index = try files.endIndex() { stored.add([index]) }
+            seen.schema = change.schema
+            seen.snapshot = result.snapshot
+            seen.contentHash = result.contentHash.description
+            seen.sizes = result.sizes
+        }
+        return seen
+    }
+
+    /// What most of the table's first rows hold in these columns: what an added one holds in all of
+    /// them, unless it has been filled since. None for a column in which most differ, or whose value
+    /// is too long to be repeated in each entry.
+    private func standIns(
+        for columns: [Column], of path: String, _ schema: TableSchema
+    ) throws -> [UInt32: StandIn] {
+        let rows = RowBatch(schema)
+        _ = try cut.scan(path, schema: schema)
+            .next(into: rows, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
+        var standIns: [UInt32: StandIn] = [:]
+        for column in columns {
+            let vector = rows.columns[schema.columns.firstIndex(of: column)!]
+            var counts: [StandIn: Int] = [:]
+            for row in 0..<rows.count {
+                counts[StandIn(bytes: vector.isNull(row) ? nil : vector.bytes(row)), default: 0] +=
+                    1
+            }
+            let (value, count) =
+                counts.max { ($0.value, $0.key.description) < ($1.value, $1.key.description) }
+                ?? (StandIn(bytes: nil), 0)
+            if count * 2 >= rows.count, value.bytes?.count ?? 0 <= Self.standInBytes {
+                standIns[column.id] = value
+            }
+        }
+        return standIns
+    }
+
+    private static let standInBytes = 256
+
+    /// - Parameter capture: nil if what was captured doesn't tell all that may differ: rows differ from
+    ///   stand-ins that nobody wrote to.
+    private func changes(
+        _ path: String, parent: TableRecord, since capture: CaptureState?
+    ) throws -> TableResult? {
         if let capture {
             switch try cut.changes(path, schema: parent.schema, since: capture) {
             case .keys(let cursor):
@@ -150,11 +208,6 @@ struct TableBackup {
         Snapshot(record.snapshot, schema: record.schema, pool: pool)
     }
 
-    private func sizes(of record: TableRecord) throws -> [String: UInt64] {
-        let bytes = try snapshot(record).fileBytes()
-        return ["csv": bytes.csv, "parquet": bytes.parquet]
-    }
-
     private func literalNames(_ known: TableRecord?) -> Set<String> {
         Set(known?.schema.columns.filter(\.isLiteral).map(\.name) ?? [])
     }
@@ -170,12 +223,17 @@ struct TableBackup {
             nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
             rows: result?.sums.rows ?? known!.rows, inserted: result?.inserted ?? 0,
             updated: result?.updated ?? 0, deleted: result?.deleted ?? 0,
-            sizes: result.map { ["csv": $0.csvBytes, "parquet": $0.parquetBytes] } ?? known!.sizes,
+            sizes: result?.sizes ?? known!.sizes,
             formats: ["csv": CSVRenderer.version, "parquet": ParquetFile.version],
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, files: known?.files ?? [],
             isReset: isReset)
     }
+}
+
+extension TableResult {
+    /// By format.
+    fileprivate var sizes: [String: UInt64] { ["csv": csvBytes, "parquet": parquetBytes] }
 }
 
 extension Snapshot {

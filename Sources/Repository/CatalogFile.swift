@@ -18,7 +18,7 @@ package struct CatalogReference: Sendable, Hashable {
 /// flag | x if 1.
 ///
 /// ```
-/// file      "YDBFSCT2" | u64 length of the content | zstd frame of the content
+/// file      "YDBFSCT3" | u64 length of the content | zstd frame of the content
 ///
 /// content   text name of the collection
 ///           v number of the last entry | text its SHA-256
@@ -60,7 +60,7 @@ package struct CatalogReference: Sendable, Hashable {
 /// capture   text database | list of: text table | text state
 /// ```
 enum CatalogFile {
-    private static let magic = "YDBFSCT2"
+    private static let magic = "YDBFSCT3"
     private static let headBytes = 16
     /// A collection of 100,000 wide tables stays far below it.
     static let limitBytes = 1 << 30
@@ -255,6 +255,7 @@ private struct CatalogWriter {
             text(column.name)
             text(column.type.name)
             flag(column.isLiteral)
+            optional(column.standIn?.description) { text($0) }
         }
         list(schema.key) { number(UInt64($0)) }
     }

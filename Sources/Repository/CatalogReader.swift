@@ -210,7 +210,8 @@ struct CatalogReader {
         let columns = try list { reader in
             Column(
                 id: try reader.number(UInt32.self), name: try reader.text(),
-                type: try ColumnType(name: reader.text()), isLiteral: try reader.flag())
+                type: try ColumnType(name: reader.text()), isLiteral: try reader.flag(),
+                standIn: try reader.optional { try StandIn($0.text()) })
         }
         return try TableSchema(columns: columns, key: try list { try $0.number(Int.self) })
     }

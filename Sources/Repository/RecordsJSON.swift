@@ -107,9 +107,11 @@ extension NotBackedUp: JSONValue {
 extension Column: JSONValue {
     init(json: inout JSONReader) throws {
         let member = try json.members()
+        let standIn: String? = try member.optional("standIn")
         try self.init(
             id: member("id"), name: member("name"), type: ColumnType(name: member("type")),
-            isLiteral: member.optional("isLiteral") ?? false)
+            isLiteral: member.optional("isLiteral") ?? false,
+            standIn: standIn.map { try StandIn($0) })
     }
 
     func write(json: inout JSONWriter) {
@@ -118,6 +120,7 @@ extension Column: JSONValue {
             json.member("name", name)
             json.member("type", type.name)
             json.member("isLiteral", isLiteral)
+            json.member("standIn", standIn?.description)
         }
     }
 }

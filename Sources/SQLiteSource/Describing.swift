@@ -44,6 +44,7 @@ struct Describing {
                 id: nextID, name: column.name, type: found.type, isLiteral: found.isLiteral)
             if let old, old.type == found.type, old.isLiteral == found.isLiteral {
                 new.id = old.id
+                new.standIn = old.standIn
             } else {
                 nextID += 1
             }

@@ -81,7 +81,7 @@ package protocol SourceCut: AnyObject {
 
     /// The schema of a table, and the source's own text of it (`CREATE TABLE`, indexes, triggers).
     ///
-    /// Columns that are the same as in `parent` keep their ids, new ones get ids from
+    /// Columns that are the same as in `parent` keep their ids and stand-ins, new ones get ids from
     /// `nextColumnID`. `literals`: names of columns to be read as literals, because a value was found
     /// not to fit. Throws `.notFound` if there is no such table.
     func describe(

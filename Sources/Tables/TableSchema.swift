@@ -9,12 +9,79 @@ package struct Column: Sendable, Hashable, Codable {
     /// True if the values are SQL literals, as SQLite's `quote()` writes them: for columns whose
     /// values are of several storage classes, or fit no type.
     package var isLiteral: Bool
+    /// What the column holds in rows that were stored before there was such a column; nil if there
+    /// are none.
+    package var standIn: StandIn?
 
-    package init(id: UInt32, name: String, type: ColumnType, isLiteral: Bool = false) {
+    package init(
+        id: UInt32, name: String, type: ColumnType, isLiteral: Bool = false,
+        standIn: StandIn? = nil
+    ) {
         self.id = id
         self.name = name
         self.type = type
         self.isLiteral = isLiteral
+        self.standIn = standIn
+    }
+}
+
+/// One value that stands for those of a column in row files that don't have it.
+package struct StandIn: Sendable, Hashable, CustomStringConvertible {
+    /// The value as `ColumnType` describes it, without a length; nil for NULL.
+    package let bytes: [UInt8]?
+
+    package init(bytes: [UInt8]?) { self.bytes = bytes }
+
+    /// From what `description` says.
+    package init(_ text: String) throws {
+        if text == "NULL" {
+            bytes = nil
+            return
+        }
+        var bytes: [UInt8] = []
+        var digits = text.dropFirst(2)
+        while text.hasPrefix("0x"), digits.utf8.count > 1,
+            let byte = UInt8(digits.prefix(2), radix: 16)
+        {
+            bytes.append(byte)
+            digits = digits.dropFirst(2)
+        }
+        guard text.hasPrefix("0x"), digits.isEmpty else {
+            throw Failure(.corrupt, "a column's stand-in is \(text)")
+        }
+        self.bytes = bytes
+    }
+
+    /// `NULL`, or `0x` and hexadecimal digits.
+    package var description: String {
+        guard let bytes else { return "NULL" }
+        let text = ByteBuffer()
+        text.append("0x")
+        text.append(hex: bytes)
+        return String(decoding: text.array, as: UTF8.self)
+    }
+}
+
+extension StandIn: Codable {
+    package init(from decoder: any Decoder) throws {
+        try self.init(decoder.singleValueContainer().decode(String.self))
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(description)
+    }
+}
+
+extension ColumnVector {
+    /// A column's stand-in, as often as there are rows. The column must have one.
+    convenience init(standIn column: Column, rows: Int) {
+        self.init(column.type.layout)
+        guard let bytes = column.standIn!.bytes else {
+            for _ in 0..<rows { appendNull() }
+            return
+        }
+        bytes.withUnsafeBytes { for _ in 0..<rows { append(bytes: $0) } }
     }
 }
 
@@ -28,9 +95,19 @@ package struct TableSchema: Sendable, Hashable, Codable {
         guard !key.isEmpty, Set(key).count == key.count, key.allSatisfy(columns.indices.contains),
             Set(columns.map(\.id)).count == columns.count
         else { throw Failure(.corrupt, "a table's schema has no key, or the same column twice") }
+        for column in columns {
+            if let bytes = column.standIn?.bytes, case .fixed(let width) = column.type.layout,
+                bytes.count != width
+            {
+                throw Failure(.corrupt, "column \(column.name) has a stand-in of another type")
+            }
+        }
         self.columns = columns
         self.key = key
     }
+
+    /// Ids of the key columns, in key order.
+    package var keyIDs: [UInt32] { key.map { columns[$0].id } }
 
     /// One column as a table of its own.
     init(column: Column) {

@@ -146,7 +146,7 @@ import Testing
         func opens(_ content: [UInt8]) throws -> Bool {
             let (raw, sealed) = (ByteBuffer(), ByteBuffer())
             raw.append(content)
-            sealed.append("YDBFSCT2")
+            sealed.append("YDBFSCT3")
             sealed.append(fixed: UInt64(content.count))
             try raw.withBytes { try Zstd.compress($0, level: 1, into: sealed) }
             let hash = SHA256.hash(data: sealed.array).map { String(format: "%02x", $0) }.joined()

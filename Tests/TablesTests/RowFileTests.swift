@@ -35,8 +35,9 @@ import Testing
         return object
     }
 
-    private static let columns: [(index: Int, layout: ColumnVector.Layout)] =
-        schema.columns.enumerated().map { ($0.offset, $0.element.type.layout) }
+    private static let columns = schema.columns.enumerated().map {
+        RowFile.ColumnPlace(index: $0.offset, layout: $0.element.type.layout)
+    }
 
     /// Every row of a file, page by page.
     private static func readAll(_ bytes: [UInt8]) throws -> RowBatch {

@@ -77,6 +77,7 @@ import Testing
         #expect(queries.count > 30)
         #expect(queries.contains { $0.sql.contains("__op_") })
         #expect(queries.contains { $0.sql.contains("AS \"kind\"") })
+        #expect(queries.contains { $0.sql.contains("CAST('7' AS BIGINT) AS \"more\"") })
         let kinds = try state.points.flatMap(\.files).filter { $0.name.hasSuffix(".parquet") }.map {
             try RowFile(repository.file($0, of: state)).metadata["ydbfs.kind"] ?? ""
         }

@@ -24,6 +24,17 @@ package final class RowFile: Sendable {
         var sizes: [[Int]]
     }
 
+    /// Where a column's values are in the file, and how they lie in memory.
+    package struct ColumnPlace: Sendable {
+        let index: Int
+        let layout: ColumnVector.Layout
+
+        package init(index: Int, layout: ColumnVector.Layout) {
+            self.index = index
+            self.layout = layout
+        }
+    }
+
     private let file: any RandomAccess
     let groups: [RowGroup]
     package let rows: Int
@@ -103,20 +114,39 @@ package final class RowFile: Sendable {
         return (low, index.firstRows[low]..<end)
     }
 
-    /// Decodes one page of some columns, given by index and layout.
+    /// Where a column of a table is; nil if the file is older than the column, which has a stand-in
+    /// then.
+    func place(of column: Column) throws -> ColumnPlace? {
+        if let index = fieldIDs.firstIndex(of: Int(column.id)) {
+            return ColumnPlace(index: index, layout: column.type.layout)
+        }
+        if column.standIn != nil { return nil }
+        throw Failure(.corrupt, "row file \(name) has no column \(column.name)")
+    }
+
+    /// Rows of a page of a row group.
+    func rowCount(rowGroup: Int, page: Int) throws -> Int {
+        let starts = try pageIndex(rowGroup).firstRows
+        guard starts.indices.contains(page) else { throw damaged("page \(page)") }
+        let end = page + 1 < starts.count ? starts[page + 1] : groups[rowGroup].rows
+        return end - starts[page]
+    }
+
+    /// Decodes one page of some columns.
     package func readPage(
-        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+        rowGroup: Int, page: Int, columns: [ColumnPlace]
     ) throws -> [ColumnVector] {
         let index = try pageIndex(rowGroup)
         guard index.firstRows.indices.contains(page) else { throw damaged("page \(page)") }
         let first = index.firstRows[page]
         let end =
             page + 1 < index.firstRows.count ? index.firstRows[page + 1] : groups[rowGroup].rows
-        return try columns.map { column, layout in
+        return try columns.map { place in
+            let column = place.index
             do {
                 return try decode(
                     offset: index.offsets[column][page], size: index.sizes[column][page],
-                    rows: end - first, layout: layout, optional: optional[column],
+                    rows: end - first, layout: place.layout, optional: optional[column],
                     codec: groups[rowGroup].chunks[column].codec)
             } catch let failure as Failure where failure.code == .corrupt {
                 throw damaged(failure, column, first..<end, rowGroup)
@@ -163,7 +193,7 @@ package final class RowFile: Sendable {
 
     /// Bytes that a page of some columns takes in the file.
     func storedBytes(
-        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+        rowGroup: Int, page: Int, columns: [ColumnPlace]
     ) throws -> Int {
         let index = try pageIndex(rowGroup)
         return columns.reduce(0) { $0 + index.sizes[$1.index][page] }
@@ -171,11 +201,11 @@ package final class RowFile: Sendable {
 
     /// Has the pages of these columns fetched at once.
     func willNeed(
-        rowGroup: Int, page: Int, columns: [(index: Int, layout: ColumnVector.Layout)]
+        rowGroup: Int, page: Int, columns: [ColumnPlace]
     ) throws {
         let index = try pageIndex(rowGroup)
         guard columns.count > 1, index.firstRows.indices.contains(page) else { return }
-        for (column, _) in columns {
+        for column in columns.lazy.map(\.index) {
             file.willNeed(
                 at: UInt64(index.offsets[column][page]), count: index.sizes[column][page])
         }
@@ -272,7 +302,7 @@ package final class RowFile: Sendable {
     }
 
     /// A column of a stored page.
-    fileprivate func decode(
+    func decode(
         _ page: StoredPage, column: Int, layout: ColumnVector.Layout
     ) throws -> ColumnVector {
         do {
@@ -285,7 +315,7 @@ package final class RowFile: Sendable {
         }
     }
 
-    fileprivate func damaged(
+    func damaged(
         _ failure: Failure, _ column: Int, _ rows: Range<Int>, _ rowGroup: Int
     ) -> Failure {
         Failure(
@@ -375,187 +405,5 @@ package final class RowFile: Sendable {
 
     private func damaged(_ what: String) -> Failure {
         Failure(.corrupt, "row file \(file.name) is damaged: \(what) isn't there")
-    }
-}
-
-/// A page of all columns as it is stored; columns are decoded when they are asked for.
-struct StoredPage: Sendable {
-    private let file: RowFile
-    fileprivate let bytes: ByteBuffer
-    /// Where each column's page begins in `bytes`, and where the last one ends.
-    fileprivate let starts: [Int]
-    fileprivate let rowGroup: Int
-    /// Counted from the row group's begin.
-    let rows: Range<Int>
-
-    fileprivate init(
-        file: RowFile, bytes: ByteBuffer, starts: [Int], rowGroup: Int, rows: Range<Int>
-    ) {
-        self.file = file
-        self.bytes = bytes
-        self.starts = starts
-        self.rowGroup = rowGroup
-        self.rows = rows
-    }
-
-    /// Bytes as stored, and what decoding all columns comes to.
-    func byteCounts() throws -> (stored: Int, decoded: Int) {
-        var decoded = 0
-        for (column, start) in starts.dropLast().enumerated() {
-            var header = PageHeader()
-            do {
-                _ = try header.parse(bytes, from: start)
-            } catch let failure as Failure {
-                throw file.damaged(failure, column, rows, rowGroup)
-            }
-            // Variable values get marks of four bytes each, fixed ones with NULLs of one.
-            decoded += header.uncompressedBytes + 4 * rows.count
-        }
-        return (bytes.count, decoded)
-    }
-
-    func decode(_ column: Column) throws -> ColumnVector {
-        guard let index = file.fieldIDs.firstIndex(of: Int(column.id)) else {
-            throw Failure(.corrupt, "row file \(file.name) has no column \(column.name)")
-        }
-        return try file.decode(self, column: index, layout: column.type.layout)
-    }
-}
-
-private struct PageHeader {
-    var uncompressedBytes = -1
-    var compressedBytes = -1
-    var crc: UInt32?
-    var values = -1
-    var encoding = -1
-
-    /// Answers where the body begins.
-    mutating func parse(_ buffer: ByteBuffer, from position: Int) throws -> Int {
-        var reader = ThriftReader(buffer, from: position)
-        var header = self
-        try reader.structure { (reader, id, _) throws(Failure) in
-            switch id {
-            case 2: header.uncompressedBytes = try reader.size()
-            case 3: header.compressedBytes = try reader.size()
-            case 4: header.crc = UInt32(truncatingIfNeeded: try reader.integer())
-            case 5:
-                try reader.structure { (reader, id, _) throws(Failure) in
-                    switch id {
-                    case 1: header.values = try reader.size()
-                    case 2: header.encoding = try reader.size()
-                    default: return false
-                    }
-                    return true
-                }
-            default: return false
-            }
-            return true
-        }
-        guard (0..<1 << 32).contains(header.uncompressedBytes) else {
-            throw Failure(.corrupt, "a page's header has no size")
-        }
-        self = header
-        return reader.position
-    }
-}
-
-/// Takes from a Parquet footer what is needed to find pages.
-private struct FooterParser {
-    var groups: [RowFile.RowGroup] = []
-    var names: [String] = []
-    var fieldIDs: [Int?] = []
-    var optional: [Bool] = []
-    var metadata: [String: String] = [:]
-
-    mutating func parse(_ footer: ByteBuffer) throws(Failure) {
-        var reader = ThriftReader(footer)
-        var parser = self
-        try reader.structure { (reader, id, _) throws(Failure) in
-            switch id {
-            case 2: try reader.list { (reader) throws(Failure) in try parser.element(&reader) }
-            case 4: try reader.list { (reader) throws(Failure) in try parser.rowGroup(&reader) }
-            case 5: try reader.list { (reader) throws(Failure) in try parser.pair(&reader) }
-            default: return false
-            }
-            return true
-        }
-        guard !parser.names.isEmpty else { throw Failure(.corrupt, "it has no schema") }
-        parser.names.removeFirst()
-        parser.fieldIDs.removeFirst()
-        parser.optional.removeFirst()
-        guard !parser.names.isEmpty,
-            parser.groups.allSatisfy({ $0.chunks.count == parser.names.count && $0.rows > 0 })
-        else { throw Failure(.corrupt, "its row groups don't fit its schema") }
-        self = parser
-    }
-
-    private mutating func element(_ reader: inout ThriftReader) throws(Failure) {
-        var name = ""
-        var fieldID: Int?
-        var isOptional = false
-        try reader.structure { (reader, id, _) throws(Failure) in
-            switch id {
-            case 3: isOptional = try reader.size() == 1
-            case 4: name = try reader.text()
-            case 9: fieldID = try reader.size()
-            default: return false
-            }
-            return true
-        }
-        names.append(name)
-        fieldIDs.append(fieldID)
-        optional.append(isOptional)
-    }
-
-    private mutating func pair(_ reader: inout ThriftReader) throws(Failure) {
-        var (key, value) = ("", "")
-        try reader.structure { (reader, id, _) throws(Failure) in
-            switch id {
-            case 1: key = try reader.text()
-            case 2: value = try reader.text()
-            default: return false
-            }
-            return true
-        }
-        metadata[key] = value
-    }
-
-    private mutating func rowGroup(_ reader: inout ThriftReader) throws(Failure) {
-        var group = RowFile.RowGroup()
-        try reader.structure { (reader, id, _) throws(Failure) in
-            switch id {
-            case 1:
-                try reader.list { (reader) throws(Failure) in
-                    group.chunks.append(try Self.chunk(&reader))
-                }
-            case 3: group.rows = try reader.size()
-            default: return false
-            }
-            return true
-        }
-        guard group.rows < 1 << 40, groups.count < 1 << 20 else {
-            throw Failure(.corrupt, "it has more rows than can be")
-        }
-        group.firstRow = groups.last.map { $0.firstRow + $0.rows } ?? 0
-        groups.append(group)
-    }
-
-    private static func chunk(_ reader: inout ThriftReader) throws(Failure) -> RowFile.Chunk {
-        var chunk = RowFile.Chunk()
-        try reader.structure { (reader, id, _) throws(Failure) in
-            switch id {
-            case 3:
-                try reader.structure { (reader, id, _) throws(Failure) in
-                    guard id == 4 else { return false }
-                    chunk.codec = try reader.size()
-                    return true
-                }
-            case 4: chunk.indexOffset = try reader.size()
-            case 5: chunk.indexLength = try reader.size()
-            default: return false
-            }
-            return true
-        }
-        return chunk
     }
 }

@@ -125,13 +125,19 @@ package final class FilePool: Sendable {
     func page(
         _ file: RowFile, rowGroup: Int, page: Int, columns: [Column]
     ) throws -> [ColumnVector] {
-        let positions = try file.positions(of: columns)
-        let vectors = try file.readPage(rowGroup: rowGroup, page: page, columns: positions)
+        let places = try columns.map { try file.place(of: $0) }
+        let stored = places.compactMap { $0 }
+        let vectors = try file.readPage(rowGroup: rowGroup, page: page, columns: stored)
         count(
             pages: vectors.count,
-            readBytes: try file.storedBytes(rowGroup: rowGroup, page: page, columns: positions),
+            readBytes: try file.storedBytes(rowGroup: rowGroup, page: page, columns: stored),
             decodedBytes: vectors.reduce(0) { $0 + $1.byteCount })
-        return vectors
+        if vectors.count == columns.count { return vectors }
+        let rows = try file.rowCount(rowGroup: rowGroup, page: page)
+        var next = vectors.makeIterator()
+        return zip(columns, places).map { column, place in
+            place == nil ? ColumnVector(standIn: column, rows: rows) : next.next()!
+        }
     }
 
     /// Has all base pages of a slice fetched at once.
@@ -222,17 +228,5 @@ final class SnapshotRoot: Sendable {
         blocks = try reader.root()
         csvStarts = prefixSums(blocks.lazy.map(\.sums.pages.csvBytes))
         sums = blocks.reduce(into: SliceSums()) { $0 += $1.sums }
-    }
-}
-
-extension RowFile {
-    /// Where columns of a table are in this file.
-    func positions(of columns: [Column]) throws -> [(index: Int, layout: ColumnVector.Layout)] {
-        try columns.map { column in
-            guard let index = fieldIDs.firstIndex(of: Int(column.id)) else {
-                throw Failure(.corrupt, "row file \(name) has no column \(column.name)")
-            }
-            return (index, column.type.layout)
-        }
     }
 }

@@ -77,7 +77,8 @@ struct SliceReader {
     private func willNeed(_ base: MergedPage.Base, _ columns: [Column]) throws {
         if isSequential { return }
         try base.file.willNeed(
-            rowGroup: base.rowGroup, page: base.page, columns: base.file.positions(of: columns))
+            rowGroup: base.rowGroup, page: base.page,
+            columns: columns.compactMap { try base.file.place(of: $0) })
     }
 
     /// The rows of a rendered page, in key order.

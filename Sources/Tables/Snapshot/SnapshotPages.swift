@@ -21,10 +21,16 @@ package final class SnapshotPages<Rows: Sendable> {
     private var slice: Slice?
     private var page = 0
 
-    /// - Parameter make: called on any thread. The batch belongs to many: it is not to be changed.
-    init(_ snapshot: Snapshot, make: @escaping @Sendable (RowBatch) -> Rows) {
+    /// - Parameters:
+    ///   - schema: the columns that rows are to have, if not the snapshot's own. Those that it hasn't
+    ///     need stand-ins.
+    ///   - make: called on any thread. The batch belongs to many: it is not to be changed.
+    init(
+        _ snapshot: Snapshot, as schema: TableSchema? = nil,
+        make: @escaping @Sendable (RowBatch) -> Rows
+    ) {
         self.snapshot = snapshot
-        let schema = snapshot.schema
+        let schema = schema ?? snapshot.schema
         pipeline = OrderedPipeline(
             threads: 2, capacity: 6,
             transform: { page in
