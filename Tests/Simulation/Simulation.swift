@@ -84,7 +84,7 @@ final class Simulation {
             """
             CREATE BACKUP COLLECTION shop ( TABLE orders ) WITH ( STORAGE = 'cluster',
               INCREMENTAL_BACKUP_ENABLED = 'true', KEEP_HOURLY = '48', KEEP_DAILY = '14',
-              KEEP_WEEKLY = '8', KEEP_MONTHLY = '12' )
+              KEEP_WEEKLY = '8', KEEP_MONTHLY = '6' )
             """)
         var backupSeconds = 0.0
         var backups = 0
