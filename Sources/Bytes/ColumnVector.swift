@@ -253,6 +253,29 @@ package final class ColumnVector: @unchecked Sendable {
         return true
     }
 
+    /// `identical` for consecutive rows of two vectors of the same layout, all at once.
+    package static func identical(
+        _ a: ColumnVector, _ rows: Range<Int>, _ b: ColumnVector, from start: Int
+    ) -> Bool {
+        precondition(a.layout == b.layout && rows.lowerBound >= 0 && start >= 0)
+        precondition(rows.upperBound <= a.count && start + rows.count <= b.count)
+        let left: Range<Int>
+        let right: Range<Int>
+        switch a.layout {
+        case .fixed(let width):
+            left = a.origin + rows.lowerBound * width..<a.origin + rows.upperBound * width
+            right = b.origin + start * width..<b.origin + (start + rows.count) * width
+        case .variable:
+            left = a.valueStart(from: rows.lowerBound)..<a.valueStart(from: rows.upperBound)
+            right = b.valueStart(from: start)..<b.valueStart(from: start + rows.count)
+        }
+        guard left.count == right.count, a.values.compare(left, b.values, right) == 0 else {
+            return false
+        }
+        if a.nullCount == 0, b.nullCount == 0 { return true }
+        return rows.allSatisfy { a.isNull($0) == b.isNull($0 - rows.lowerBound + start) }
+    }
+
     /// Same storage, NULLs and bytes: equality of values bit for bit, so that -0.0 differs from 0.0.
     package static func identical(_ a: ColumnVector, _ i: Int, _ b: ColumnVector, _ j: Int) -> Bool
     {

@@ -163,6 +163,15 @@ package final class RowBatch: Sendable {
         for index in columns.indices { columns[index].append(other.columns[index], rows: rows) }
     }
 
+    /// Consecutive rows are the same as those from `start` on, every value.
+    package static func identical(
+        _ a: RowBatch, _ rows: Range<Int>, _ b: RowBatch, from start: Int
+    ) -> Bool {
+        zip(a.columns, b.columns).allSatisfy {
+            ColumnVector.identical($0, rows, $1, from: start)
+        }
+    }
+
     /// Every value of two rows is the same, storage and bytes.
     package static func identical(_ a: RowBatch, _ i: Int, _ b: RowBatch, _ j: Int) -> Bool {
         ColumnVector.identical(a.columns, i, b.columns, j)

@@ -33,27 +33,43 @@ package final class Diff: ChangeCursor {
         into output: RowBatch, present: inout [Bool], maxRows: Int, maxBytes: Int
     ) throws -> Bool {
         while true {
-            let isEqual: Bool
             let hasLive = try refill()
             let hasOld = try parent.load()
             if !hasLive && !hasOld { return false }
+            if hasLive && hasOld {
+                passEqual()
+                if index == batch.count || parent.index == parent.batch.count { continue }
+            }
             let order = !hasLive ? 1 : !hasOld ? -1 : compareHeads()
             if order > 0 {
                 output.append(parent.batch, row: parent.index)
                 present.append(false)
-                isEqual = false
             } else {
-                isEqual =
-                    order == 0
-                    && RowBatch.identical(batch, index, parent.batch, parent.index)
-                if !isEqual {
-                    output.append(batch, row: index)
-                    present.append(true)
-                }
+                output.append(batch, row: index)
+                present.append(true)
             }
             if order <= 0 { index += 1 }
             if order >= 0 { parent.index += 1 }
-            if !isEqual, output.count >= maxRows || output.byteCount >= maxBytes { return true }
+            if output.count >= maxRows || output.byteCount >= maxBytes { return true }
+        }
+    }
+
+    /// Rows that are compared together.
+    private static let stride = 16
+
+    /// Passes rows that are the same on both sides, as most are, many at a time.
+    private func passEqual() {
+        let old = parent.batch
+        let end = index + min(batch.count - index, old.count - parent.index)
+        while index < end {
+            let rows = index..<min(index + Self.stride, end)
+            guard RowBatch.identical(batch, rows, old, from: parent.index) else { break }
+            index += rows.count
+            parent.index += rows.count
+        }
+        while index < end, RowBatch.identical(batch, index, old, parent.index) {
+            index += 1
+            parent.index += 1
         }
     }
 
