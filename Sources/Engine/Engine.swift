@@ -200,7 +200,8 @@ package final class Engine: Sendable {
         }
     }
 
-    /// Stops taking statements, cancels what runs, and waits for it, at most `seconds`.
+    /// Stops taking statements, cancels what runs, waits for it, at most `seconds`, and closes what is
+    /// open. What readers ask for later is opened again.
     package func close(seconds: Double = 5) {
         let all = state.update { state in
             state.isClosing = true
@@ -210,6 +211,7 @@ package final class Engine: Sendable {
         _ = state.wait(seconds: seconds) { $0.working.isEmpty ? true : nil }
         // Another mount may keep the schedules now.
         state.update { $0.schedules = [:] }
+        repository?.closeFiles()
     }
 
     // MARK: Statements

@@ -72,9 +72,6 @@ final class Product: Sendable {
         options.limits = settings.limits
         options.isReadOnly = settings.isReadOnly
         options.repository.catalogInterval = settings.catalogInterval
-        // Many repositories are open at a time here, and Foundation, when it starts a process, reads
-        // behind its list of open files if there are more than some 1,350.
-        options.repository.openFiles = 2
         options.repository.removalDelay = settings.removalDelay
         let testClock = settings.testClock
         if let testClock { options.repository.now = { testClock.microseconds } }
