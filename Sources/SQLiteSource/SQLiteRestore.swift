@@ -88,10 +88,12 @@ final class SQLiteRestore: TableRestore {
     func begin(_ number: Int) throws {
         current = number
         let table = tables[number]
+        // Foreign keys point nowhere yet: rows that nobody sees keep nobody from deleting others.
         try write {
             try connection.execute(
                 table.definition.renamed(
-                    to: table.name, table: (table.definition.name, table.name), countsUp: false))
+                    to: table.name, table: (table.definition.name, table.name),
+                    references: { _ in "\(HiddenNames.prefix)\(attempt.id)" }, countsUp: false))
         }
         let columns = try loadedColumns(table)
         let schema = table.source.schema
@@ -226,7 +228,7 @@ final class SQLiteRestore: TableRestore {
             tables.map { (folded($0.definition.name), $0.source.target) },
             uniquingKeysWith: { first, _ in first })
         var published = Published(
-            sql: table.definition.renamed(to: target, table: names, references: references),
+            sql: table.definition.renamed(to: target, table: names, references: { references[$0] }),
             indexes: [], triggers: [])
         for index in table.indexes {
             let name = freeName(index.name)
