@@ -84,7 +84,7 @@ extension Engine {
             restored,
             attempt: RestoreAttempt(
                 id: attemptPrefix(repository) + "\(operation.id)",
-                isCancelled: { operation.isCancelling }))
+                isCancelled: { operation.isCancelling }, hasWritten: operation.pay))
         do {
             for (number, table) in tables.enumerated() {
                 try restore.begin(number)

@@ -42,6 +42,8 @@ final class SQLiteRestore: TableRestore {
     private var writer: RowWriter?
     /// When the open transaction began, in seconds; nil if there is none.
     private var lockedSince: Double?
+    /// Bytes of rows that it has loaded.
+    private var loadedBytes = 0
     private var pauseSeconds = 0.0
     private var isOver = false
 
@@ -125,7 +127,10 @@ final class SQLiteRestore: TableRestore {
 
     func append(_ batch: RowBatch) throws {
         guard let writer, let insert else { preconditionFailure("no table was begun") }
-        try write { try connection.sync { _ in try writer.insert(batch, by: insert) } }
+        try write {
+            try connection.sync { _ in try writer.insert(batch, by: insert) }
+            loadedBytes += batch.byteCount
+        }
     }
 
     func finish() throws -> any RowCursor {
@@ -357,6 +362,8 @@ final class SQLiteRestore: TableRestore {
         try retrying("COMMIT")
         lockedSince = nil
         if isShared { pauseSeconds = min(0.02, (Self.now() - since) * Self.pauseShare) }
+        defer { loadedBytes = 0 }
+        try attempt.hasWritten(loadedBytes)
     }
 
     /// Waits for locks of other programs in small steps, so that it can be cancelled.
