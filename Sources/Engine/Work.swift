@@ -7,7 +7,7 @@ enum Work: Sendable {
     case backup(isIncremental: Bool)
     case prune(isDryRun: Bool)
     case restore(RestoreRequest)
-    case verify(point: String?, level: CheckLevel)
+    case verify(Moment?, level: CheckLevel)
     case compact
 
     /// A word for users: `operations/ID/statement` has the whole.
@@ -102,7 +102,7 @@ extension Engine {
             operation.update { $0.point = point }
             if isIncremental { compactIfDue(repository, operation) }
         case .restore(let request): try restore(request, operation)
-        case .verify(let point, let level): try verify(point, level, operation)
+        case .verify(let moment, let level): try verify(moment, level, operation)
         case .compact: try compact(operation)
         case .prune(let isDryRun):
             guard let repository else { throw Failure(.notFound, "there are no backups yet") }
@@ -113,14 +113,14 @@ extension Engine {
         }
     }
 
-    private func verify(_ point: String?, _ level: CheckLevel, _ operation: Operation) throws {
+    private func verify(_ moment: Moment?, _ level: CheckLevel, _ operation: Operation) throws {
         guard let repository else { throw Failure(.notFound, "there are no backups yet") }
         let verifier = Verifier(
-            repository, collection: operation.collection, point: point, level: level,
+            repository, collection: operation.collection, at: moment, level: level,
             operation: operation)
         let report = try verifier.run(source: level == .source ? database?.open(nil) : nil)
         operation.update { status in
-            status.point = point
+            if moment != nil { status.point = report.points.first?.name }
             status.notes += report.isRight ? [report.summary] + report.notes : report.details
         }
         if !report.isRight { throw Failure(.corrupt, report.summary) }
