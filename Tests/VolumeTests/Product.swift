@@ -43,8 +43,10 @@ struct Settings {
     var gate: Gate?
     /// What schedules go by.
     var clock: @Sendable () -> Instant = { .now }
-    /// Bytes per second that backups may write.
+    /// Bytes per second that operations may write.
     var rate: Int?
+    /// Where the repository lies.
+    var storage: @Sendable (_ location: String) -> any Storage = { DirectoryStorage($0) }
 
     static var tiny: FormatLimits {
         var limits = FormatLimits()
@@ -77,6 +79,7 @@ final class Product: Sendable {
         if let testClock { options.repository.now = { testClock.microseconds } }
         options.clock = settings.clock
         options.rate = settings.rate
+        options.storage = settings.storage
         let captureAbove = settings.captureAbove
         let plain = Engine.Database(path: "/Root/database") { patience in
             let source =
