@@ -69,8 +69,8 @@ let package = Package(
             swiftSettings: house),
         // Tests
         .target(
-            name: "TestSupport", dependencies: ["Bytes", "Tables"], path: "Tests/TestSupport",
-            swiftSettings: house),
+            name: "TestSupport", dependencies: ["Bytes", "Repository", "Tables"],
+            path: "Tests/TestSupport", swiftSettings: house),
         .executableTarget(
             name: "YearSimulation",
             dependencies: [

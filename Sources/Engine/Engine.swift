@@ -14,6 +14,10 @@ package final class Engine: Sendable {
         package var isReadOnly = false
         package var limits = FormatLimits()
         package var repository = Repository.Options()
+        /// Where the repository lies.
+        package var storage: @Sendable (_ location: String) -> any Storage = {
+            DirectoryStorage($0)
+        }
         /// Where RESTORE writes instead of into the database; every other statement is refused then.
         /// The parameter is as `Database.open` has it.
         package var restoresInto: (@Sendable (Double?) throws -> any RestoreDestination)?
@@ -98,7 +102,7 @@ package final class Engine: Sendable {
         errors = ErrorLog(changed: changes.increment)
         do {
             let repository = try Repository.open(
-                DirectoryStorage(location), options: options.repository)
+                options.storage(location), options: options.repository)
             state.update { $0.repository = repository }
             try readJournal(repository)
             noteDamagedCatalogs()
@@ -127,7 +131,7 @@ package final class Engine: Sendable {
             if !hasChanged { return }
             changes.increment()
         } else if let repository = try? Repository.open(
-            DirectoryStorage(location), options: options.repository)
+            options.storage(location), options: options.repository)
         {
             state.update { $0.repository = repository }
             changes.increment()
@@ -200,7 +204,8 @@ package final class Engine: Sendable {
         }
     }
 
-    /// Stops taking statements, cancels what runs, and waits for it, at most `seconds`.
+    /// Stops taking statements, cancels what runs, waits for it, at most `seconds`, and closes what is
+    /// open. What readers ask for later is opened again.
     package func close(seconds: Double = 5) {
         let all = state.update { state in
             state.isClosing = true
@@ -210,6 +215,7 @@ package final class Engine: Sendable {
         _ = state.wait(seconds: seconds) { $0.working.isEmpty ? true : nil }
         // Another mount may keep the schedules now.
         state.update { $0.schedules = [:] }
+        repository?.closeFiles()
     }
 
     // MARK: Statements
@@ -271,7 +277,7 @@ package final class Engine: Sendable {
         if let repository { return repository }
         do {
             let made = try Repository.create(
-                DirectoryStorage(location), options: options.repository)
+                options.storage(location), options: options.repository)
             return state.update { state in
                 if let known = state.repository { return known }
                 state.repository = made
@@ -350,56 +356,6 @@ package final class Engine: Sendable {
                 collection: operation.collection)
         }
         operation.end(state, error: error, first: changes.increment)
-    }
-
-    // MARK: The queues
-
-    private func enqueue(_ queued: QueuedOperation) {
-        let name = queued.operation.collection
-        let startsThread = state.update { state in
-            state.queues[name, default: []].append(queued)
-            return state.working.insert(name).inserted
-        }
-        if startsThread { WorkerThread.detach { self.work(name) } }
-    }
-
-    /// Runs a collection's operations in order until there are none left.
-    private func work(_ collection: String) {
-        while true {
-            let next = state.update { state -> QueuedOperation? in
-                if let first = state.queues[collection]?.first { return first }
-                state.queues[collection] = nil
-                state.working.remove(collection)
-                return nil
-            }
-            guard let next else { return }
-            run(next)
-            state.update { _ = $0.queues[collection]?.removeFirst() }
-        }
-    }
-
-    private func run(_ queued: QueuedOperation) {
-        let operation = queued.operation
-        for (index, predecessor) in queued.predecessors.enumerated() {
-            let state = predecessor.wait().state
-            if state == .done { continue }
-            let words = state == .failed ? "failed" : "was cancelled"
-            end(operation, .cancelled, error: "statement \(index + 1) \(words)")
-            return
-        }
-        guard operation.start() else {
-            end(operation, .cancelled, error: "on request, before it began")
-            return
-        }
-        do {
-            try perform(queued.work, operation)
-            cleanDroppedCollections()
-            end(operation, .done)
-        } catch let failure as Failure where failure.code == .cancelled {
-            end(operation, .cancelled, error: "on request")
-        } catch {
-            end(operation, .failed, error: (error as? Failure)?.message ?? "\(error)")
-        }
     }
 }
 

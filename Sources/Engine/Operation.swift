@@ -191,9 +191,12 @@ package final class Operation: Sendable {
 
     /// To be called before bytes are written: waits as long as the rate limit asks for.
     func willWrite(_ bytes: Int) throws {
-        try limit?.pay(bytes, checkpoint: checkpoint)
+        try pay(bytes)
         update { $0.bytes += UInt64(bytes) }
     }
+
+    /// Waits as long as the rate limit asks for these bytes.
+    @Sendable func pay(_ bytes: Int) throws { try limit?.pay(bytes, checkpoint: checkpoint) }
 
     /// Checks for cancellation; to be called often while it works.
     package func checkpoint() throws {

@@ -163,21 +163,22 @@ struct Plan {
     ) throws(Failure) -> Step {
         let name = statement.collection.name
         try require(statement, state)
-        var point: String?
+        var moment: Moment?
         if let at = verify.point {
-            let request = RestoreRequest(moment: try moment(at, of: name, statement))
-            guard let collection = engine.collection(name) else {
-                throw statement.refusal(.notFound, "\(name) has no point yet", at: at.position)
+            let asked = try self.moment(at, of: name, statement)
+            // A queued backup may make the point that is meant.
+            if state.queuedBackups == 0, let collection = engine.collection(name) {
+                _ = try located(at.position, statement) { () throws(Failure) in
+                    try asked.point(in: collection)
+                }
             }
-            point = try located(at.position, statement) { () throws(Failure) in
-                try request.point(in: collection).name
-            }
+            moment = asked
         }
         let level = verify.level?.value ?? .content
         if level == .source { _ = try openSource() }
         try checkQueue(name, state)
         state.queued += 1
-        return .queue(.verify(point: point, level: level))
+        return .queue(.verify(moment, level: level))
     }
 
     private func compact(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {

@@ -12,7 +12,9 @@ extension Plan {
         try require(statement, state)
         try checkQueue(name, state)
         var request = RestoreRequest(
-            moment: try moment(restore.point, of: name, statement),
+            moment: try restore.point.map { at throws(Failure) in
+                try moment(at, of: name, statement)
+            } ?? .newest,
             tables: try restore.tables.map { tables throws(Failure) in
                 try self.tables(tables, statement)
             })
@@ -21,7 +23,7 @@ extension Plan {
             if case .newest = request.moment { state.queuedBackups > 0 } else { false }
         if let collection = engine.collection(name), !awaitsBackup {
             let point = try located(restore.point?.position, statement) { () throws(Failure) in
-                try request.point(in: collection)
+                try request.moment.point(in: collection)
             }
             let records = try located(restore.tables?.first?.path.position, statement) {
                 () throws(Failure) in try request.records(of: collection, at: point)
@@ -38,21 +40,12 @@ extension Plan {
         return .queue(.restore(request))
     }
 
-    /// The moment that `AT` means: a point by its name, or a time.
+    /// The moment that `AT` means.
     func moment(
-        _ point: Located<String>?, of collection: String, _ statement: Statement
-    ) throws(Failure) -> RestoreRequest.Moment {
-        guard let point else { return .newest }
-        if engine.collection(collection)?.point(named: point.value) != nil {
-            return .point(point.value)
-        }
-        do {
-            return .notAfter(try Instant(expression: point.value, now: .now))
-        } catch {
-            throw statement.refusal(
-                .notFound,
-                "\(collection) has no backup point \(point.value), and it is no time: accepted "
-                    + "are \(Instant.acceptedForms)", at: point.position)
+        _ point: Located<String>, of name: String, _ statement: Statement
+    ) throws(Failure) -> Moment {
+        try located(point.position, statement) { () throws(Failure) in
+            try Moment(point.value, of: name, in: engine.repository)
         }
     }
 

@@ -4,8 +4,9 @@ import Synchronization
 
 /// How many bytes a second all operations of a process may write together.
 ///
-/// Bytes are paid for before they are written: each piece waits until those before it are paid, so
-/// that the average is never above the limit, and time in which nothing was written isn't saved up.
+/// Bytes are paid for when they are written: what a backup stores before that, each piece, and what a
+/// restore loads at the end of each short transaction, so that no lock is held meanwhile. Thus the
+/// average is never above the limit, and time in which nothing was written isn't saved up.
 package final class RateLimit: Sendable {
     package let bytesPerSecond: Int
     /// When all that was let through is paid for.
@@ -18,7 +19,7 @@ package final class RateLimit: Sendable {
         self.bytesPerSecond = bytesPerSecond
     }
 
-    /// Waits until `bytes` may be written. Meanwhile `checkpoint` is called often, and may throw.
+    /// Waits until `bytes` are paid for. Meanwhile `checkpoint` is called often, and may throw.
     package func pay(_ bytes: Int, checkpoint: () throws -> Void) throws {
         let cost = Duration.seconds(Double(bytes) / Double(bytesPerSecond))
         let end = paid.withLock { paid in

@@ -4,36 +4,11 @@ import Tables
 
 /// What a RESTORE asks for, as far as it is decided before its turn comes.
 struct RestoreRequest: Sendable {
-    enum Moment: Sendable {
-        case newest
-        case point(String)
-        /// The newest point that shows this instant or an earlier one.
-        case notAfter(Instant)
-    }
-
     var moment: Moment
     /// Paths and their new names; nil: all tables under their own.
     var tables: [(path: String, target: String)]?
     /// The names in the database that it will take, as far as they are known.
     var targets: [String] = []
-
-    /// The point in a collection. Throws `.notFound`.
-    func point(in state: CollectionState) throws(Failure) -> BackupPoint {
-        let name = state.name
-        switch moment {
-        case .newest:
-            if let newest = state.newest { return newest }
-            throw Failure(.notFound, "\(name) has no backup point yet: take a backup first")
-        case .point(let point):
-            if let found = state.point(named: point) { return found }
-            throw Failure(.notFound, "\(name) has no backup point \(point)")
-        case .notAfter(let instant):
-            let found = state.points.last { $0.cut <= instant.microseconds }
-            if let found { return found }
-            let first = state.points.first.map { ": its first one is \($0.name)" } ?? ""
-            throw Failure(.notFound, "\(name) has no backup point as old as \(instant)\(first)")
-        }
-    }
 
     /// The tables at a point, and the names that they get. Throws `.notFound`.
     func records(
@@ -67,7 +42,7 @@ extension Engine {
         guard let repository, let state = collection(operation.collection) else {
             throw Failure(.notFound, "there is no collection \(operation.collection)")
         }
-        let point = try request.point(in: state)
+        let point = try request.moment.point(in: state)
         let tables = try request.records(of: state, at: point)
         operation.update { status in
             status.point = point.name
@@ -84,7 +59,7 @@ extension Engine {
             restored,
             attempt: RestoreAttempt(
                 id: attemptPrefix(repository) + "\(operation.id)",
-                isCancelled: { operation.isCancelling }))
+                isCancelled: { operation.isCancelling }, hasWritten: operation.pay))
         do {
             for (number, table) in tables.enumerated() {
                 try restore.begin(number)

@@ -7,7 +7,7 @@ enum Work: Sendable {
     case backup(isIncremental: Bool)
     case prune(isDryRun: Bool)
     case restore(RestoreRequest)
-    case verify(point: String?, level: CheckLevel)
+    case verify(Moment?, level: CheckLevel)
     case compact
 
     /// A word for users: `operations/ID/statement` has the whole.
@@ -32,10 +32,61 @@ enum Work: Sendable {
     }
 }
 
+/// The queues: each collection's operations run in order, on a thread of their own.
+extension Engine {
+    func enqueue(_ queued: QueuedOperation) {
+        let name = queued.operation.collection
+        let startsThread = state.update { state in
+            state.queues[name, default: []].append(queued)
+            return state.working.insert(name).inserted
+        }
+        if startsThread { WorkerThread.detach { self.work(name) } }
+    }
+
+    /// Runs a collection's operations in order until there are none left.
+    private func work(_ collection: String) {
+        while true {
+            let next = state.update { state -> QueuedOperation? in
+                if let first = state.queues[collection]?.first { return first }
+                state.queues[collection] = nil
+                state.working.remove(collection)
+                return nil
+            }
+            guard let next else { return }
+            run(next)
+            state.update { _ = $0.queues[collection]?.removeFirst() }
+        }
+    }
+
+    private func run(_ queued: QueuedOperation) {
+        let operation = queued.operation
+        for (index, predecessor) in queued.predecessors.enumerated() {
+            let state = predecessor.wait().state
+            if state == .done { continue }
+            let words = state == .failed ? "failed" : "was cancelled"
+            end(operation, .cancelled, error: "statement \(index + 1) \(words)")
+            return
+        }
+        guard operation.start() else {
+            end(operation, .cancelled, error: "on request, before it began")
+            return
+        }
+        do {
+            try perform(queued.work, operation)
+            cleanDroppedCollections()
+            end(operation, .done)
+        } catch let failure as Failure where failure.code == .cancelled {
+            end(operation, .cancelled, error: "on request")
+        } catch {
+            end(operation, .failed, error: (error as? Failure)?.message ?? "\(error)")
+        }
+    }
+}
+
 extension Engine {
     /// Carries out the work of an operation that has begun. Throws `.cancelled` if it was asked to
     /// stop.
-    func perform(_ work: Work, _ operation: Operation) throws {
+    private func perform(_ work: Work, _ operation: Operation) throws {
         switch work {
         case .backup(let isIncremental):
             guard let database, let repository else {
@@ -51,7 +102,7 @@ extension Engine {
             operation.update { $0.point = point }
             if isIncremental { compactIfDue(repository, operation) }
         case .restore(let request): try restore(request, operation)
-        case .verify(let point, let level): try verify(point, level, operation)
+        case .verify(let moment, let level): try verify(moment, level, operation)
         case .compact: try compact(operation)
         case .prune(let isDryRun):
             guard let repository else { throw Failure(.notFound, "there are no backups yet") }
@@ -62,14 +113,14 @@ extension Engine {
         }
     }
 
-    private func verify(_ point: String?, _ level: CheckLevel, _ operation: Operation) throws {
+    private func verify(_ moment: Moment?, _ level: CheckLevel, _ operation: Operation) throws {
         guard let repository else { throw Failure(.notFound, "there are no backups yet") }
         let verifier = Verifier(
-            repository, collection: operation.collection, point: point, level: level,
+            repository, collection: operation.collection, at: moment, level: level,
             operation: operation)
         let report = try verifier.run(source: level == .source ? database?.open(nil) : nil)
         operation.update { status in
-            status.point = point
+            if moment != nil { status.point = report.points.first?.name }
             status.notes += report.isRight ? [report.summary] + report.notes : report.details
         }
         if !report.isRight { throw Failure(.corrupt, report.summary) }

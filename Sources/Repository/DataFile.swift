@@ -204,6 +204,15 @@ final class DataFileCache: Sendable {
         return object
     }
 
+    /// Closes all that isn't held or being read. What is read later is opened again.
+    func closeAll() {
+        let closed = state.withLock { state in
+            defer { state.open = [:] }
+            return state.open
+        }
+        _ = closed
+    }
+
     // MARK: Held files
 
     func hold(_ names: [String]) {

@@ -165,6 +165,9 @@ package final class Repository: Sendable {
             files.map { "collections/\(collection.id)/data/\($0.name)" }, cache: dataFiles)
     }
 
+    /// Closes the files that are open for reading; whoever reads on opens them again.
+    package func closeFiles() { dataFiles.closeAll() }
+
     /// The same as it is on the disk now: nothing that is open or was read before is used.
     package func reread(usesCatalogs: Bool) throws -> Repository {
         var options = options

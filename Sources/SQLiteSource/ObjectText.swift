@@ -61,17 +61,18 @@ struct ObjectText {
     ///
     /// - Parameters:
     ///   - table: the table's name now, and its new one.
-    ///   - references: new names of other tables, by their folded names: where foreign keys point.
+    ///   - references: where foreign keys point: new names of other tables, given their folded ones; nil
+    ///     leaves a name as it is.
     ///   - countsUp: false leaves AUTOINCREMENT out, which changes nothing of how rows are stored.
     func renamed(
         to newName: String, table: (old: String, new: String),
-        references: [[UInt8]: String] = [:], countsUp: Bool = true
+        references: ([UInt8]) -> String? = { _ in nil }, countsUp: Bool = true
     ) -> String {
         var replacements = [nameToken: quoted(newName)]
         if let tableToken { replacements[tableToken] = quoted(table.new) }
         for index in tokens.tokens.indices.dropFirst(nameToken + 1) where index != tableToken {
             if tokens.isWord(index, "REFERENCES"), let target = tokens.name(index + 1),
-                let new = references[folded(target)]
+                let new = references(folded(target))
             {
                 replacements[index + 1] = quoted(new)
             } else if tokens.isSymbol(index + 1, "."), tokens.isName(index, table.old) {

@@ -42,6 +42,8 @@ final class SQLiteRestore: TableRestore {
     private var writer: RowWriter?
     /// When the open transaction began, in seconds; nil if there is none.
     private var lockedSince: Double?
+    /// Bytes of rows that it has loaded.
+    private var loadedBytes = 0
     private var pauseSeconds = 0.0
     private var isOver = false
 
@@ -88,10 +90,12 @@ final class SQLiteRestore: TableRestore {
     func begin(_ number: Int) throws {
         current = number
         let table = tables[number]
+        // Foreign keys point nowhere yet: rows that nobody sees keep nobody from deleting others.
         try write {
             try connection.execute(
                 table.definition.renamed(
-                    to: table.name, table: (table.definition.name, table.name), countsUp: false))
+                    to: table.name, table: (table.definition.name, table.name),
+                    references: { _ in "\(HiddenNames.prefix)\(attempt.id)" }, countsUp: false))
         }
         let columns = try loadedColumns(table)
         let schema = table.source.schema
@@ -123,7 +127,10 @@ final class SQLiteRestore: TableRestore {
 
     func append(_ batch: RowBatch) throws {
         guard let writer, let insert else { preconditionFailure("no table was begun") }
-        try write { try connection.sync { _ in try writer.insert(batch, by: insert) } }
+        try write {
+            try connection.sync { _ in try writer.insert(batch, by: insert) }
+            loadedBytes += batch.byteCount
+        }
     }
 
     func finish() throws -> any RowCursor {
@@ -226,7 +233,7 @@ final class SQLiteRestore: TableRestore {
             tables.map { (folded($0.definition.name), $0.source.target) },
             uniquingKeysWith: { first, _ in first })
         var published = Published(
-            sql: table.definition.renamed(to: target, table: names, references: references),
+            sql: table.definition.renamed(to: target, table: names, references: { references[$0] }),
             indexes: [], triggers: [])
         for index in table.indexes {
             let name = freeName(index.name)
@@ -355,6 +362,8 @@ final class SQLiteRestore: TableRestore {
         try retrying("COMMIT")
         lockedSince = nil
         if isShared { pauseSeconds = min(0.02, (Self.now() - since) * Self.pauseShare) }
+        defer { loadedBytes = 0 }
+        try attempt.hasWritten(loadedBytes)
     }
 
     /// Waits for locks of other programs in small steps, so that it can be cancelled.

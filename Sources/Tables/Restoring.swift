@@ -42,9 +42,17 @@ package struct RestoreAttempt: Sendable {
     /// Asked often while something takes long; true ends it with a `.cancelled`.
     package var isCancelled: @Sendable () -> Bool
 
-    package init(id: String, isCancelled: @escaping @Sendable () -> Bool) {
+    /// Hears of bytes of rows that were written, while nothing is locked. It may wait, or throw to end
+    /// the restore.
+    package var hasWritten: @Sendable (Int) throws -> Void
+
+    package init(
+        id: String, isCancelled: @escaping @Sendable () -> Bool,
+        hasWritten: @escaping @Sendable (Int) throws -> Void = { _ in }
+    ) {
         self.id = id
         self.isCancelled = isCancelled
+        self.hasWritten = hasWritten
     }
 }
 

@@ -31,12 +31,18 @@ final class Prefetcher: Sendable {
 
     func request(_ range: Range<UInt64>, of reader: FileReader) {
         state.update { state in
-            if state.queue.count < Self.queueLimit { state.queue.append((reader, range)) }
+            if state.isClosed || state.queue.count >= Self.queueLimit { return }
+            state.queue.append((reader, range))
         }
     }
 
+    /// Ends the threads, and forgets what nobody has begun: the readers in the queue hold this
+    /// prefetcher, so that neither would ever go.
     func close() {
-        state.update { $0.isClosed = true }
+        state.update { state in
+            state.isClosed = true
+            state.queue = []
+        }
         for thread in threads { thread.join() }
     }
 }

@@ -21,7 +21,7 @@ struct MountCommand: ParsableCommand {
               formats=csv:parquet  formats of tables in points
               cache_size=SIZE    memory for rendered and decoded pages (default 128M)
               cache_dir=DIR      where repositories elsewhere would be cached; local ones need none
-              rate=SIZE          bytes per second that backups may write, all together: 10M
+              rate=SIZE          bytes per second that operations may write, all together: 10M
               log=FILE           where the background process writes what goes wrong
               repository=DIR     the same as --repository
             and the generic words of mount(8): rw, nosuid, noatime, nofail, _netdev, x-…

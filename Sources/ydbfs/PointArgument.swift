@@ -31,19 +31,19 @@ struct PointArgument {
         (collection, point) = (name, parts.last.map(String.init))
     }
 
-    /// The point, which must be there; the newest may be called `latest`.
+    /// Which point is meant; nil if none is named.
+    func moment(in repository: Repository) throws -> Moment? {
+        try point.map { try Moment($0, of: collection, in: repository) }
+    }
+
+    /// The point, which must be there.
     func find(in repository: Repository) throws -> (CollectionState, BackupPoint) {
         guard let state = repository.collection(collection) else {
             throw Failure(.notFound, "there is no collection \(collection)")
         }
-        guard let point else {
+        guard let moment = try moment(in: repository) else {
             throw Failure(.invalid, "name a point: \(collection)/latest, or one that status shows")
         }
-        guard let found = state.point(called: point) else {
-            throw Failure(
-                .notFound, "\(collection) has no point \(point): ydbfs status shows those there are"
-            )
-        }
-        return (state, found)
+        return (state, try moment.point(in: state))
     }
 }

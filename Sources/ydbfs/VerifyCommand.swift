@@ -68,6 +68,7 @@ struct VerifyCommand: ParsableCommand {
         let argument = try SourceArgument(source, repository: repository)
         let repository = try Repository.open(argument.location)
         let target = try target.map { try PointArgument($0, in: repository) }
+        let moment = try target?.moment(in: repository)
         let names = target.map { [$0.collection] } ?? repository.collections.map(\.name)
         if level == .source, argument.database == nil {
             throw Failure(
@@ -80,8 +81,7 @@ struct VerifyCommand: ParsableCommand {
             damage: target == nil ? unreadable(repository) : [], collections: [])
         for name in names {
             let verifier = Verifier(
-                repository, collection: name, point: target?.point, level: level,
-                operation: operation)
+                repository, collection: name, at: moment, level: level, operation: operation)
             let found = try ShownProgress.run(operation) {
                 try verifier.run(source: level == .source ? argument.database?.open(nil) : nil)
             }

@@ -114,6 +114,29 @@ import Testing
         }
     }
 
+    @Test func `A point is meant by its name, latest or a time, whatever is asked of it`() throws {
+        for moment in ["latest", "now", "today"] {
+            for arguments in [
+                ["verify", "database.db", "shop/\(moment)"],
+                ["status", "database.db", "--sql", "shop/\(moment)"],
+                ["export", "database.db", "shop/\(moment)", "out-\(moment)"],
+            ] {
+                let result = try sandbox.run(Sandbox.binary, arguments)
+                #expect(result.status == 0, "\(arguments): \(result.errors)")
+            }
+        }
+        #expect(try shell("diff -r out-latest out-now && diff -r out-latest out-today").status == 0)
+        for verb in [["verify"], ["status", "--sql"], ["export"]] {
+            for (moment, says) in [("1999-01-01", "as old as 1999"), ("monday", "it is no time")] {
+                let result = try sandbox.run(
+                    Sandbox.binary,
+                    [verb[0], "database.db"] + verb.dropFirst() + ["shop/\(moment)"]
+                        + (verb == ["export"] ? ["other"] : []))
+                #expect(result.status == 1 && result.errors.contains(says), "\(result.errors)")
+            }
+        }
+    }
+
     @Test func `Damage fails the export and leaves no half file`() throws {
         let damage = try shell(
             """

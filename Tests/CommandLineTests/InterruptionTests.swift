@@ -130,5 +130,20 @@ import Testing
         let start = Date()
         #expect(try sandbox.ydbfs("run", "database.db", "BACKUP shop").status == 0)
         #expect(-start.timeIntervalSinceNow > 2.5)
+        // A restore pays for what it loads, and never while it keeps others from writing.
+        let (_, end) = try sandbox.start(
+            Sandbox.binary, ["run", "database.db", "RESTORE shop (TABLE orders AS again)"])
+        let begun = Date()
+        var written = 0
+        while -begun.timeIntervalSinceNow < 2 {
+            let result = try sandbox.run(
+                "/usr/bin/sqlite3",
+                ["-cmd", ".timeout 1000", "database.db", "INSERT INTO products(name) VALUES ('x')"])
+            #expect(result.status == 0, "\(result.errors)")
+            written += 1
+        }
+        #expect(written > 5)
+        #expect(try end().status == 0)
+        #expect(-begun.timeIntervalSinceNow > 2.5)
     }
 }

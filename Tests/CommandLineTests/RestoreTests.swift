@@ -179,6 +179,43 @@ import Testing
         #expect(try query("PRAGMA integrity_check") == "ok\n")
     }
 
+    @Test func `Rows that are being loaded keep nobody from deleting what they refer to`() throws {
+        try sandbox.sql(
+            """
+            PRAGMA journal_mode = WAL;
+            CREATE TABLE parent (id INTEGER PRIMARY KEY);
+            CREATE TABLE child (
+                id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent(id) ON DELETE CASCADE,
+                q INTEGER, v TEXT, FOREIGN KEY (q) REFERENCES "parent"(id));
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000)
+            INSERT INTO parent SELECT i FROM n;
+            INSERT INTO child SELECT id, id, 20001 - id, 'value ' || id FROM parent;
+            """)
+        let create = try sandbox.ydbfs(
+            "run", "database.db",
+            "CREATE BACKUP COLLECTION c (TABLE child) WITH (STORAGE = 'cluster'); BACKUP c")
+        try #require(create.status == 0, "\(create.errors)")
+        let child = try query("SELECT * FROM child")
+        try sandbox.sql("DROP TABLE child;")
+        let (_, end) = try sandbox.start(
+            Sandbox.binary, ["run", "database.db", "--rate", "200K", "RESTORE c"])
+        var loading = ""
+        while loading.isEmpty { loading = try query(Self.hidden) }
+        let name = String(loading.prefix { $0 != "\n" })
+        while try query("SELECT count(*) FROM \"\(name)\"") == "0\n" {}
+        let delete = "PRAGMA foreign_keys = ON; DELETE FROM parent WHERE id < 3;"
+        #expect(try query("\(delete) SELECT changes();") == "2\n")
+        let result = try end()
+        #expect(result.status == 0, "\(result.errors)")
+        let restored = try query("SELECT * FROM child") == child
+        #expect(restored)
+        // From now on they bind.
+        let refused = try sandbox.run(
+            "/usr/bin/sqlite3",
+            ["database.db", "PRAGMA foreign_keys = ON; DELETE FROM parent WHERE id = 3"])
+        #expect(refused.errors.contains("FOREIGN KEY constraint failed"))
+    }
+
     @Test func `A mount restores, and shows how far it is`() throws {
         try makeBackup(rows: 2_000)
         let whole = try dump("database.db")

@@ -1,6 +1,7 @@
 import Bytes
 import Glibc
 import Repository
+import TestSupport
 import Testing
 
 /// Every call of a repository's life is a place to die at, to be refused at, to fall short at.

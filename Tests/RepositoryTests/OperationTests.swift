@@ -1,6 +1,7 @@
 import Bytes
 import Foundation
 import Repository
+import TestSupport
 import Testing
 
 @Suite struct OperationTests {

@@ -57,7 +57,9 @@ import Volume
         Refused(
             file: "shop/control", text: "RESTORE AT 'monday'\n", errno: ENOENT,
             says: "shop has no backup point monday, and it is no time"),
-        Refused(text: "VERIFY shop AT 'x'\n", errno: ENOENT, says: "shop has no backup point x"),
+        Refused(
+            text: "VERIFY shop AT 'x'\n", errno: ENOENT,
+            says: "shop has no backup point x, and it is no time"),
         Refused(text: "COMPACT shop\n", errno: ENODATA, says: "no point to compact"),
         Refused(text: "PRUNE shop\n", errno: EINVAL, says: "shop has no KEEP_ setting"),
         Refused(text: "DROP BACKUP COLLECTION nothing\n", errno: ENOENT, says: "nothing"),

@@ -31,7 +31,7 @@ import Testing
         _ level: CheckLevel, source: (any Source)? = nil
     ) throws -> VerifyReport {
         try Verifier(
-            Repository.open(shop.database + ".backups"), collection: "shop", point: nil,
+            Repository.open(shop.database + ".backups"), collection: "shop", at: nil,
             level: level, operation: .unrecorded("verify")
         ).run(source: source)
     }

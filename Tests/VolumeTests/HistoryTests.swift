@@ -188,7 +188,7 @@ import Testing
         /// All that was written is what it should be, by the stored data's own account too.
         private func verify() throws {
             let report = try Verifier(
-                Repository.open(database + ".backups"), collection: "c", point: nil,
+                Repository.open(database + ".backups"), collection: "c", at: nil,
                 level: .content, operation: .unrecorded("verify")
             ).run()
             guard report.isRight, report.points.count == expected.count else {

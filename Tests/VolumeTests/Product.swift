@@ -43,8 +43,10 @@ struct Settings {
     var gate: Gate?
     /// What schedules go by.
     var clock: @Sendable () -> Instant = { .now }
-    /// Bytes per second that backups may write.
+    /// Bytes per second that operations may write.
     var rate: Int?
+    /// Where the repository lies.
+    var storage: @Sendable (_ location: String) -> any Storage = { DirectoryStorage($0) }
 
     static var tiny: FormatLimits {
         var limits = FormatLimits()
@@ -72,14 +74,12 @@ final class Product: Sendable {
         options.limits = settings.limits
         options.isReadOnly = settings.isReadOnly
         options.repository.catalogInterval = settings.catalogInterval
-        // Many repositories are open at a time here, and Foundation, when it starts a process, reads
-        // behind its list of open files if there are more than some 1,350.
-        options.repository.openFiles = 2
         options.repository.removalDelay = settings.removalDelay
         let testClock = settings.testClock
         if let testClock { options.repository.now = { testClock.microseconds } }
         options.clock = settings.clock
         options.rate = settings.rate
+        options.storage = settings.storage
         let captureAbove = settings.captureAbove
         let plain = Engine.Database(path: "/Root/database") { patience in
             let source =

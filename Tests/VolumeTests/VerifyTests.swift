@@ -36,10 +36,10 @@ import Testing
     // MARK: Looking
 
     private func verify(
-        _ level: CheckLevel, point: String? = nil, source: (any Source)? = nil
+        _ level: CheckLevel, at moment: Moment? = nil, source: (any Source)? = nil
     ) throws -> VerifyReport {
         try Verifier(
-            Repository.open(location), collection: "shop", point: point, level: level,
+            Repository.open(location), collection: "shop", at: moment, level: level,
             operation: .unrecorded("verify")
         ).run(source: source)
     }
@@ -120,7 +120,7 @@ import Testing
         throws
     {
         let points = try state().points
-        let report = try verify(.content, point: points[1].name)
+        let report = try verify(.content, at: .point(points[1].name))
         #expect(report.isRight && report.points.map(\.name) == [points[1].name])
         _ = try verify(.catalog)
         func levels() throws -> [CheckLevel?] {
@@ -135,7 +135,7 @@ import Testing
         #expect(try levels() == [.content, .content, .content, .content])
         let checks = try path("checks")
         #expect(try FileManager.default.contentsOfDirectory(atPath: checks).count == 1)
-        #expect(throws: Failure.self) { try verify(.catalog, point: "nothing") }
+        #expect(throws: Failure.self) { try verify(.catalog, at: .point("nothing")) }
     }
 
     // MARK: Catalog
@@ -234,7 +234,7 @@ import Testing
         var ranges: Set<String> = []
         for offset in stride(from: 40, to: Int(file.bytes) / 2, by: 97) {
             try change(path) { $0[offset] ^= 4 }
-            let report = try verify(.hashes, point: full.name)
+            let report = try verify(.hashes, at: .point(full.name))
             for harm in report.damages.flatMap(\.harms) where harm.table == "orders" {
                 // Pages of three rows with keys 1…100.
                 let after = Int(harm.after ?? "0")!

@@ -8,22 +8,22 @@ import Tables
 package struct Verifier {
     private let repository: Repository
     private let collection: String
-    private let point: String?
+    private let moment: Moment?
     private let level: CheckLevel
     private let operation: Operation
     /// Of the verification alone: what others have in memory says nothing of the disk.
     private static let cacheBytes = 32 << 20
 
     /// - Parameters:
-    ///   - point: nil for all of them.
+    ///   - moment: which point; nil for all of them.
     ///   - operation: hears of progress, and is asked whether to go on.
     package init(
-        _ repository: Repository, collection: String, point: String?, level: CheckLevel,
+        _ repository: Repository, collection: String, at moment: Moment?, level: CheckLevel,
         operation: Operation
     ) {
         self.repository = repository
         self.collection = collection
-        self.point = point
+        self.moment = moment
         self.level = level
         self.operation = operation
     }
@@ -79,14 +79,9 @@ package struct Verifier {
 
     private func check(_ repository: Repository, _ state: CollectionState) throws -> VerifyReport {
         var points = state.points
-        if let point {
-            guard let found = state.point(called: point) else {
-                throw Failure(.notFound, "\(collection) has no point \(point)")
-            }
-            points = [found]
-        }
+        if let moment { points = [try moment.point(in: state)] }
         let check = CollectionCheck(
-            repository, state, points: points, isPart: point != nil, level: level,
+            repository, state, points: points, isPart: moment != nil, level: level,
             pool: FilePool(
                 CollectionFiles(repository, state),
                 cache: SharedCache(maxBytes: Self.cacheBytes)),
@@ -124,12 +119,5 @@ extension PointCheck {
     package var text: String {
         let time = Instant(microseconds: time).floorToSecond
         return "\(time) \(damage == nil ? level.rawValue : "DAMAGED")"
-    }
-}
-
-extension CollectionState {
-    /// A point by its name, or the newest as `latest`.
-    package func point(called name: String) -> BackupPoint? {
-        point(named: name) ?? (name == "latest" ? newest : nil)
     }
 }

@@ -56,8 +56,9 @@ package struct CSVFile: RenderedFile {
             let reader = SliceReader(
                 slice, schema: snapshot.schema, pool: snapshot.pool, isSequential: isSequential)
             let rows = try reader.merged(page: page)
-            try renderer.render(rows, snapshot.schema, into: output)
-            if isSequential { rows.forgetPassed() }
+            renderer.render(
+                try rows.sources(snapshot.schema, snapshot.pool), rows.pieces, into: output)
+            if isSequential { rows.forgetPassed(snapshot.pool) }
         }
     }
 }

@@ -26,9 +26,8 @@ package struct CSVRenderer: Sendable {
         output.append(csv: CSVRows(batch.columns, forms: forms), rows)
     }
 
-    func render(_ page: MergedPage, _ schema: TableSchema, into output: ByteBuffer) throws {
-        let sources = try page.sources(schema).map { CSVRows($0.columns, forms: forms) }
-        output.append(csv: sources, page.pieces)
+    func render(_ sources: [RowBatch], _ pieces: [RowPiece], into output: ByteBuffer) {
+        output.append(csv: sources.map { CSVRows($0.columns, forms: forms) }, pieces)
     }
 }
 

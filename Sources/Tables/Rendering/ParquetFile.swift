@@ -126,7 +126,7 @@ package final class ParquetFile: RenderedFile {
             let rows = try rows(slice, place, page, column, isSequential: isSequential)
             try write(rows, column, into: output)
             if isSequential, column == columns.count - 1 {
-                rows.forgetPassed()
+                rows.forgetPassed(snapshot.pool)
                 snapshot.pool.cache.forget(rowsKey(place, page))
             }
         }
@@ -163,7 +163,7 @@ package final class ParquetFile: RenderedFile {
     }
 
     private func write(_ rows: MergedPage, _ column: Int, into output: ByteBuffer) throws {
-        var sources = try rows.sources(snapshot.schema.columns[column])
+        var sources = try rows.sources(snapshot.schema.columns[column], snapshot.pool)
         if forms[column].conversion != .none { sources = sources.map { forms[column].convert($0) } }
         PageCodec.encode(sources, rows.pieces, into: output)
     }

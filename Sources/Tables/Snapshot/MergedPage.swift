@@ -2,6 +2,8 @@ import Bytes
 
 /// The rows of a rendered page: where they lie, in key order. Nothing is copied to know it, nor
 /// decoded: the same for every column. Safe for concurrent use.
+///
+/// It may lie in the cache, and thus must not hold it: who asks brings the pool.
 final class MergedPage: Sendable {
     /// Consecutive rows of one source.
     typealias Piece = RowPiece
@@ -19,16 +21,14 @@ final class MergedPage: Sendable {
     let pieces: [Piece]
     /// Pages of runs that no page behind this one needs.
     private let passed: [SharedCache.Key]
-    private let pool: FilePool
 
     fileprivate init(
-        base: Base?, runs: [RunPage], passed: [SharedCache.Key], pieces: [Piece], pool: FilePool
+        base: Base?, runs: [RunPage], passed: [SharedCache.Key], pieces: [Piece]
     ) {
         self.base = base
         self.runs = runs
         self.passed = passed
         self.pieces = pieces
-        self.pool = pool
     }
 
     /// Bytes of memory in use, the pages of runs left out: they are known to the cache themselves.
@@ -37,7 +37,7 @@ final class MergedPage: Sendable {
     }
 
     /// What pieces refer to, in one column.
-    func sources(_ column: Column) throws -> [ColumnVector] {
+    func sources(_ column: Column, _ pool: FilePool) throws -> [ColumnVector] {
         var sources: [ColumnVector] = []
         sources.reserveCapacity(runs.count + 1)
         if let base { sources += try pool.page(base, columns: [column]) }
@@ -46,7 +46,7 @@ final class MergedPage: Sendable {
     }
 
     /// What pieces refer to, in all columns of a schema.
-    func sources(_ schema: TableSchema) throws -> [RowBatch] {
+    func sources(_ schema: TableSchema, _ pool: FilePool) throws -> [RowBatch] {
         var sources: [RowBatch] = []
         sources.reserveCapacity(runs.count + 1)
         if let base {
@@ -58,11 +58,11 @@ final class MergedPage: Sendable {
 
     /// A sequential reader has passed this page: the pages of runs that ended here leave the cache, so
     /// that their memory, still in the processor's, serves the next ones.
-    func forgetPassed() { for key in passed { pool.cache.forget(key) } }
+    func forgetPassed(_ pool: FilePool) { for key in passed { pool.cache.forget(key) } }
 
     /// The rows in one batch; copied unless they are all of one source.
-    func rows(_ schema: TableSchema) throws -> RowBatch {
-        let sources = try sources(schema)
+    func rows(_ schema: TableSchema, _ pool: FilePool) throws -> RowBatch {
+        let sources = try sources(schema, pool)
         if pieces.count == 1, pieces[0].rows == 0..<sources[pieces[0].source].count {
             return sources[pieces[0].source]
         }
@@ -144,7 +144,7 @@ final class MergedPage: Sendable {
             }
             return MergedPage(
                 base: base, runs: try places.map { try pool.runPage($0) },
-                passed: isLast ? places.map { $0.key(pool) } : passed, pieces: pieces, pool: pool)
+                passed: isLast ? places.map { $0.key(pool) } : passed, pieces: pieces)
         }
     }
 }

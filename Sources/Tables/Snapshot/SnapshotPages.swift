@@ -36,7 +36,7 @@ package final class SnapshotPages<Rows: Sendable> {
             transform: { page in
                 let reader = SliceReader(
                     page.slice, schema: schema, pool: snapshot.pool, isSequential: true)
-                return make(try reader.merged(page: page.number).rows(schema))
+                return make(try reader.merged(page: page.number).rows(schema, snapshot.pool))
             },
             consume: { [ready] in ready.pages.append($0) })
     }

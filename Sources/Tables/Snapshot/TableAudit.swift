@@ -209,7 +209,7 @@ private struct SliceAuditor: Sendable {
         var finding = PageFinding()
         do {
             let reader = SliceReader(slice, schema: schema, pool: pool, isSequential: true)
-            let rows = try reader.merged(page: page).rows(schema)
+            let rows = try reader.merged(page: page).rows(schema, pool)
             let keys = KeyList(rows, schema: schema)
             guard keys.isIncreasing(after: nil) else {
                 throw Failure(.corrupt, "rows of a page are out of key order")

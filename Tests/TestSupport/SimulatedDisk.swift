@@ -2,21 +2,20 @@ import Bytes
 import Glibc
 import Repository
 import Synchronization
-import TestSupport
 
 /// A file system in memory that remembers what was synced, counts every call, and can die, refuse
 /// or fall short at any of them.
 ///
 /// As on a real one, `fsync` of a file makes its bytes durable but not its name, `fsync` of a
 /// directory the names but not the bytes.
-final class SimulatedDisk: SystemCalls {
-    enum Fault: Sendable {
+package final class SimulatedDisk: SystemCalls {
+    package enum Fault: Sendable {
         /// The process ends in the middle of this call: half of what it would write is written.
         case kill
         case error(Int32)
     }
 
-    enum PowerCut: Sendable, CaseIterable {
+    package enum PowerCut: Sendable, CaseIterable {
         /// Only the process died.
         case none
         /// All that wasn't synced is gone.
@@ -43,8 +42,11 @@ final class SimulatedDisk: SystemCalls {
         var nextDescriptor: Int32 = 3
         var calls = 0
         var faults: [Int: Fault] = [:]
+        /// Of the calls, those that write.
+        var changes = 0
+        var changeFaults: [Int: Fault] = [:]
         var isDead = false
-        var trace: [String] = []
+        package var trace: [String] = []
         var largestTransfer = Int.max
         var hasLinks = true
         var now: Int64 = 0
@@ -52,21 +54,34 @@ final class SimulatedDisk: SystemCalls {
 
     private let state: Mutex<State>
 
-    init() { state = Mutex(State()) }
+    package init() { state = Mutex(State()) }
 
     private init(_ given: State) { state = Mutex(given) }
 
     // MARK: What tests do with it
 
-    var calls: Int { state.withLock { $0.calls } }
-    var trace: [String] { state.withLock { $0.trace } }
-    func forgetTrace() { state.withLock { $0.trace = [] } }
-    func fail(at call: Int, _ fault: Fault) { state.withLock { $0.faults[call] = fault } }
-    func limitTransfers(_ bytes: Int) { state.withLock { $0.largestTransfer = bytes } }
-    func forbidLinks() { state.withLock { $0.hasLinks = false } }
+    package var calls: Int { state.withLock { $0.calls } }
+    package var trace: [String] { state.withLock { $0.trace } }
+    package func forgetTrace() { state.withLock { $0.trace = [] } }
+    package func fail(at call: Int, _ fault: Fault) { state.withLock { $0.faults[call] = fault } }
+    /// How many calls there were that write, and a fault at one of them: between two of these the disk
+    /// stays as it is.
+    package var changes: Int { state.withLock { $0.changes } }
+    package func fail(atChange change: Int, _ fault: Fault) {
+        state.withLock { $0.changeFaults[change] = fault }
+    }
+    /// No fault from here on.
+    package func heal() {
+        state.withLock { state in
+            state.faults = [:]
+            state.changeFaults = [:]
+        }
+    }
+    package func limitTransfers(_ bytes: Int) { state.withLock { $0.largestTransfer = bytes } }
+    package func forbidLinks() { state.withLock { $0.hasLinks = false } }
 
     /// The disk as the next process finds it.
-    func survivor(_ cut: PowerCut, seed: UInt64 = 0) -> SimulatedDisk {
+    package func survivor(_ cut: PowerCut, seed: UInt64 = 0) -> SimulatedDisk {
         var random = SeededGenerator(seed: seed)
         return state.withLock { state in
             var next = State()
@@ -105,7 +120,7 @@ final class SimulatedDisk: SystemCalls {
     }
 
     /// Files by path.
-    func files() -> [String: [UInt8]] {
+    package func files() -> [String: [UInt8]] {
         func walk(_ node: Int, _ path: String, _ nodes: [Int: Node]) -> [String: [UInt8]] {
             guard let found = nodes[node] else { return [:] }
             if !found.isDirectory { return [path: found.bytes] }
@@ -117,7 +132,7 @@ final class SimulatedDisk: SystemCalls {
     }
 
     /// Puts a file there, durably, over whatever there was.
-    func put(_ path: String, _ bytes: [UInt8]?) {
+    package func put(_ path: String, _ bytes: [UInt8]?) {
         state.withLock { state in
             let (parent, name) = try! Self.parent(path, state)
             let number = state.nextNode
@@ -151,14 +166,16 @@ final class SimulatedDisk: SystemCalls {
     /// One call: counted, written down, and failed if a fault is planned for it. `half` is done
     /// when the process is killed in it.
     private func call<R: Sendable>(
-        _ line: String, half: (inout State) -> Void = { _ in },
+        _ line: String, writes: Bool = false, half: (inout State) -> Void = { _ in },
         _ body: (inout State) throws(Errno) -> R
     ) throws(Errno) -> R {
         let result: Result<R, Errno> = state.withLock { state in
             if state.isDead { return .failure(Errno(rawValue: EIO)) }
             state.calls += 1
             state.trace.append(line)
-            switch state.faults[state.calls] {
+            if writes { state.changes += 1 }
+            let atChange = writes ? state.changeFaults[state.changes] : nil
+            switch state.faults[state.calls] ?? atChange {
             case .kill:
                 half(&state)
                 state.isDead = true
@@ -191,8 +208,8 @@ final class SimulatedDisk: SystemCalls {
 
     // MARK: Calls
 
-    func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
-        try call("open \(access) \(path)") { (state) throws(Errno) in
+    package func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
+        try call("open \(access) \(path)", writes: access == .create) { (state) throws(Errno) in
             let found = try? Self.find(path, state)
             if found != nil, access == .create { throw Errno(rawValue: EEXIST) }
             if found == nil {
@@ -210,7 +227,7 @@ final class SimulatedDisk: SystemCalls {
         }
     }
 
-    func close(_ descriptor: Int32) {
+    package func close(_ descriptor: Int32) {
         state.withLock { state in
             if let node = state.open.removeValue(forKey: descriptor),
                 state.locks[node] == descriptor
@@ -220,7 +237,7 @@ final class SimulatedDisk: SystemCalls {
         }
     }
 
-    func read(
+    package func read(
         _ descriptor: Int32, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(Errno) -> Int {
         let capacity = buffer.count
@@ -232,10 +249,10 @@ final class SimulatedDisk: SystemCalls {
         return found.count
     }
 
-    func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+    package func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
         let bytes = [UInt8](bytes)
         return try call(
-            "write \(name(descriptor))",
+            "write \(name(descriptor))", writes: true,
             half: { state in
                 state.nodes[state.open[descriptor]!]!.bytes += bytes.prefix(bytes.count / 2)
             },
@@ -246,29 +263,29 @@ final class SimulatedDisk: SystemCalls {
             })
     }
 
-    func sync(_ descriptor: Int32) throws(Errno) {
-        try call("sync \(name(descriptor))") { (state) throws(Errno) in
+    package func sync(_ descriptor: Int32) throws(Errno) {
+        try call("sync \(name(descriptor))", writes: true) { (state) throws(Errno) in
             let node = state.open[descriptor]!
             state.nodes[node]!.syncedBytes = state.nodes[node]!.bytes
             state.nodes[node]!.syncedNames = state.nodes[node]!.names
         }
     }
 
-    func size(_ descriptor: Int32) throws(Errno) -> UInt64 {
+    package func size(_ descriptor: Int32) throws(Errno) -> UInt64 {
         try call("size") { (state) throws(Errno) in
             UInt64(state.nodes[state.open[descriptor]!]!.bytes.count)
         }
     }
 
-    func link(_ path: String, as name: String) throws(Errno) {
-        try call("link \(path) \(name)") { (state) throws(Errno) in
+    package func link(_ path: String, as name: String) throws(Errno) {
+        try call("link \(path) \(name)", writes: true) { (state) throws(Errno) in
             guard state.hasLinks else { throw Errno(rawValue: EPERM) }
             try Self.add(Self.find(path, state), name, &state)
         }
     }
 
-    func renameNew(_ path: String, to name: String) throws(Errno) {
-        try call("rename \(path) \(name)") { (state) throws(Errno) in
+    package func renameNew(_ path: String, to name: String) throws(Errno) {
+        try call("rename \(path) \(name)", writes: true) { (state) throws(Errno) in
             try Self.add(Self.find(path, state), name, &state)
             let (parent, last) = try Self.parent(path, state)
             state.nodes[parent]!.names[last] = nil
@@ -281,16 +298,16 @@ final class SimulatedDisk: SystemCalls {
         state.nodes[parent]!.names[name] = node
     }
 
-    func unlink(_ path: String) throws(Errno) {
-        try call("unlink \(path)") { (state) throws(Errno) in
+    package func unlink(_ path: String) throws(Errno) {
+        try call("unlink \(path)", writes: true) { (state) throws(Errno) in
             _ = try Self.find(path, state)
             let (parent, name) = try Self.parent(path, state)
             state.nodes[parent]!.names[name] = nil
         }
     }
 
-    func makeDirectory(_ path: String) throws(Errno) {
-        try call("mkdir \(path)") { (state) throws(Errno) in
+    package func makeDirectory(_ path: String) throws(Errno) {
+        try call("mkdir \(path)", writes: true) { (state) throws(Errno) in
             let node = state.nextNode
             try Self.add(node, path, &state)
             state.nextNode += 1
@@ -298,20 +315,20 @@ final class SimulatedDisk: SystemCalls {
         }
     }
 
-    func list(_ path: String) throws(Errno) -> [String] {
+    package func list(_ path: String) throws(Errno) -> [String] {
         try call("list \(path)") { (state) throws(Errno) in
             Array(state.nodes[try Self.find(path, state)]!.names.keys)
         }
     }
 
-    func status(_ path: String) throws(Errno) -> FileStatus {
+    package func status(_ path: String) throws(Errno) -> FileStatus {
         try call("status \(path)") { (state) throws(Errno) in
             let node = state.nodes[try Self.find(path, state)]!
             return FileStatus(sizeBytes: UInt64(node.bytes.count), modified: node.modified)
         }
     }
 
-    func lock(_ descriptor: Int32) throws(Errno) {
+    package func lock(_ descriptor: Int32) throws(Errno) {
         try call("lock \(name(descriptor))") { (state) throws(Errno) in
             let node = state.open[descriptor]!
             if let holder = state.locks[node], holder != descriptor {
@@ -321,7 +338,7 @@ final class SimulatedDisk: SystemCalls {
         }
     }
 
-    func space(_ path: String) throws(Errno) -> Space {
+    package func space(_ path: String) throws(Errno) -> Space {
         try call("space") { (_) throws(Errno) in
             Space(blockBytes: 4096, blocks: 100, blocksFree: 50, blocksAvailable: 40, files: 9)
         }
