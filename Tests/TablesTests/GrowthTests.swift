@@ -53,13 +53,27 @@ import Testing
                 ModelTable.append(key, model.rows[key] ?? (0, nil), to: batch)
             }
             let changes = BatchCursor(batch, present: keys.map { model.rows[$0] != nil })
+            let filesBefore = files.all.count
             let next = try IncrementalWriter.write(
                 parent: snapshot(), hash: result.contentHash, parentChanges: result.changes,
                 changes: changes, table: "t", files: files, limits: limits)
+            #expect(try rowsOfRuns(behind: filesBefore) == next?.changes ?? 0)
             points.append((next ?? result, model))
             result = next ?? result
             upkeep += next?.upkeep ?? Upkeep()
             return next != nil
+        }
+
+        /// Rows that the last runs recorded.
+        private func rowsOfRuns(behind number: Int) throws -> UInt64 {
+            let new = files.all.filter { $0.key > number && $0.value.sizeBytes > 0 }
+            return try new.values.reduce(0) { sum, file in
+                let magic = ByteBuffer()
+                try file.read(at: 0, count: 4, into: magic)
+                guard magic.array == [UInt8]("PAR1".utf8) else { return sum }
+                let runs = try RowFile(file)
+                return sum + (runs.metadata["ydbfs.kind"] == "run" ? UInt64(runs.rows) : 0)
+            }
         }
 
         /// Each slice's row file, and how many edits it has.

@@ -220,7 +220,9 @@ package final class IncrementalWriter {
             }
             let batch = part.changes[change.source].batch
             var splice = change.splice
-            splice.edit?.row = try run.append(batch, change.row, operation: change.operation)
+            // Also where no edit is left: the run records the deletion.
+            let row = try run.append(batch, change.row, operation: change.operation)
+            splice.edit?.row = row
             if index >= tail {
                 open!.append(splice)
             } else if open!.isRewritten {
