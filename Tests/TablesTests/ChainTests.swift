@@ -97,7 +97,7 @@ struct ModelTable {
         limits.rowGroupRows = 8
         limits.fileBytes = 400
         limits.blockSlices = 2
-        limits.appendedSliceRows = 6
+        limits.insertedSliceRows = 6
         limits.editRows = 7
         limits.rebaseMinEdits = 2
         limits.joinSlices = 3
@@ -134,7 +134,7 @@ struct ModelTable {
         #expect(upkeep.pagesDropped > 10)
         #expect(upkeep.tiersMerged > 100)
         #expect(upkeep.gathered > 30 && upkeep.rowsGathered > 100)
-        #expect(upkeep.slicesAppended > 50)
+        #expect(upkeep.slicesInserted > 50 && upkeep.slicesSplit > 20)
     }
 
     private static func history(seed: Int) throws -> Upkeep {
@@ -143,8 +143,9 @@ struct ModelTable {
         let files = MemoryFiles()
         let pool = FilePool(files, cache: SharedCache(maxBytes: seed % 2 == 0 ? 1 << 20 : 2000))
         var model = ModelTable()
-        let space = Int64([5, 40, 300].randomElement(using: &random)!)
-        for _ in 0..<Int.random(in: 0...Int(space), using: &random) {
+        // The last one is sparse: ranges that are filled have room.
+        let space = Int64([5, 40, 300, 3000].randomElement(using: &random)!)
+        for _ in 0..<Int.random(in: 0...min(Int(space), 300), using: &random) {
             let key = Int64.random(in: -space...space, using: &random)
             model.rows[key] = ModelTable.randomRow(&random)
         }
@@ -181,6 +182,7 @@ struct ModelTable {
         }
         for (snapshot, model, result) in points {
             try check(snapshot, model, result, &random)
+            try files.expectSound(result, ModelTable.schema)
         }
         return upkeep
     }

@@ -199,12 +199,10 @@ import Testing
         ]
         var walker = EditWalker(old)
         #expect(walker.seek(position: 0, hitsBase: true, order: { _ in 0 }) == old[1])
-        #expect(!walker.isAtEnd)
         walker.keep()
         #expect(walker.seek(position: 1, hitsBase: true, order: { _ in 0 }) == nil)
         walker.keep()
         #expect(walker.seek(position: 3, hitsBase: false, order: { _ in 0 }) == nil)
-        #expect(walker.isAtEnd)
         let put = walker.put(Edit(.insert, at: 3))
         #expect(put == Splice(index: 3, removes: false, edit: Edit(.insert, at: 3)))
         var splicer = EditSplicer(old)

@@ -53,13 +53,27 @@ import Testing
                 ModelTable.append(key, model.rows[key] ?? (0, nil), to: batch)
             }
             let changes = BatchCursor(batch, present: keys.map { model.rows[$0] != nil })
+            let filesBefore = files.all.count
             let next = try IncrementalWriter.write(
                 parent: snapshot(), hash: result.contentHash, parentChanges: result.changes,
                 changes: changes, table: "t", files: files, limits: limits)
+            #expect(try rowsOfRuns(behind: filesBefore) == next?.changes ?? 0)
             points.append((next ?? result, model))
             result = next ?? result
             upkeep += next?.upkeep ?? Upkeep()
             return next != nil
+        }
+
+        /// Rows that the last runs recorded.
+        private func rowsOfRuns(behind number: Int) throws -> UInt64 {
+            let new = files.all.filter { $0.key > number && $0.value.sizeBytes > 0 }
+            return try new.values.reduce(0) { sum, file in
+                let magic = ByteBuffer()
+                try file.read(at: 0, count: 4, into: magic)
+                guard magic.array == [UInt8]("PAR1".utf8) else { return sum }
+                let runs = try RowFile(file)
+                return sum + (runs.metadata["ydbfs.kind"] == "run" ? UInt64(runs.rows) : 0)
+            }
         }
 
         /// Each slice's row file, and how many edits it has.
@@ -82,6 +96,7 @@ import Testing
                 var random = SeededGenerator(seed: UInt64(index))
                 try snapshot.expectParquet(
                     point.model.batch, bytes: point.result.parquetBytes, &random)
+                try files.expectSound(point.result, ModelTable.schema)
                 #expect(point.result.sums.rows == UInt64(point.model.rows.count))
                 #expect(point.result.csvBytes == UInt64(point.model.csv.count))
                 #expect(
@@ -191,6 +206,91 @@ import Testing
         try chain.checkAll()
     }
 
+    // MARK: Bulk inserts
+
+    @Test func `ten thousand rows in the middle of a table are slices, until they go`() throws {
+        let spread = stride(from: Int64(0), to: 100_000 * 20_000, by: 20_000)
+        let chain = try Chain(spread, limits: FormatLimits())
+        let before = try chain.slices().count
+        let bulk = Self.keys(50_000 * 20_000 + 1...50_000 * 20_000 + 10_000)
+        // With other changes in front of it and behind it, in the same page and elsewhere.
+        try chain.point(
+            put: bulk + [7, 49_999 * 20_000 + 5, 50_001 * 20_000], delete: [50_002 * 20_000])
+        #expect(chain.upkeep.slicesSplit == 1 && chain.upkeep.rowsRewritten == 0)
+        #expect(chain.result.sums.edits == 4)
+        #expect(try chain.slices().count == before + 2)
+        let pool = FilePool(chain.files, cache: SharedCache(maxBytes: 1 << 16))
+        let snapshot = Snapshot(chain.result.snapshot, schema: ModelTable.schema, pool: pool)
+        #expect(try CSVFile(snapshot).whole() == chain.model.csv)
+        // Three columns each; the page that was cut is read for both its halves, of the run's pages
+        // only those of the edits.
+        let pages = try snapshot.slices().reduce(0) { $0 + $1.pages.count }
+        #expect(pool.figures.pagesDecoded <= UInt64(3 * pages + 3 * 4))
+
+        try chain.point(put: [bulk[5000]], delete: bulk.prefix(3000))
+        try chain.point(put: [], delete: bulk)
+        #expect(chain.result.sums.edits == 4 && chain.result.sums.rows == 100_001)
+        #expect(try chain.slices().count == before + 1)
+        try chain.checkAll()
+    }
+
+    @Test func `bulk inserts at every place of a small table`() throws {
+        // Two base slices of two pages each; in front of, between, and behind all rows.
+        let limits = ChainTests.tiny
+        for place in -1...12 {
+            for rows in [5, 6, 7, 8, 20, 30] {
+                let chain = try Chain((0..<12).map { $0 * 1000 }, limits: limits)
+                try chain.point(put: [place * 1000 + 100, place * 1000 + 700].map { Int64($0) })
+                let first = place * 1000 + 300
+                try chain.point(put: Self.keys(first...first + rows - 1))
+                #expect((chain.upkeep.slicesInserted > 0) == (rows >= 6) || place == 11)
+                try chain.point(
+                    put: [Int64(first + rows)], delete: [Int64(first), Int64(place * 1000 + 100)])
+                try chain.point(put: [], delete: Self.keys(first...first + rows))
+                try chain.checkAll()
+            }
+        }
+    }
+
+    @Test(arguments: 0..<60) func `many bulk inserts, in random places`(seed: Int) throws {
+        var random = SeededGenerator(seed: UInt64(seed))
+        var limits = ChainTests.tiny
+        if seed % 3 == 1 { limits.rebaseMinEdits = 1000 }
+        if seed % 3 == 2 { (limits.rowGroupRows, limits.blockSlices) = (40, 8) }
+        let chain = try Chain((0..<Int64(seed)).map { $0 * 100 }, limits: limits)
+        for _ in 0..<12 {
+            var put: [Int64] = []
+            var gone: [Int64] = []
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let first = Int64.random(in: -2000...8000, using: &random)
+                put += first...first + Int64.random(in: 0...40, using: &random)
+                let dead = Int64.random(in: -2000...8000, using: &random)
+                gone += dead...dead + Int64.random(in: 0...400, using: &random)
+            }
+            try chain.point(put: put, delete: Bool.random(using: &random) ? gone : [])
+        }
+        #expect(chain.upkeep.slicesInserted > 3)
+        try chain.checkAll()
+    }
+
+    @Test func `repeated bulk inserts neither pile up slices nor write the table anew`() throws {
+        var limits = FormatLimits()
+        limits.pageRows = 16
+        limits.rowGroupRows = 256
+        limits.insertedSliceRows = 16
+        let chain = try Chain((0..<1000).map { $0 * 1000 }, limits: limits)
+        var random = SeededGenerator(seed: 3)
+        for _ in 0..<100 {
+            let first = Int.random(in: 0..<1_000_000, using: &random) / 1000 * 1000 + 1
+            try chain.point(put: Self.keys(first...first + 19))
+        }
+        #expect(chain.upkeep.slicesSplit > 60)
+        #expect(chain.upkeep.rowsRewritten < 4 * 100 * 20)
+        // What could be joined makes up half a row group by then.
+        #expect(try chain.slices().count < 2 * 3000 / 64)
+        try chain.checkAll()
+    }
+
     @Test func `what changes in one place leaves other slices as they are`() throws {
         var limits = FormatLimits()
         limits.pageRows = 16
@@ -250,12 +350,12 @@ import Testing
         var limits = FormatLimits()
         limits.pageRows = 16
         limits.rowGroupRows = 256
-        limits.appendedSliceRows = 16
+        limits.insertedSliceRows = 16
         let chain = try Chain(Self.keys(1...10), limits: limits)
         for point in 0..<60 {
             try chain.point(put: Self.keys(11 + point * 16...26 + point * 16))
         }
-        #expect(chain.upkeep.joined > 40 && chain.upkeep.slicesAppended >= 60)
+        #expect(chain.upkeep.joined > 40 && chain.upkeep.slicesInserted >= 60)
         #expect(chain.upkeep.rowsRewritten < 2 * 1000)
         #expect(try chain.slices().count < 25)
         try chain.checkAll()

@@ -1,6 +1,7 @@
 import Bytes
 import Synchronization
 import Tables
+import Testing
 
 /// A collection's files in memory, written and read through the same doors as stored ones.
 final class MemoryFiles: FileFactory, FileOpener {
@@ -50,6 +51,16 @@ final class MemoryFiles: FileFactory, FileOpener {
             throw Failure(.corrupt, "there is no file \(number)")
         }
         return file
+    }
+
+    /// Expects that a table's stored sums, bounds and order are those of its rows.
+    func expectSound(_ result: TableResult, _ schema: TableSchema) throws {
+        let pool = FilePool(self, cache: SharedCache(maxBytes: 1 << 20))
+        let outcome = try TableAudit(pool) { _ in }.audit(result.snapshot, schema: schema)
+        #expect(outcome.faults == [])
+        #expect(outcome.contentHash == result.contentHash && outcome.rows == result.sums.rows)
+        #expect(outcome.csvBytes == result.csvBytes)
+        #expect(outcome.parquetBytes == result.parquetBytes)
     }
 
     var all: [UInt64: MemoryObject] { state.withLock { $0.files } }

@@ -55,7 +55,7 @@ struct Settings {
         limits.runGroupRows = 5
         limits.rowGroupRows = 8
         limits.blockSlices = 2
-        limits.appendedSliceRows = 6
+        limits.insertedSliceRows = 6
         return limits
     }
 }

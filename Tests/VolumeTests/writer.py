@@ -369,7 +369,7 @@ class History:
             return "CAST(? AS TEXT)", bytes(value)
         return "?", value
 
-    def row(self, shape):
+    def row(self, shape, key=None):
         names, sql, values = [], [], []
         for column, name in enumerate(shape.names):
             if not shape.writable[column] or (
@@ -377,6 +377,8 @@ class History:
                 continue
             is_key = column in shape.key
             value = self.value(shape.affinities[column], is_key)
+            if key is not None and column == shape.key[0]:
+                value = key
             if is_key and value is None:
                 value = 1
             if is_key and self.is_database and self.random.random() < 0.01:
@@ -403,8 +405,8 @@ class History:
 
     # ------------------------------------------------------------ Changes of rows
 
-    def insert(self, table, verb=None):
-        names, sql, values = self.row(self.shape(table))
+    def insert(self, table, verb=None, key=None):
+        names, sql, values = self.row(self.shape(table), key)
         verb = verb or self.random.choice(["INSERT", "INSERT", "INSERT OR IGNORE"])
         self.db.execute(f"{verb} INTO {quoted(table)}({names}) VALUES ({sql})", values)
 
@@ -465,6 +467,13 @@ class History:
             self.db.execute(
                 f"UPDATE OR REPLACE {quoted(table)} SET {name} = {name} + "
                 f"{self.random.choice([1, -1, 1000])} WHERE {name} BETWEEN -1000000 AND 1000000")
+        elif roll < 0.75 and shape.key and shape.affinities[shape.key[0]] in ("Int64", "Utf8"):
+            # Side by side in key order, as an import makes them, in places that come again.
+            first = self.random.choice([100, 200, 300])
+            is_text = shape.affinities[shape.key[0]] == "Utf8"
+            for key in range(first, first + self.random.randint(6, 20)):
+                key = f"m{key}" if is_text else key
+                self.attempt(lambda table: self.insert(table, key=key), table)
         else:
             for _ in range(self.random.randint(1, self.space)):
                 self.attempt(self.insert, table)

@@ -20,8 +20,8 @@ package struct FormatLimits: Sendable {
     /// Changes that are worked on at a time, in rows and bytes.
     package var editRows = 4096
     package var editBytes = 4 << 20
-    /// Contiguous new rows at the end of a table that become slices of their own.
-    package var appendedSliceRows = 4096
+    /// New rows, with none of before between them, that become slices of their own.
+    package var insertedSliceRows = 4096
     /// Tiers of equal age of a slice's edits that are merged into one.
     package var equalTiers = 4
     /// Edits of a slice, in percent of its base rows, above which it is written anew as soon as the

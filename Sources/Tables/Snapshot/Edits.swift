@@ -56,6 +56,22 @@ package struct Splice: Sendable, Hashable {
     }
 }
 
+/// A place between two neighbours in a slice, base rows and inserts alike.
+package struct InsertPlace: Sendable, Hashable {
+    /// Of the base row behind it.
+    package var position: UInt32
+    /// Index of the old edit behind it.
+    package var edit: Int
+}
+
+extension Splice {
+    /// Where it puts in a row whose key had neither a base row nor an edit.
+    var insertPlace: InsertPlace? {
+        guard !removes, let edit, edit.kind == .insert else { return nil }
+        return InsertPlace(position: edit.position, edit: index)
+    }
+}
+
 /// Walks the edits of a slice in key order and says how changes alter them: the edit algebra.
 ///
 /// For each change, in strictly increasing key order: `seek` to where its key belongs, look at the
@@ -123,9 +139,6 @@ package struct EditWalker {
         return Splice(index: next, removes: isAtEdit, edit: edit)
     }
 
-    /// True if no edit of before is left behind the place sought.
-    package var isAtEnd: Bool { !isAtEdit && next == old.count }
-
     /// What a change of a key does, given whether the base has the key (at `position`) and which
     /// edit concerns it now: the new edit, or none. `row` is nil for a deletion.
     package static func outcome(
@@ -154,12 +167,16 @@ package struct EditSplicer {
         if let edit = splice.edit { result.append(edit) }
     }
 
-    /// The new edits.
-    package mutating func finish() -> [Edit] {
-        result.append(contentsOf: old[next...])
-        next = old.count
+    /// The new edits that stand in front of the old one at `index` and weren't taken yet.
+    package mutating func take(upTo index: Int) -> [Edit] {
+        result.append(contentsOf: old[next..<index])
+        next = index
+        defer { result = [] }
         return result
     }
+
+    /// All that weren't taken yet.
+    package mutating func finish() -> [Edit] { take(upTo: old.count) }
 }
 
 /// Edits of a slice are stored in tiers, so that a point writes in proportion to what it changed: a
@@ -221,6 +238,11 @@ extension [Edit] {
 }
 
 extension [Edit] {
+    /// The edits of a slice that begins so many rows later.
+    func shifted(by rows: Int) -> [Edit] {
+        rows == 0 ? self : map { Edit($0.kind, at: $0.position - UInt32(rows), row: $0.row) }
+    }
+
     /// How many files the rows of edits lie in. They are few.
     var runs: Int {
         var files: [UInt64] = []

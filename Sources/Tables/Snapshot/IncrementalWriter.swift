@@ -38,6 +38,7 @@ package final class IncrementalWriter {
     private let parent: Snapshot
     private let limits: FormatLimits
     private let files: any FileFactory
+    private let editor: SliceEditor
     private let builder: SnapshotBuilder
     private let run: RunWriter
     private let gatherer: RunWriter
@@ -60,6 +61,7 @@ package final class IncrementalWriter {
         self.parent = parent
         self.limits = limits
         self.files = files
+        editor = SliceEditor(parent.schema, pool: parent.pool, limits: limits)
         builder = SnapshotBuilder(files, schema: parent.schema, limits: limits)
         let schema = parent.schema
         run = RunWriter(.run, schema: schema, table: table, files: files, limits: limits)
@@ -98,10 +100,9 @@ package final class IncrementalWriter {
 
     private func work(through changes: ChangeStream) throws {
         var changes = changes
-        let editor = SliceEditor(parent.schema, pool: parent.pool)
         let pipeline = OrderedPipeline<Step, Outcome>(
             threads: 2, capacity: 8,
-            transform: { [parent, plan] step in
+            transform: { [parent, plan, editor] step in
                 switch step {
                 case .keep(let block): return .keep(block)
                 case .endBlock(let block): return .endBlock(block)
@@ -111,8 +112,7 @@ package final class IncrementalWriter {
                         return .edit(part, slice, EditedPart())
                     }
                     let slice = try parent.slice(part.place.slice, of: part.block)
-                    let task = EditTask(
-                        slice: slice, changes: part.changes, isTableEnd: part.isTableEnd)
+                    let task = EditTask(slice: slice, changes: part.changes)
                     return .edit(part, slice, try editor.edit(task))
                 }
             },
@@ -164,7 +164,7 @@ package final class IncrementalWriter {
 
     private func begin(_ part: Part, _ slice: Slice, _ edited: EditedPart) throws {
         let isRewritten = try shouldRewrite(slice, part, edited)
-        open = OpenSlice(slice, isRewritten: isRewritten, limits: limits)
+        open = OpenSlice(slice, isRewritten: isRewritten, isTableEnd: part.isTableEnd)
         if isRewritten {
             let rewriter = rewriter ?? makeRewriter()
             self.rewriter = rewriter
@@ -190,93 +190,147 @@ package final class IncrementalWriter {
         case nil: break
         }
         var sums = slice.sums
-        var isFat = false
-        for (page, gain, loss) in edited.pages {
-            try sums.replace(loss, by: gain)
-            var page = slice.pages[page]
-            try page.replace(loss, by: gain)
-            isFat = isFat || limits.isFat(page)
+        var pages = slice.pages
+        for stretch in edited.stretches where !mayBeSlices(stretch, of: slice, part, edited) {
+            try sums.replace(stretch.loss, by: stretch.gain)
+            try pages[stretch.page].replace(stretch.loss, by: stretch.gain)
         }
         let budget = limits.rebaseBudget(forChanges: UInt64(edited.changes.count))
         if limits.isOverdue(sums) || limits.isDue(sums) && budget >= sums.rows {
             result.upkeep.rebased += 1
             return true
         }
+        let isFat = zip(pages, slice.pages).contains { $0 != $1 && limits.isFat($0) }
         result.upkeep.thinned += isFat ? 1 : 0
         return isFat
     }
 
+    private func mayBeSlices(
+        _ stretch: Stretch, of slice: Slice, _ part: Part, _ edited: EditedPart
+    ) -> Bool {
+        guard let place = stretch.place else { return false }
+        if stretch.changes.count >= limits.insertedSliceRows { return true }
+        let goesOn = !part.isLast && stretch.changes.upperBound == edited.changes.count
+        return goesOn || part.isTableEnd && place == slice.end
+    }
+
     private func record(_ part: Part, _ edited: EditedPart) throws {
-        let tail = open!.tailStart(edited, isLast: part.isLast)
-        for (index, change) in edited.changes.enumerated() {
-            switch change.operation {
-            case .insert: result.inserted += 1
-            case .update: result.updated += 1
-            case .delete: result.deleted += 1
-            }
-            if index >= tail, !open!.hasTail {
-                try run.beginSlices()
-                open!.hasTail = true
-            }
-            let batch = part.changes[change.source].batch
-            var splice = change.splice
-            splice.edit?.row = try run.append(batch, change.row, operation: change.operation)
-            if index >= tail {
-                open!.append(splice)
-            } else if open!.isRewritten {
-                let isPresent = change.operation != .delete
-                try rewriter!.put(splice, new: isPresent ? (batch, change.row) : nil)
+        for stretch in edited.stretches {
+            let rows = PlacedRows(
+                stretch: stretch, changes: edited.changes[stretch.changes], sources: part.changes)
+            if open!.newRows?.place != stretch.place { try endNewRows() }
+            if let place = stretch.place {
+                var new = open!.newRows ?? NewRows(place: place, page: stretch.page)
+                new.hold(rows)
+                open!.newRows = new
+                if new.count >= limits.insertedSliceRows { try writeNewRows() }
             } else {
-                open!.splicer.put(splice)
+                try put(rows)
             }
         }
         if edited.changes.isEmpty { return }
         isBlockChanged = true
         open!.isChanged = true
-        for (page, gain, loss) in edited.pages {
-            try open!.slice.pages[page].replace(loss, by: gain)
+    }
+
+    /// Records changes as edits, or in the slices that are written anew.
+    private func put(_ rows: PlacedRows) throws {
+        for change in rows.changes {
+            let batch = rows.sources[change.source].batch
+            var splice = change.splice
+            // Also where no edit is left: the run records the deletion.
+            let row = try write(change, batch)
+            splice.edit?.row = row
+            if open!.isRewritten {
+                let isPresent = change.operation != .delete
+                try rewriter!.put(splice, new: isPresent ? (batch, change.row) : nil)
+            } else {
+                open!.put(splice)
+            }
         }
-        open!.tailSums += edited.tailGain
+        try open!.count(rows.stretch)
+    }
+
+    private func write(_ change: PlacedChange, _ batch: RowBatch) throws -> RunRow {
+        switch change.operation {
+        case .insert: result.inserted += 1
+        case .update: result.updated += 1
+        case .delete: result.deleted += 1
+        }
+        return try run.append(batch, change.row, operation: change.operation)
     }
 
     private func endSlice() throws {
-        let appended = open!.hasTail ? try run.endSlices() : []
+        try endNewRows()
         try run.endSlice()
         if open!.isRewritten {
             try rewriter!.endSlice()
-            if !appended.isEmpty { try endRewritten() }
-            slices += appended
-            result.upkeep.slicesAppended += UInt64(appended.count)
         } else if open!.isChanged {
-            slices += try endEdited(&open!, appended)
+            try store(open!.finish())
         } else {
-            slices.append(open!.slice)
+            slices.append(open!.parent)
         }
         open = nil
     }
 
-    /// The slices as they are now. `appended` are made of the rows behind all others.
-    private func endEdited(_ open: inout OpenSlice, _ appended: [Slice]) throws -> [Slice] {
-        var appended = appended
-        open.endTail(&appended)
-        result.upkeep.slicesAppended += UInt64(appended.count)
-        var slice = open.slice
-        if slice.sums.rows == 0 {
-            // Its keys fall to the slice before it, if there is one.
-            result.upkeep.slicesDropped += 1
-            if !slice.lowerBound.isEmpty { return appended }
-            if appended.isEmpty { return [Slice.empty] }
-            appended[0].lowerBound = []
-            return appended
+    /// Adds the slice, or part of it, as it is now. If no row is left, its keys fall to the slice
+    /// before it.
+    private func store(_ part: Slice) throws {
+        if part.sums.rows == 0 {
+            result.upkeep.slicesDropped += part.count > 0 ? 1 : 0
+            return
         }
-        let old = slice.edits
-        slice.edits = open.splicer.finish()
-        let dropped = slice.dropDeadPages()
-        result.upkeep.pagesDropped += UInt64(dropped)
-        if shouldGather(slice, runs: open.runs) { try gather(&slice) }
+        var slice = part
+        result.upkeep.pagesDropped += UInt64(slice.dropDeadPages())
+        if shouldGather(slice, runs: open!.runs) { try gather(&slice) }
+        let hasPositions = slice.count == open!.parent.count
         try builder.store(
-            slice.edits, of: &slice, old: dropped > 0 ? nil : old, parent: parent, &result.upkeep)
-        return [slice] + appended
+            slice.edits, of: &slice, old: hasPositions ? open!.parent.edits : nil, parent: parent,
+            &result.upkeep)
+        slices.append(slice)
+    }
+
+    // MARK: New rows as slices
+
+    /// Writes the new rows held so far as slices of their own.
+    private func writeNewRows() throws {
+        if !open!.newRows!.areSlices { try run.beginSlices() }
+        open!.newRows!.areSlices = true
+        for rows in open!.newRows!.held {
+            for change in rows.changes {
+                _ = try write(change, rows.sources[change.source].batch)
+            }
+        }
+        open!.newRows!.held = []
+    }
+
+    /// Something else follows the new rows, if there are any.
+    private func endNewRows() throws {
+        guard let new = open!.newRows else { return }
+        let pilesUp = open!.pilesUp(new, limit: limits.insertedSliceRows)
+        if pilesUp { try writeNewRows() }
+        open!.newRows = nil
+        if new.areSlices || pilesUp {
+            try letIn(new)
+        } else {
+            for rows in new.held { try put(rows) }
+        }
+    }
+
+    /// Puts the slices of new rows in their place, between the two parts of the open slice.
+    private func letIn(_ new: NewRows) throws {
+        let inserted = try run.endSlices()
+        let rest = try editor.rest(of: open!.parent, page: new.page, from: new.place)
+        if open!.isRewritten {
+            slices += try rewriter!.cut(at: new.place, lowerBound: rest?.lowerBound)
+        } else {
+            let rest = rest ?? open!.parent.rest(ofPage: new.page, from: new.place)
+            let front = try open!.cut(at: new.place, page: new.page, rest: rest)
+            try store(front)
+            result.upkeep.slicesSplit += front.count > 0 && rest.count > 0 ? 1 : 0
+        }
+        slices += inserted
+        result.upkeep.slicesInserted += UInt64(inserted.count)
     }
 
     // MARK: Runs
@@ -314,6 +368,7 @@ package final class IncrementalWriter {
     private func endBlock(_ block: BlockDescriptor) throws {
         try endRewritten()
         if isBlockChanged {
+            if block.lowerBound.isEmpty { beginTable() }
             for block in unchanged { try builder.append(block) }
             unchanged = []
             for slice in slices { try builder.append(slice) }
@@ -323,6 +378,13 @@ package final class IncrementalWriter {
         }
         slices = []
         isBlockChanged = false
+    }
+
+    /// The first slice has the first keys, whether it was the first one before or not; a table
+    /// without rows has a slice too.
+    private func beginTable() {
+        if slices.isEmpty { slices = [.empty] }
+        slices[0].lowerBound = []
     }
 
     private func finish() throws -> TableResult? {
@@ -338,53 +400,5 @@ package final class IncrementalWriter {
         result.csvBytes = CSVFile.bytes(totals, parent.schema)
         result.parquetBytes = ParquetFile.bytes(totals, parent.schema)
         return result
-    }
-}
-
-/// A slice whose changes are being put in.
-private struct OpenSlice {
-    var slice: Slice
-    let isRewritten: Bool
-    var isChanged = false
-    /// Runs that its edits lie in.
-    var runs = 0
-    var splicer: EditSplicer
-    private let limits: FormatLimits
-    /// New rows behind everything that the table had: edits while they are few, slices of their own
-    /// when they are many, so that a growing table doesn't pile up in one page.
-    private var tail: [Splice] = []
-    var hasTail = false
-    var tailSums = PageSums()
-
-    init(_ slice: Slice, isRewritten: Bool, limits: FormatLimits) {
-        self.slice = slice
-        self.isRewritten = isRewritten
-        self.limits = limits
-        splicer = EditSplicer(slice.edits)
-    }
-
-    /// Index of the first change of a part that may go to slices of new rows. A slice that is
-    /// written anew takes few of them in.
-    func tailStart(_ edited: EditedPart, isLast: Bool) -> Int {
-        let isShort = edited.changes.count - edited.tail < limits.appendedSliceRows
-        return isRewritten && isLast && !hasTail && isShort ? .max : edited.tail
-    }
-
-    /// Takes a row behind all others.
-    mutating func append(_ splice: Splice) {
-        if tail.count < limits.appendedSliceRows { tail.append(splice) }
-    }
-
-    /// Puts in the rows behind all others, unless they are better off as the slices `appended`.
-    mutating func endTail(_ appended: inout [Slice]) {
-        guard hasTail else { return }
-        // Also when few rows were appended at each of many points: edits don't pile up in a page.
-        let last = slice.pages.count - 1
-        let limit = UInt64(limits.appendedSliceRows)
-        if tailSums.rows < limit, slice.pages[last].edits + tailSums.rows <= limit {
-            for splice in tail { splicer.put(splice) }
-            slice.pages[last] += tailSums
-            appended = []
-        }
     }
 }

@@ -60,9 +60,23 @@ package struct Slice: Sendable {
         count -= first
         if first > 0 {
             edits.removeAll { $0.position < first }
-            for index in edits.indices { edits[index].position -= UInt32(first) }
+            edits = edits.shifted(by: first)
         }
         return before - pages.count
+    }
+
+    /// The place behind all rows.
+    var end: InsertPlace { InsertPlace(position: UInt32(count), edit: edits.count) }
+
+    /// What lies behind a place in its page, as a slice that isn't measured yet.
+    func rest(ofPage page: Int, from place: InsertPlace) -> Slice {
+        let position = Int(place.position)
+        var rest = self
+        rest.firstRow += position
+        rest.count = positions(ofPage: page).upperBound - position
+        rest.edits = Array(edits(ofPage: page)[place.edit...]).shifted(by: position)
+        rest.pages = [PageSums(baseRows: UInt64(rest.count), edits: UInt64(rest.edits.count))]
+        return rest
     }
 
     /// Positions of a page's base rows within the slice.

@@ -6,8 +6,6 @@ struct EditTask: Sendable {
     let slice: Slice
     /// In key order.
     let changes: [ChangeRows]
-    /// Whether keys behind all others of the table may be among them.
-    let isTableEnd: Bool
 }
 
 /// A row that differs from before, where it comes from and where it belongs.
@@ -20,16 +18,22 @@ struct PlacedChange: Sendable {
     let splice: Splice
 }
 
+/// Consecutive changes in one page, and what it gains and loses by them.
+struct Stretch: Sendable {
+    let changes: Range<Int>
+    let page: Int
+    let gain: PageSums
+    let loss: PageSums
+    /// Where they all belong, if they are inserts at one place and may be, with those of other tasks,
+    /// so many that they become slices.
+    let place: InsertPlace?
+}
+
 /// What the changes of a task come to.
 struct EditedPart: Sendable {
     var changes: [PlacedChange] = []
-    /// Index of the first of `changes` that, like all after it, is an insert behind every row and
-    /// edit that the table had.
-    var tail = Int.max
-    /// What pages gain and lose; pages may come more than once. The tail is left out …
-    var pages: [(page: Int, gain: PageSums, loss: PageSums)] = []
-    /// … and is here.
-    var tailGain = PageSums()
+    /// All of them, in order.
+    var stretches: [Stretch] = []
     /// How many runs the slice's edits lay in.
     var oldRuns = 0
     var hash = ContentHash()
@@ -42,12 +46,12 @@ struct SliceEditor: Sendable {
     private let pool: FilePool
     private let hasher: RowHasher
     private let measure: RowMeasure
-    /// Old rows are looked at together when they are so many bytes.
-    private let maxOldBytes = 1 << 20
+    private let limits: FormatLimits
 
-    init(_ schema: TableSchema, pool: FilePool) {
+    init(_ schema: TableSchema, pool: FilePool, limits: FormatLimits) {
         self.schema = schema
         self.pool = pool
+        self.limits = limits
         hasher = RowHasher(schema)
         measure = RowMeasure(schema)
     }
@@ -63,8 +67,8 @@ struct SliceEditor: Sendable {
             task.slice, schema: schema, pool: pool, isSequential: isDense)
         let start = try base.position(of: first.keys, first.rows.lowerBound).position
         var walker = EditWalker(task.slice.edits, from: UInt32(start))
-        var tally = Tally(schema, hasher, measure, maxOldBytes: maxOldBytes)
-        var part = EditedPart()
+        var tally = Tally(
+            task.changes, schema, hasher, measure, minInserts: limits.insertedSliceRows)
         let scratch = ByteBuffer(capacity: 256)
         for (source, changes) in task.changes.enumerated() {
             for row in changes.rows {
@@ -86,32 +90,39 @@ struct SliceEditor: Sendable {
                     walker.keep()
                     continue
                 }
-                let page = base.page(ofPosition: position)
-                if part.tail == .max, task.isTableEnd, position == task.slice.count, !hit,
-                    isPresent, walker.isAtEnd
-                {
-                    part.tail = part.changes.count
-                    tally.endPage(into: &part)
-                }
-                tally.turn(to: part.tail == .max ? page : Tally.tail, into: &part)
                 let outcome = EditWalker.outcome(
                     position: UInt32(position), hitsBase: hit,
                     row: isPresent ? RunRow(file: 0, row: 0) : nil)
-                tally.edits(added: outcome == nil ? 0 : 1, removed: found == nil ? 0 : 1)
-                if let old { tally.lose(old.batch, old.index) }
-                if isPresent { tally.gain(changes.batch, row) }
                 let operation: RunOperation =
                     old == nil ? .insert : isPresent ? .update : .delete
                 let splice = outcome.map { walker.put($0) } ?? walker.remove()
-                part.changes.append(
-                    PlacedChange(source: source, row: row, operation: operation, splice: splice))
+                tally.add(
+                    PlacedChange(source: source, row: row, operation: operation, splice: splice),
+                    page: base.page(ofPosition: position), old: old)
             }
-            tally.endRows()
         }
-        tally.endPage(into: &part)
+        var part = tally.finish()
         part.oldRuns = task.slice.edits.runs
-        part.hash = tally.hash
         return part
+    }
+
+    /// What a slice has behind a place in a page, as a slice of its own with the bound of its keys;
+    /// nil if that is nothing.
+    func rest(of slice: Slice, page: Int, from place: InsertPlace) throws -> Slice? {
+        var rest = slice.rest(ofPage: page, from: place)
+        var reader = SliceReader(rest, schema: schema, pool: pool, isSequential: true)
+        let first: (batch: RowBatch, index: Int)
+        if let edit = rest.edits.first, edit.position == 0, edit.kind == .insert {
+            first = try reader.row(edit.row)
+        } else if let base = try reader.base(ofPage: 0) {
+            first = (base.batch, base.rows.lowerBound)
+        } else {
+            return nil
+        }
+        rest.lowerBound = NormalizedKey.of(first.batch, row: first.index, schema: schema)
+        let rows = try reader.merged(page: 0).rows(schema)
+        measure.add(rows, 0..<rows.count, to: &rest.pages[0])
+        return rest
     }
 
     private func isSame(
@@ -122,82 +133,115 @@ struct SliceEditor: Sendable {
     }
 }
 
-/// Adds up what pages gain and lose, many rows at a time.
+/// Divides changes into stretches and counts what those come to, many rows at a time.
 private struct Tally {
-    /// Stands for the page of what comes behind the table's end.
-    static let tail = -2
-
+    private let sources: [ChangeRows]
     private let hasher: RowHasher
     private let measure: RowMeasure
-    private let maxOldBytes: Int
-    private var page = -1
-    private var gain = PageSums()
-    private var loss = PageSums()
-    /// Copies of old rows that aren't counted yet.
+    private let minInserts: Int
+    private var part = EditedPart()
+    /// Page of the last change.
+    private var page = 0
+    /// How many changes lie in stretches.
+    private var counted = 0
+    /// The first of the last changes that may all be inserts at one place.
+    private var first = 0
+    /// Copies of old rows that aren't counted yet, and the sums of those that are.
     private let old: RowBatch
-    /// New rows that aren't counted yet.
-    private var new: (batch: RowBatch, rows: Range<Int>)?
-    private(set) var hash = ContentHash()
+    private var loss = PageSums()
+    /// Old rows are counted together when they are so many bytes.
+    private static let maxOldBytes = 1 << 20
 
-    init(_ schema: TableSchema, _ hasher: RowHasher, _ measure: RowMeasure, maxOldBytes: Int) {
+    /// - Parameter minInserts: so many inserts at one place are a stretch; fewer only where they may
+    ///   go on in another task.
+    init(
+        _ sources: [ChangeRows], _ schema: TableSchema, _ hasher: RowHasher, _ measure: RowMeasure,
+        minInserts: Int
+    ) {
+        self.sources = sources
         self.hasher = hasher
         self.measure = measure
-        self.maxOldBytes = maxOldBytes
+        self.minInserts = minInserts
         old = RowBatch(schema)
     }
 
-    /// What follows belongs to a page.
-    mutating func turn(to page: Int, into part: inout EditedPart) {
-        if page == self.page { return }
-        endPage(into: &part)
+    mutating func add(
+        _ change: PlacedChange, page: Int, old row: (batch: RowBatch, index: Int)?
+    ) {
+        let place = change.splice.insertPlace
+        if place == nil || place != part.changes.last?.splice.insertPlace {
+            endInserts(mayGoOn: first == 0)
+            if page != self.page { endStretch(at: part.changes.count) }
+            first = part.changes.count
+        }
         self.page = page
+        part.changes.append(change)
+        guard let (batch, index) = row else { return }
+        old.append(batch, row: index)
+        if old.byteCount >= Self.maxOldBytes { endOld() }
     }
 
-    mutating func endPage(into part: inout EditedPart) {
+    mutating func finish() -> EditedPart {
+        endInserts(mayGoOn: true)
+        endStretch(at: part.changes.count)
+        return part
+    }
+
+    /// Something else follows the last changes, if those were inserts at one place.
+    private mutating func endInserts(mayGoOn: Bool) {
+        guard let place = part.changes.last?.splice.insertPlace,
+            mayGoOn || part.changes.count - first >= minInserts
+        else { return }
+        endStretch(at: first)
+        endStretch(at: part.changes.count, place: place)
+    }
+
+    private mutating func endStretch(at end: Int, place: InsertPlace? = nil) {
+        if end == counted { return }
         endOld()
-        endRows()
-        if page == Self.tail {
-            part.tailGain += gain
-        } else if page >= 0 {
-            part.pages.append((page, gain, loss))
-        }
-        gain = PageSums()
+        let gain = gain(of: counted..<end)
+        for change in part.changes[counted..<end] where change.splice.removes { loss.edits += 1 }
+        part.stretches.append(
+            Stretch(changes: counted..<end, page: page, gain: gain, loss: loss, place: place))
         loss = PageSums()
-        page = -1
-    }
-
-    mutating func edits(added: UInt64, removed: UInt64) {
-        gain.edits += added
-        loss.edits += removed
-    }
-
-    mutating func lose(_ batch: RowBatch, _ row: Int) {
-        old.append(batch, row: row)
-        if old.byteCount >= maxOldBytes { endOld() }
-    }
-
-    mutating func gain(_ batch: RowBatch, _ row: Int) {
-        if let rows = new?.rows, rows.upperBound == row {
-            new!.rows = rows.lowerBound..<row + 1
-        } else {
-            endRows()
-            new = (batch, row..<row + 1)
-        }
+        counted = end
     }
 
     private mutating func endOld() {
         if old.count == 0 { return }
         let rows = 0..<old.count
-        hash = hash - hasher.hash(old, rows)
+        part.hash = part.hash - hasher.hash(old, rows)
         measure.add(old, rows, to: &loss)
         old.removeAll()
     }
 
-    /// Rows of another batch follow.
-    mutating func endRows() {
-        guard let (batch, rows) = new else { return }
-        hash += hasher.hash(batch, rows)
-        measure.add(batch, rows, to: &gain)
-        new = nil
+    /// What new rows come to; also puts them into the hash.
+    private mutating func gain(of changes: Range<Int>) -> PageSums {
+        var gain = PageSums()
+        var next = changes.lowerBound
+        while next < changes.upperBound {
+            let change = part.changes[next]
+            if change.splice.edit != nil { gain.edits += 1 }
+            next += 1
+            if change.operation == .delete { continue }
+            var rows = change.row..<change.row + 1
+            while next < changes.upperBound, follows(part.changes[next], change, rows) {
+                rows = rows.lowerBound..<rows.upperBound + 1
+                gain.edits += 1
+                next += 1
+            }
+            let batch = sources[change.source].batch
+            part.hash += hasher.hash(batch, rows)
+            measure.add(batch, rows, to: &gain)
+        }
+        return gain
+    }
+
+    /// Whether a change puts in the row right behind others of a batch.
+    private func follows(
+        _ change: PlacedChange, _ first: PlacedChange, _ rows: Range<Int>
+    ) -> Bool {
+        change.source == first.source && change.row == rows.upperBound
+            && change.operation != .delete
     }
 }

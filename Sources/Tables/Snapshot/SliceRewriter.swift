@@ -40,6 +40,18 @@ final class SliceRewriter {
         if let new { try append(new.batch, new.row..<new.row + 1) }
     }
 
+    /// The slices made in front of a place. What follows, from the present slice first, makes others
+    /// with keys from `lowerBound` on; nil: nothing of it is left.
+    func cut(at place: InsertPlace, lowerBound: [UInt8]?) throws -> [Slice] {
+        let splice = Splice(
+            index: place.edit, removes: false, edit: Edit(.insert, at: place.position))
+        try put(splice, new: nil)
+        let slices = try endSlices()
+        self.lowerBound = lowerBound
+        if let lowerBound { writer.begin(lowerBound: lowerBound) }
+        return slices
+    }
+
     /// The slice gets no further changes.
     func endSlice() throws {
         try copier!.copyRest { try append($0, $1) }
@@ -68,12 +80,11 @@ final class SliceRewriter {
 
     /// The slices made since the last call; other slices follow.
     func endSlices() throws -> [Slice] {
-        guard let bound = lowerBound else { return [] }
+        if lowerBound == nil { return [] }
         lowerBound = nil
         try endPage()
         try writer.endSlices()
-        let slices = writer.finished()
-        return slices.isEmpty && bound.isEmpty ? [Slice.empty] : slices
+        return writer.finished()
     }
 
     /// Completes the files.

@@ -13,8 +13,9 @@ package struct Upkeep: Sendable, Hashable {
     /// Slices given up because no row of theirs is left, and pages cut off at slices' ends.
     package var slicesDropped: UInt64 = 0
     package var pagesDropped: UInt64 = 0
-    /// Slices made of new rows as the run holds them.
-    package var slicesAppended: UInt64 = 0
+    /// Slices made of new rows as the run holds them, and slices cut in two to let some in.
+    package var slicesInserted: UInt64 = 0
+    package var slicesSplit: UInt64 = 0
     /// Slices whose edits were gathered from many runs, and their rows.
     package var gathered: UInt64 = 0
     package var rowsGathered: UInt64 = 0
@@ -31,7 +32,8 @@ package struct Upkeep: Sendable, Hashable {
         a.rowsRewritten += b.rowsRewritten
         a.slicesDropped += b.slicesDropped
         a.pagesDropped += b.pagesDropped
-        a.slicesAppended += b.slicesAppended
+        a.slicesInserted += b.slicesInserted
+        a.slicesSplit += b.slicesSplit
         a.gathered += b.gathered
         a.rowsGathered += b.rowsGathered
         a.tiersMerged += b.tiersMerged
