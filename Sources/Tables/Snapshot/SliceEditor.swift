@@ -120,7 +120,7 @@ struct SliceEditor: Sendable {
             return nil
         }
         rest.lowerBound = NormalizedKey.of(first.batch, row: first.index, schema: schema)
-        let rows = try reader.merged(page: 0).rows(schema)
+        let rows = try reader.merged(page: 0).rows(schema, pool)
         measure.add(rows, 0..<rows.count, to: &rest.pages[0])
         return rest
     }
