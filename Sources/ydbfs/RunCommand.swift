@@ -47,7 +47,7 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Bytes per second that backups may write, such as 10M.", valueName: "SIZE"))
+            "Bytes per second that operations may write, such as 10M.", valueName: "SIZE"))
     var rate: String?
 
     @Flag(help: "Leave running operations to the mount instead of waiting for them.")

@@ -217,7 +217,7 @@ package final class SampleFileSystem: FileSystem {
             return ticket
         }
         if inode == Node.racing.rawValue {
-            Task.detached { self.settle(ticket, .success(answer)) }
+            WorkerThread.detach { self.settle(ticket, .success(answer)) }
         }
         return ticket
     }
