@@ -26,6 +26,11 @@ package struct CSVRenderer: Sendable {
         output.append(csv: CSVRows(batch.columns, forms: forms), rows)
     }
 
+    /// How many bytes `render` makes of rows.
+    package func byteCount(_ batch: RowBatch, _ rows: Range<Int>) -> UInt64 {
+        CSVRows(batch.columns, forms: forms).byteCount(rows)
+    }
+
     func render(_ page: MergedPage, _ schema: TableSchema, into output: ByteBuffer) throws {
         let sources = try page.sources(schema).map { CSVRows($0.columns, forms: forms) }
         output.append(csv: sources, page.pieces)
