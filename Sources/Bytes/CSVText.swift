@@ -16,7 +16,7 @@ package enum CSVForm: Sendable, Hashable {
 
 /// Columns to be written as CSV, looked at once: where their values lie.
 package final class CSVRows {
-    fileprivate struct Cell {
+    struct Cell {
         let form: CSVForm
         let values: UnsafeRawPointer
         let marks: UnsafeRawPointer
@@ -26,7 +26,7 @@ package final class CSVRows {
 
     private let columns: [ColumnVector]
     private let count: Int
-    fileprivate let cells: UnsafeMutableBufferPointer<Cell>
+    let cells: UnsafeMutableBufferPointer<Cell>
 
     package init(_ columns: [ColumnVector], forms: [CSVForm]) {
         precondition(columns.count == forms.count && !columns.isEmpty)
@@ -47,8 +47,54 @@ package final class CSVRows {
 
     deinit { cells.deallocate() }
 
-    fileprivate func check(_ rows: Range<Int>) {
+    func check(_ rows: Range<Int>) {
         precondition(rows.lowerBound >= 0 && rows.upperBound <= count)
+    }
+}
+
+extension CSVRows.Cell {
+    /// A value of variable length; nil if it is NULL.
+    @inline(__always)
+    func bytes(_ row: Int) -> UnsafeRawBufferPointer? {
+        let start = marks.load(fromByteOffset: row * 4, as: UInt32.self)
+        if start == ColumnVector.null { return nil }
+        let address = values + Int(start)
+        return UnsafeRawBufferPointer(
+            start: address, count: Int((address - 4).loadUnaligned(as: UInt32.self)))
+    }
+
+    /// Writes a value of a fixed size.
+    @inline(__always)
+    func write(_ row: Int, to writer: inout TextWriter) {
+        @inline(__always)
+        func value<T: BitwiseCopyable>(_ type: T.Type) -> T {
+            values.loadUnaligned(fromByteOffset: row * MemoryLayout<T>.size, as: type)
+        }
+        switch form {
+        case .int64: writer.decimal(value(Int64.self))
+        case .double: writer.python(value(Double.self))
+        case .uint64: writer.decimal(value(UInt64.self))
+        case .int32: writer.decimal(Int64(value(Int32.self)))
+        case .uint32: writer.decimal(UInt64(value(UInt32.self)))
+        case .float: writer.python(value(Float.self))
+        case .bool: writer.text(value(UInt8.self) != 0 ? "true" : "false")
+        case .date: writer.days(Int64(value(Int32.self)))
+        case .unsignedDate: writer.days(Int64(value(UInt32.self)))
+        case .seconds:
+            writer.seconds(value(Int64.self))
+            writer.byte(UInt8(ascii: "Z"))
+        case .unsignedSeconds:
+            writer.seconds(Int64(value(UInt32.self)))
+            writer.byte(UInt8(ascii: "Z"))
+        case .microseconds:
+            writer.microseconds(value(Int64.self))
+            writer.byte(UInt8(ascii: "Z"))
+        case .decimal(let scale):
+            writer.decimal(Int128(bigEndian: value(Int128.self)), scale: scale)
+        case .uuid:
+            writer.uuid(UnsafeRawBufferPointer(start: values + row * 16, count: 16))
+        case .text, .bytes: preconditionFailure("written above")
+        }
     }
 }
 
@@ -83,17 +129,13 @@ extension ByteBuffer {
                 }
                 switch cell.form {
                 case .text, .bytes:
-                    let start = cell.marks.load(fromByteOffset: row * 4, as: UInt32.self)
-                    if start == ColumnVector.null { break }
-                    let address = cell.values + Int(start)
-                    let bytes = UnsafeRawBufferPointer(
-                        start: address, count: Int((address - 4).loadUnaligned(as: UInt32.self)))
+                    guard let bytes = cell.bytes(row) else { break }
                     let room = TextWriter.fieldRoom(bytes.count) + 1
                     if limit - writer.next < room { makeRoom(room, &writer, &limit) }
                     if cell.form == .text { writer.field(bytes) } else { writer.binary(bytes) }
                 default:
                     if !cell.hasNulls || cell.marks.load(fromByteOffset: row, as: UInt8.self) != 0 {
-                        Self.write(cell, row, &writer)
+                        cell.write(row, to: &writer)
                     }
                 }
                 writer.byte(cell.separator)
@@ -110,40 +152,6 @@ extension ByteBuffer {
         reserve(room)
         writer = TextWriter(base + count)
         limit = base + capacity
-    }
-
-    /// Writes a value of a fixed size.
-    @inline(__always)
-    private static func write(_ cell: Cell, _ row: Int, _ writer: inout TextWriter) {
-        @inline(__always)
-        func value<T: BitwiseCopyable>(_ type: T.Type) -> T {
-            cell.values.loadUnaligned(fromByteOffset: row * MemoryLayout<T>.size, as: type)
-        }
-        switch cell.form {
-        case .int64: writer.decimal(value(Int64.self))
-        case .double: writer.python(value(Double.self))
-        case .uint64: writer.decimal(value(UInt64.self))
-        case .int32: writer.decimal(Int64(value(Int32.self)))
-        case .uint32: writer.decimal(UInt64(value(UInt32.self)))
-        case .float: writer.python(value(Float.self))
-        case .bool: writer.text(value(UInt8.self) != 0 ? "true" : "false")
-        case .date: writer.days(Int64(value(Int32.self)))
-        case .unsignedDate: writer.days(Int64(value(UInt32.self)))
-        case .seconds:
-            writer.seconds(value(Int64.self))
-            writer.byte(UInt8(ascii: "Z"))
-        case .unsignedSeconds:
-            writer.seconds(Int64(value(UInt32.self)))
-            writer.byte(UInt8(ascii: "Z"))
-        case .microseconds:
-            writer.microseconds(value(Int64.self))
-            writer.byte(UInt8(ascii: "Z"))
-        case .decimal(let scale):
-            writer.decimal(Int128(bigEndian: value(Int128.self)), scale: scale)
-        case .uuid:
-            writer.uuid(UnsafeRawBufferPointer(start: cell.values + row * 16, count: 16))
-        case .text, .bytes: preconditionFailure("written above")
-        }
     }
 }
 
@@ -201,7 +209,7 @@ extension TextWriter {
 
     /// Has the top bit of some byte set iff a byte is a comma, a quote, CR or LF.
     @inline(__always)
-    private static func specials(_ word: UInt64) -> UInt64 {
+    static func specials(_ word: UInt64) -> UInt64 {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let quote = word ^ 0x2222_2222_2222_2222
         let comma = word ^ 0x2C2C_2C2C_2C2C_2C2C
@@ -225,14 +233,19 @@ extension TextWriter {
     /// Bytes as a CSV field: as they are if they are UTF-8 and don't begin with `\x`, else `\x` and
     /// hexadecimal digits.
     mutating func binary(_ bytes: UnsafeRawBufferPointer) {
-        let looksEscaped = bytes.count >= 2 && bytes[0] == 0x5C && bytes[1] == 0x78
-        if looksEscaped || !UTF8Check.isValid(bytes) {
+        if Self.isPlain(bytes) {
+            field(bytes)
+        } else {
             byte(0x5C)
             byte(0x78)
             hex(bytes)
-        } else {
-            field(bytes)
         }
+    }
+
+    /// Whether bytes stand in a CSV field as they are.
+    static func isPlain(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let looksEscaped = bytes.count >= 2 && bytes[0] == 0x5C && bytes[1] == 0x78
+        return !looksEscaped && UTF8Check.isValid(bytes)
     }
 }
 

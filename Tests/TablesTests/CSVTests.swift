@@ -167,6 +167,37 @@ import Testing
         }
     }
 
+    @Test(arguments: everyType) func `bytes are counted as they are rendered`(
+        type: ColumnType
+    ) throws {
+        var random = SeededGenerator(seed: 6)
+        let schema = try TableSchema(types: [.int64, type])
+        let renderer = CSVRenderer(schema)
+        let batch = RowBatch(schema)
+        let powers = (0..<19).map { Int64(repeating: 10, power: $0) }
+        let edges = powers.flatMap { [$0, $0 - 1, -$0, 1 - $0] }
+        for row in 0..<3000 {
+            // Numbers of every length beside.
+            batch.columns[0].append(row < edges.count ? edges[row] : 1 << (row % 63))
+            if row % 7 == 0 {
+                batch.columns[1].appendNull()
+            } else {
+                batch.columns[1].appendRandom(type, &random)
+            }
+        }
+        func check(_ rows: Range<Int>) {
+            let output = ByteBuffer()
+            renderer.render(batch, rows, into: output)
+            let counted = renderer.byteCount(batch, rows)
+            #expect(counted == output.count, "rows \(rows): \(output.array)")
+        }
+        for row in 0..<batch.count { check(row..<row + 1) }
+        for _ in 0..<100 {
+            let start = Int.random(in: 0..<batch.count, using: &random)
+            check(start..<Int.random(in: start...batch.count, using: &random))
+        }
+    }
+
     @Test func `numbers of time that no type allows are rendered all the same`() throws {
         for type in [ColumnType.datetime64, .timestamp64, .timestamp] {
             let column = ColumnVector(type.layout)

@@ -211,9 +211,9 @@ import Testing
     }
 }
 
-extension Int {
+extension FixedWidthInteger {
     /// `repeating` to the `power`.
-    init(repeating base: Int, power: Int) {
+    init(repeating base: Self, power: Int) {
         self = (0..<power).reduce(1) { product, _ in product * base }
     }
 }

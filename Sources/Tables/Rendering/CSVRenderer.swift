@@ -26,6 +26,11 @@ package struct CSVRenderer: Sendable {
         output.append(csv: CSVRows(batch.columns, forms: forms), rows)
     }
 
+    /// How many bytes `render` makes of rows.
+    package func byteCount(_ batch: RowBatch, _ rows: Range<Int>) -> UInt64 {
+        CSVRows(batch.columns, forms: forms).byteCount(rows)
+    }
+
     func render(_ sources: [RowBatch], _ pieces: [RowPiece], into output: ByteBuffer) {
         output.append(csv: sources.map { CSVRows($0.columns, forms: forms) }, pieces)
     }

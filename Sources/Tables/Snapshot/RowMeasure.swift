@@ -22,7 +22,7 @@ package struct RowMeasure: Sendable {
     /// Adds consecutive rows to what there is. Base rows and edits are the caller's to count.
     package func add(_ batch: RowBatch, _ rows: Range<Int>, to sums: inout PageSums) {
         sums.rows += UInt64(rows.count)
-        sums.csvBytes += csvBytes(batch, rows)
+        sums.csvBytes += csv.byteCount(batch, rows)
         sums.fill(isVariable.count)
         for index in isVariable.indices {
             let column = batch.columns[index]
@@ -30,13 +30,6 @@ package struct RowMeasure: Sendable {
             if isVariable[index] {
                 sums.columns[index].valueBytes += UInt64(column.valueBytes(in: rows))
             }
-        }
-    }
-
-    private func csvBytes(_ batch: RowBatch, _ rows: Range<Int>) -> UInt64 {
-        Scratch.with { output in
-            csv.render(batch, rows, into: output)
-            return UInt64(output.count)
         }
     }
 
