@@ -34,10 +34,11 @@ let package = Package(
             name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(
             name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
-        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(
+            name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(
-            name: "Bytes", dependencies: ["CMalloc", "CXXHash", "CZlib", "CZstd"],
+            name: "Bytes", dependencies: ["CDeflate", "CMalloc", "CXXHash", "CZstd"],
             swiftSettings: dataPlane),
         // Floor 1
         .target(name: "Tables", dependencies: ["Bytes"], swiftSettings: dataPlane),

@@ -1,5 +1,5 @@
+import CDeflate
 import CXXHash
-import CZlib
 
 /// The checksums of the repository's formats.
 package enum Checksum {
@@ -17,8 +17,6 @@ package enum Checksum {
 
     /// The CRC-32 of gzip, which Parquet's pages carry.
     package static func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
-        UInt32(
-            truncatingIfNeeded: crc32_z(
-                0, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count))
+        libdeflate_crc32(0, bytes.baseAddress, bytes.count)
     }
 }
