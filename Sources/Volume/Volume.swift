@@ -57,6 +57,10 @@ package final class Volume: FileSystem {
 
     static let dayInSeconds: Double = 86_400
     private static let refreshSeconds = 0.5
+    /// How long the kernel may keep a directory's name without asking again: it asks for each part of
+    /// each path otherwise. Together with `refreshSeconds` less than the second after which changes
+    /// show everywhere.
+    private static let directorySeconds = 0.4
 
     /// - Parameter source: what the user named, for the mount's README.
     package init(engine: Engine, source: String, options: Options) {
@@ -270,7 +274,7 @@ package final class Volume: FileSystem {
                 if case .pointDirectory(_, _, let index) = node { index > 0 } else { false }
             return make(
                 inode, .directory, 0o755, bytes: 4096, modified: try modified(node),
-                lifetime: isBelowPoint ? Self.dayInSeconds : 0)
+                lifetime: isBelowPoint ? Self.dayInSeconds : Self.directorySeconds)
         case .tableFile(let file, let number, let sequence, let table):
             let (shown, record) = try self.table(number, sequence, table)
             let bytes =
