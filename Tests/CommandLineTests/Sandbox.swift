@@ -58,6 +58,7 @@ final class Sandbox {
         process.arguments = arguments
         process.currentDirectoryURL = URL(filePath: path)
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        process.environment![Self.mark] = path
         process.standardInput = FileHandle(forReadingAtPath: inputFile)
         process.standardOutput = FileHandle(forWritingAtPath: output)
         process.standardError = FileHandle(forWritingAtPath: errors)
@@ -138,15 +139,22 @@ final class Sandbox {
 
     /// The processes that were started with exactly this word as an argument.
     func servers(of mountPoint: String) throws -> [Int32] {
-        try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { Int32($0) }
+        func words(_ pid: Int32, _ file: String) -> [String] {
+            (FileManager.default.contents(atPath: "/proc/\(pid)/\(file)") ?? Data())
+                .split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        }
+        return try FileManager.default.contentsOfDirectory(atPath: "/proc")
+            .compactMap { Int32($0) }
             .filter { pid in
-                let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-                let arguments = words.split(separator: 0).map {
-                    String(decoding: $0, as: UTF8.self)
-                }
+                let arguments = words(pid, "cmdline")
                 return arguments.first == Self.binary && arguments.contains(mountPoint)
+                    // Other sandboxes have mount points of that name, too.
+                    && words(pid, "environ").contains("\(Self.mark)=\(path)")
             }
     }
+
+    /// The environment's word by which a program is known to be of this sandbox.
+    private static let mark = "YDBFS_SANDBOX"
 
     /// Two small tables of the shop that the tests trade in.
     func makeShop() throws {
