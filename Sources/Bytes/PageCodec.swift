@@ -206,6 +206,33 @@ package enum PageCodec {
             && body.load(at: position, as: UInt8.self) == 1
     }
 
+    /// Appends the body that `encode` makes of the column in a page that is stored PLAIN: what it holds,
+    /// as it is. Answers false, with nothing appended, if rows are NULL.
+    ///
+    /// - Parameter compressed: a zstd frame of `size` bytes.
+    package static func append(
+        stored compressed: UnsafeRawBufferPointer, size: Int, rows: Int, optional: Bool,
+        into output: ByteBuffer
+    ) throws -> Bool {
+        let start = output.count
+        encodeLevels(of: rows, present: true, into: output)
+        let levels = output.count - start
+        if optional {
+            output.count = start
+            try Zstd.decompress(compressed, size: size, into: output)
+            let position = start + 4
+            guard size >= levels, output.load(at: start, as: UInt32.self) == UInt32(levels - 4),
+                hasAll(output, position..<start + levels, rows: rows)
+            else {
+                output.count = start
+                return false
+            }
+        } else {
+            try Zstd.decompress(compressed, size: size, into: output)
+        }
+        return true
+    }
+
     /// Fills one byte a row, 1 = has a value; answers how many have one, nil if the levels are damaged.
     private static func decodeLevels(
         _ body: ByteBuffer, _ range: Range<Int>, rows: Int, into present: ByteBuffer

@@ -41,7 +41,7 @@ package final class SharedCache: Sendable {
         var owners: UInt64 = 0
     }
 
-    private let maxBytes: Int
+    package let maxBytes: Int
     private let state = Monitor(State())
 
     package init(maxBytes: Int) { self.maxBytes = maxBytes }
@@ -79,11 +79,27 @@ package final class SharedCache: Sendable {
         }
     }
 
-    /// The value of `key`; `make` answers it and its size in bytes.
+    /// The value of `key`; `make` answers it and its size in bytes. One kind of key has values of one
+    /// type.
+    @inlinable
     package func value<V: AnyObject & Sendable>(
         _ key: Key, make: () throws -> (V, bytes: Int)
     ) throws -> V {
-        let present: V? = state.wait { state -> V?? in
+        if let present = begin(key) { return unsafeDowncast(present, to: V.self) }
+        do {
+            let (value, bytes) = try make()
+            finish(key, value, bytes: bytes)
+            return value
+        } catch {
+            abandon(key)
+            throw error
+        }
+    }
+
+    /// The value, once nobody is making it any more; nil if it isn't there: the caller makes it then.
+    @usableFromInline
+    func begin(_ key: Key) -> (any AnyObject & Sendable)? {
+        state.wait { state -> (any AnyObject & Sendable)?? in
             guard let node = state.nodes[key] else {
                 state.nodes[key] = Node(key)
                 state.misses += 1
@@ -91,20 +107,21 @@ package final class SharedCache: Sendable {
             }
             guard let value = node.value else { return nil }
             state.hits += 1
-            Self.unlink(node, &state)
-            Self.linkNewest(node, &state)
-            return .some((value as! V))
-        }
-        if let present { return present }
-        do {
-            let (value, bytes) = try make()
-            state.update { insert(value, bytes, key, &$0) }
-            return value
-        } catch {
-            state.update { $0.nodes[key] = nil }
-            throw error
+            if state.newest !== node {
+                Self.unlink(node, &state)
+                Self.linkNewest(node, &state)
+            }
+            return .some(value)
         }
     }
+
+    @usableFromInline
+    func finish(_ key: Key, _ value: any AnyObject & Sendable, bytes: Int) {
+        state.update { insert(value, bytes, key, &$0) }
+    }
+
+    @usableFromInline
+    func abandon(_ key: Key) { state.update { $0.nodes[key] = nil } }
 
     private func insert(
         _ value: any AnyObject & Sendable, _ bytes: Int, _ key: Key, _ state: inout State

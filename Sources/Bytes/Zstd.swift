@@ -52,19 +52,31 @@ package enum Zstd {
     package static func decompress(
         _ input: UnsafeRawBufferPointer, size: Int
     ) throws -> ByteBuffer {
+        try check(input, size: size)
+        let output = ByteBuffer(capacity: max(size, 1))
+        try decompress(input, size: size, into: output)
+        return output
+    }
+
+    private static func check(_ input: UnsafeRawBufferPointer, size: Int) throws {
         guard ZSTD_getFrameContentSize(input.baseAddress, input.count) == UInt64(size) else {
             throw Failure(.corrupt, "a zstd frame isn't of the size that is recorded for it")
         }
+    }
+
+    /// As above, appended.
+    package static func decompress(
+        _ input: UnsafeRawBufferPointer, size: Int, into output: ByteBuffer
+    ) throws {
+        try check(input, size: size)
         let context =
             decompressors.withLock { $0.popLast() } ?? Context(pointer: ZSTD_createDCtx()!)
         defer { decompressors.withLock { $0.append(context) } }
-        let output = ByteBuffer(capacity: max(size, 1))
         try output.append(room: size) { room in
             let written = ZSTD_decompressDCtx(
                 context.pointer, room.baseAddress, room.count, input.baseAddress, input.count)
             guard written == size else { throw Failure(.corrupt, "a zstd frame is damaged") }
             return written
         }
-        return output
     }
 }

@@ -70,6 +70,50 @@ import Testing
         }
     }
 
+    @Test(arguments: [ColumnType.bool, .int32, .double, .uuid, .utf8])
+    func `rows are gathered from several columns in any order`(type: ColumnType) {
+        var random = SeededGenerator(seed: 5)
+        for round in 0..<50 {
+            let sources = (0..<Int.random(in: 0...4, using: &random)).map { _ in
+                let rows = Int.random(in: 1...300, using: &random)
+                return Self.column(type, rows: rows, Nulls.allCases[round % 5], &random)
+            }
+            let count = Int.random(in: sources.isEmpty ? 0...3 : 1...500, using: &random)
+            // Where each row comes from; some come from nowhere.
+            let origins = (0..<count).map { _ -> (source: Int, row: Int)? in
+                guard let source = sources.indices.randomElement(using: &random),
+                    Int.random(in: 0..<8, using: &random) > 0
+                else { return nil }
+                return (source, Int.random(in: 0..<sources[source].count, using: &random))
+            }
+            let parts = sources.enumerated().map { number, vector in
+                let rows = origins.indices.filter { origins[$0]?.source == number }.shuffled(
+                    using: &random)
+                return (vector, rows.map { RowMove(from: origins[$0]!.row, to: $0) })
+            }
+            let gathered = ColumnVector.gathering(parts, layout: type.layout, count: count)
+            let expected = ColumnVector(type.layout)
+            for origin in origins {
+                if let origin {
+                    expected.append(sources[origin.source], row: origin.row)
+                } else if case .fixed(let width) = type.layout {
+                    expected.append(bytes: [UInt8](repeating: 0, count: width))
+                } else {
+                    expected.append(bytes: [])
+                }
+            }
+            #expect(gathered.count == count && gathered.nullCount == expected.nullCount)
+            // Whole ranges at once, too: values lie in the order of their rows.
+            #expect(ColumnVector.identical(gathered, 0..<count, expected, from: 0))
+            let copy = ColumnVector(type.layout)
+            copy.append(gathered, rows: count / 3..<count)
+            #expect(
+                (0..<copy.count).allSatisfy {
+                    ColumnVector.identical(copy, $0, expected, count / 3 + $0)
+                })
+        }
+    }
+
     @Test(arguments: Form.all, [true, false])
     func `a damaged page body is refused or read, never trapped over`(
         form: Form, optional: Bool

@@ -40,6 +40,11 @@ package struct CSVFile: RenderedFile {
             place: .page(place, page: page, column: 0), offset: offset - rest, bytes: bytes)
     }
 
+    package func next(after page: FilePart) throws -> (slice: SlicePlace, columns: [Column])? {
+        guard case .page(let place, _, _) = page.place else { return nil }
+        return try snapshot.place(after: place).map { ($0, snapshot.schema.columns) }
+    }
+
     package func key(_ part: FilePart) -> SharedCache.Key? {
         guard case .page(let place, let page, _) = part.place else { return nil }
         return snapshot.key(.csvPage, UInt64(place.block), UInt64(place.slice) << 32 | UInt64(page))
@@ -58,7 +63,7 @@ package struct CSVFile: RenderedFile {
             let rows = try reader.merged(page: page)
             renderer.render(
                 try rows.sources(snapshot.schema, snapshot.pool), rows.pieces, into: output)
-            if isSequential { rows.forgetPassed(snapshot.pool) }
+            if isSequential { rows.forgetPassed(snapshot.schema.columns, snapshot.pool) }
         }
     }
 }

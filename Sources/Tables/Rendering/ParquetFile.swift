@@ -64,17 +64,13 @@ package final class ParquetFile: RenderedFile {
         let (group, column, start) = layout.chunk(at: offset)
         var rest = offset - start
         let place = try slice(at: &rest, from: layout.groups[group].first, column)
-        let pages = try snapshot.slice(place).slice.pages
-        for (index, page) in pages.enumerated() {
-            let bytes = measure.parquetBytes(page, column: column)
-            if rest < bytes {
-                return FilePart(
-                    place: .page(place, page: index, column: column), offset: offset - rest,
-                    bytes: bytes)
-            }
-            rest -= bytes
-        }
-        throw Snapshot.contradiction
+        let slice = try snapshot.slice(place)
+        let index = slice.parquetStarts[column].lastIndex(notAbove: rest)
+        rest -= slice.parquetStarts[column][index]
+        let bytes = measure.parquetBytes(slice.slice.pages[index], column: column)
+        guard rest < bytes else { throw Snapshot.contradiction }
+        return FilePart(
+            place: .page(place, page: index, column: column), offset: offset - rest, bytes: bytes)
     }
 
     /// The slice that holds byte `rest` of a chunk that begins at the slice `first`; counts `rest`
@@ -93,6 +89,20 @@ package final class ParquetFile: RenderedFile {
             }
         }
         throw Snapshot.contradiction
+    }
+
+    package func next(after page: FilePart) throws -> (slice: SlicePlace, columns: [Column])? {
+        guard case .page(let place, _, let column) = page.place else { return nil }
+        let layout = try layout()
+        let group = layout.chunk(at: page.offset).group
+        if place != layout.groups[group].last {
+            return try snapshot.place(after: place).map { ($0, columns[column].columns) }
+        }
+        if column + 1 < columns.count {
+            return (layout.groups[group].first, columns[column + 1].columns)
+        }
+        if group + 1 == layout.groups.count { return nil }
+        return (layout.groups[group + 1].first, columns[0].columns)
     }
 
     // MARK: Rendering
@@ -120,14 +130,16 @@ package final class ParquetFile: RenderedFile {
                 return (footer, bytes: footer.capacity + 256)
             }
         }
-        return try snapshot.renderedPage(key, of: place, bytes: part.bytes) { slice, output in
+        return try snapshot.renderedPage(key, of: place, bytes: part.bytes) { decoded, output in
             ParquetForm.writeHeader(
-                rows: Int(slice.pages[page].rows), bytes: try size(part), into: output)
-            let rows = try rows(slice, place, page, column, isSequential: isSequential)
+                rows: Int(decoded.slice.pages[page].rows), bytes: try size(part), into: output)
+            let rows = try rows(decoded, place, page, column, isSequential: isSequential)
             try write(rows, column, into: output)
-            if isSequential, column == columns.count - 1 {
-                rows.forgetPassed(snapshot.pool)
-                snapshot.pool.cache.forget(rowsKey(place, page))
+            if isSequential {
+                let isLastColumn = column == columns.count - 1
+                rows.forgetPassed(
+                    columns[column].columns, isLastColumn: isLastColumn, snapshot.pool)
+                if isLastColumn { snapshot.pool.cache.forget(rowsKey(place, page)) }
             }
         }
     }
@@ -147,11 +159,11 @@ package final class ParquetFile: RenderedFile {
 
     /// Where the rows of a page lie. A sequential reader asks for all columns of it, one after another.
     private func rows(
-        _ slice: Slice, _ place: SlicePlace, _ page: Int, _ column: Int, isSequential: Bool
+        _ decoded: DecodedSlice, _ place: SlicePlace, _ page: Int, _ column: Int, isSequential: Bool
     ) throws -> MergedPage {
         let reader = SliceReader(
-            slice, schema: columns[column], pool: snapshot.pool, isSequential: isSequential)
-        if slice.edits(ofPage: page).isEmpty { return try reader.merged(page: page) }
+            decoded, schema: columns[column], pool: snapshot.pool, isSequential: isSequential)
+        if decoded.slice.edits(ofPage: page).isEmpty { return try reader.merged(page: page) }
         return try snapshot.pool.cache.value(rowsKey(place, page)) {
             let merged = try reader.merged(page: page)
             return (merged, bytes: merged.byteCount)
@@ -163,8 +175,14 @@ package final class ParquetFile: RenderedFile {
     }
 
     private func write(_ rows: MergedPage, _ column: Int, into output: ByteBuffer) throws {
+        let isConverted = forms[column].conversion != .none
+        if !isConverted,
+            try rows.appendStoredBody(snapshot.schema.columns[column], snapshot.pool, into: output)
+        {
+            return
+        }
         var sources = try rows.sources(snapshot.schema.columns[column], snapshot.pool)
-        if forms[column].conversion != .none { sources = sources.map { forms[column].convert($0) } }
+        if isConverted { sources = sources.map { forms[column].convert($0) } }
         PageCodec.encode(sources, rows.pieces, into: output)
     }
 

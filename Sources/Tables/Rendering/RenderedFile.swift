@@ -13,18 +13,30 @@ package protocol RenderedFile: Sendable {
 
     var snapshot: Snapshot { get }
 
+    /// Which slice follows the one that a page is of, and which of its columns.
+    func next(after page: FilePart) throws -> (slice: SlicePlace, columns: [Column])?
+
     /// What the cache knows a part by; nil if it isn't kept there.
     func key(_ part: FilePart) -> SharedCache.Key?
 }
 
 extension RenderedFile {
     /// A sequential reader is about to read this part: where it is the first of a slice, all that is
-    /// stored of the slice and of the next one is fetched at once.
+    /// stored of the slice and of the next one is fetched at once; in the middle, what edits show of
+    /// the next is gathered, so that nobody waits for it.
     package func willRead(_ part: FilePart) throws {
-        guard case .page(let place, page: 0, column: 0) = part.place else { return }
-        for place in [place, try snapshot.place(after: place)] {
-            if let place { try snapshot.pool.willNeed(snapshot.bareSlice(place)) }
+        guard case .page(let place, let page, let column) = part.place else { return }
+        if page == 0, column == 0 {
+            for place in [place, try snapshot.place(after: place)] {
+                if let place { try snapshot.pool.willNeed(snapshot.bareSlice(place)) }
+            }
         }
+        guard try page == snapshot.slice(place).slice.pages.count / 2,
+            let (place, columns) = try next(after: part)
+        else { return }
+        let slice = try snapshot.slice(place)
+        guard slice.sums.edits > 0, let rows = try snapshot.pool.editedRows(slice) else { return }
+        for column in columns { _ = try rows.column(column, snapshot.pool) }
     }
 
     /// True if the part is in the cache, or somebody is rendering it.
@@ -63,15 +75,16 @@ extension Snapshot {
     /// what `body` needs besides.
     func renderedPage(
         _ key: SharedCache.Key, of place: SlicePlace, bytes: UInt64, room: Int = 0,
-        _ body: (Slice, ByteBuffer) throws -> Void
+        _ body: (DecodedSlice, ByteBuffer) throws -> Void
     ) throws -> ByteBuffer {
         try pool.cache.value(key) {
-            let slice = try slice(place).slice
+            let decoded = try slice(place)
             let output = ByteBuffer(capacity: Int(bytes) + room)
             pool.count { $0.pagesRendered += 1 }
-            try body(slice, output)
+            try body(decoded, output)
             guard UInt64(output.count) == bytes else {
-                let name = slice.file == 0 ? "a run" : try pool.rowFile(slice.file).name
+                let file = decoded.slice.file
+                let name = file == 0 ? "a run" : try pool.rowFile(file).name
                 throw Failure(
                     .corrupt,
                     "\(name): a page has \(output.count) bytes where \(bytes) are recorded")

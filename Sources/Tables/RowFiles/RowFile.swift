@@ -17,7 +17,7 @@ package final class RowFile: Sendable {
         var chunks: [Chunk] = []
     }
     /// Where the pages of one row group lie.
-    private struct PageIndex: Sendable {
+    struct PageIndex: Sendable {
         var firstRows: [Int]
         /// By column, by page.
         var offsets: [[Int]]
@@ -35,7 +35,7 @@ package final class RowFile: Sendable {
         }
     }
 
-    private let file: any RandomAccess
+    let file: any RandomAccess
     let groups: [RowGroup]
     package let rows: Int
     /// Column names and Parquet field ids, in file order.
@@ -43,8 +43,10 @@ package final class RowFile: Sendable {
     package let fieldIDs: [Int?]
     /// Key-value metadata of the footer.
     package let metadata: [String: String]
-    private let optional: [Bool]
+    let optional: [Bool]
     private let indexes = Mutex<[Int: PageIndex]>([:])
+    /// The row group that was last asked for as a whole.
+    let fetched = Mutex(-1)
 
     private static let tailBytes = 64 << 10
 
@@ -132,199 +134,7 @@ package final class RowFile: Sendable {
         return end - starts[page]
     }
 
-    /// Decodes one page of some columns.
-    package func readPage(
-        rowGroup: Int, page: Int, columns: [ColumnPlace]
-    ) throws -> [ColumnVector] {
-        let index = try pageIndex(rowGroup)
-        guard index.firstRows.indices.contains(page) else { throw damaged("page \(page)") }
-        let first = index.firstRows[page]
-        let end =
-            page + 1 < index.firstRows.count ? index.firstRows[page + 1] : groups[rowGroup].rows
-        return try columns.map { place in
-            let column = place.index
-            do {
-                return try decode(
-                    offset: index.offsets[column][page], size: index.sizes[column][page],
-                    rows: end - first, layout: place.layout, optional: optional[column],
-                    codec: groups[rowGroup].chunks[column].codec)
-            } catch let failure as Failure where failure.code == .corrupt {
-                throw damaged(failure, column, first..<end, rowGroup)
-            }
-        }
-    }
-
-    /// Compares every page with its checksum, without undoing its compression. `progress` may throw to
-    /// end it.
-    package func checkPages(progress: () throws -> Void) throws {
-        for group in groups.indices {
-            let index = try pageIndex(group)
-            for (column, offsets) in index.offsets.enumerated() {
-                try progress()
-                for (page, offset) in offsets.enumerated() {
-                    do {
-                        try check(offset: offset, size: index.sizes[column][page])
-                    } catch let failure as Failure where failure.code == .corrupt {
-                        throw Failure(
-                            .corrupt,
-                            "row file \(file.name) is damaged in column \(columnNames[column]), page "
-                                + "\(page) of row group \(group): \(failure.message)")
-                    }
-                }
-            }
-        }
-    }
-
-    private func check(offset: Int, size: Int) throws {
-        guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
-            throw Failure(.corrupt, "a page lies behind the file's end")
-        }
-        try Scratch.with { stored in
-            try file.read(at: UInt64(offset), count: size, into: stored)
-            var header = PageHeader()
-            let bodyStart = try header.parse(stored, from: 0)
-            try stored.withBytes { bytes in
-                guard header.crc == Checksum.crc32(bytes.from(bodyStart)) else {
-                    throw Failure(.corrupt, "a page's checksum is wrong")
-                }
-            }
-        }
-    }
-
-    /// Bytes that a page of some columns takes in the file.
-    func storedBytes(
-        rowGroup: Int, page: Int, columns: [ColumnPlace]
-    ) throws -> Int {
-        let index = try pageIndex(rowGroup)
-        return columns.reduce(0) { $0 + index.sizes[$1.index][page] }
-    }
-
-    /// Has the pages of these columns fetched at once.
-    func willNeed(
-        rowGroup: Int, page: Int, columns: [ColumnPlace]
-    ) throws {
-        let index = try pageIndex(rowGroup)
-        guard columns.count > 1, index.firstRows.indices.contains(page) else { return }
-        for column in columns.lazy.map(\.index) {
-            file.willNeed(
-                at: UInt64(index.offsets[column][page]), count: index.sizes[column][page])
-        }
-    }
-
-    /// Has the pages of all columns that hold these rows fetched at once.
-    func willNeed(rowGroup: Int, rows: Range<Int>) throws {
-        guard !rows.isEmpty else { return }
-        let (first, _) = try page(of: rows.lowerBound, rowGroup: rowGroup)
-        let (last, _) = try page(of: rows.upperBound - 1, rowGroup: rowGroup)
-        let index = try pageIndex(rowGroup)
-        var wanted: [Range<Int>] = []
-        for (offsets, sizes) in zip(index.offsets, index.sizes) {
-            let range = offsets[first]..<offsets[last] + sizes[last]
-            if let before = wanted.last, before.upperBound <= range.lowerBound,
-                range.lowerBound - before.upperBound <= Self.smallGroupBytes / 8
-            {
-                wanted[wanted.count - 1] = before.lowerBound..<range.upperBound
-            } else {
-                wanted.append(range)
-            }
-        }
-        for range in wanted { file.willNeed(at: UInt64(range.lowerBound), count: range.count) }
-    }
-
-    /// The pages of all columns that hold the same rows, as they are stored: one read where the row
-    /// group is small.
-    func storedPage(rowGroup: Int, page: Int) throws -> StoredPage {
-        let index = try pageIndex(rowGroup)
-        guard index.firstRows.indices.contains(page) else { throw damaged("page \(page)") }
-        let end =
-            page + 1 < index.firstRows.count ? index.firstRows[page + 1] : groups[rowGroup].rows
-        let places = index.offsets.indices.map {
-            index.offsets[$0][page]..<index.offsets[$0][page] + index.sizes[$0][page]
-        }
-        let first = places.map(\.lowerBound).min()!
-        let last = places.map(\.upperBound).max()!
-        guard first >= 0, UInt64(last) <= file.sizeBytes else { throw damaged("page \(page)") }
-        let bytes = ByteBuffer(capacity: max(places.reduce(0) { $0 + $1.count }, 1))
-        var starts: [Int] = []
-        if last - first <= Self.smallGroupBytes {
-            try Scratch.with { whole in
-                try file.read(at: UInt64(first), count: last - first, into: whole)
-                for place in places {
-                    starts.append(bytes.count)
-                    bytes.append(whole, from: place.lowerBound - first, count: place.count)
-                }
-            }
-        } else {
-            for place in places {
-                starts.append(bytes.count)
-                try file.read(at: UInt64(place.lowerBound), count: place.count, into: bytes)
-            }
-        }
-        return StoredPage(
-            file: self, bytes: bytes, starts: starts + [bytes.count], rowGroup: rowGroup,
-            rows: index.firstRows[page]..<end)
-    }
-
-    /// A page is read with all that lies between its columns, if that isn't more.
-    private static let smallGroupBytes = 256 << 10
-
-    private func decode(
-        offset: Int, size: Int, rows: Int, layout: ColumnVector.Layout, optional: Bool, codec: Int
-    ) throws -> ColumnVector {
-        guard UInt64(offset) + UInt64(size) <= file.sizeBytes else {
-            throw Failure(.corrupt, "a page lies behind the file's end")
-        }
-        return try Scratch.with { stored in
-            try file.read(at: UInt64(offset), count: size, into: stored)
-            return try Self.decode(
-                stored, 0..<size, rows: rows, layout: layout, optional: optional, codec: codec)
-        }
-    }
-
-    private static func decode(
-        _ stored: ByteBuffer, _ place: Range<Int>, rows: Int, layout: ColumnVector.Layout,
-        optional: Bool, codec: Int
-    ) throws -> ColumnVector {
-        var header = PageHeader()
-        let bodyStart = try header.parse(stored, from: place.lowerBound)
-        guard header.values == rows, place.upperBound - bodyStart == header.compressedBytes,
-            let encoding = PageCodec.Encoding(rawValue: header.encoding), codec == 6
-        else { throw Failure(.corrupt, "a page's header contradicts the index") }
-        let body = try stored.withBytes { bytes in
-            let compressed = UnsafeRawBufferPointer(rebasing: bytes[bodyStart..<place.upperBound])
-            guard header.crc == Checksum.crc32(compressed) else {
-                throw Failure(.corrupt, "a page's checksum is wrong")
-            }
-            return try Zstd.decompress(compressed, size: header.uncompressedBytes)
-        }
-        return try PageCodec.decode(
-            body, rows: rows, layout: layout, optional: optional, as: encoding)
-    }
-
-    /// A column of a stored page.
-    func decode(
-        _ page: StoredPage, column: Int, layout: ColumnVector.Layout
-    ) throws -> ColumnVector {
-        do {
-            return try Self.decode(
-                page.bytes, page.starts[column]..<page.starts[column + 1], rows: page.rows.count,
-                layout: layout, optional: optional[column],
-                codec: groups[page.rowGroup].chunks[column].codec)
-        } catch let failure as Failure where failure.code == .corrupt {
-            throw damaged(failure, column, page.rows, page.rowGroup)
-        }
-    }
-
-    func damaged(
-        _ failure: Failure, _ column: Int, _ rows: Range<Int>, _ rowGroup: Int
-    ) -> Failure {
-        Failure(
-            .corrupt,
-            "row file \(file.name) is damaged in column \(columnNames[column]), rows "
-                + "\(rows) of row group \(rowGroup): \(failure.message)")
-    }
-
-    private func pageIndex(_ rowGroup: Int) throws -> PageIndex {
+    func pageIndex(_ rowGroup: Int) throws -> PageIndex {
         guard groups.indices.contains(rowGroup) else { throw damaged("row group \(rowGroup)") }
         if let known = indexes.withLock({ $0[rowGroup] }) { return known }
         // The indexes of all row groups lie together: of small ones all are read at once.
@@ -403,7 +213,7 @@ package final class RowFile: Sendable {
         return pages
     }
 
-    private func damaged(_ what: String) -> Failure {
+    func damaged(_ what: String) -> Failure {
         Failure(.corrupt, "row file \(file.name) is damaged: \(what) isn't there")
     }
 }

@@ -13,7 +13,7 @@ package final class FilePool: Sendable {
     enum CacheKind: UInt8 {
         case rowFile, root, block, slice, runPage
         case csvPage, parquetLayout, parquetRows, parquetPage, parquetFooter
-        case blockFiles
+        case blockFiles, editedRows, editedColumn
     }
 
     /// Work done, for tests and `metrics`.
@@ -80,7 +80,8 @@ package final class FilePool: Sendable {
     func slice(
         _ reference: BlockReference, _ index: Int, schema: TableSchema
     ) throws -> DecodedSlice {
-        try cache.value(key(.slice, reference.file, reference.offset, UInt64(index))) {
+        let key = key(.slice, reference.file, reference.offset, UInt64(index))
+        return try cache.value(key) {
             var bare = try block(reference, schema: schema).slice(index)
             for tier in bare.tiers.dropFirst() {
                 let reference = tier.reference
@@ -93,8 +94,8 @@ package final class FilePool: Sendable {
             else {
                 throw Failure(.corrupt, "index \(try name(reference.file)) is damaged")
             }
-            let slice = DecodedSlice(bare)
-            let perPage = 96 + schema.columns.count * 16
+            let slice = DecodedSlice(bare, key: key, RowMeasure(schema))
+            let perPage = 96 + schema.columns.count * 24
             return (
                 slice,
                 bytes: 256 + slice.slice.pages.count * perPage + slice.slice.edits.count * 24
@@ -160,12 +161,22 @@ package final class FilePool: Sendable {
 
 final class DecodedSlice: Sendable {
     let slice: Slice
+    let sums: PageSums
+    /// What it is in the cache.
+    let key: SharedCache.Key
     /// Bytes of CSV before each page, counted from the slice's begin.
     let csvStarts: [UInt64]
+    /// For each column, bytes of its Parquet pages before each page.
+    let parquetStarts: [[UInt64]]
 
-    init(_ slice: Slice) {
+    init(_ slice: Slice, key: SharedCache.Key, _ measure: RowMeasure) {
         self.slice = slice
+        self.key = key
+        sums = slice.sums
         csvStarts = prefixSums(slice.pages.lazy.map(\.csvBytes))
+        parquetStarts = measure.columns.map { column in
+            prefixSums(slice.pages.lazy.map { measure.parquetBytes($0, column: column) })
+        }
     }
 }
 

@@ -16,19 +16,26 @@ final class MergedPage: Sendable {
     }
 
     let base: Base?
-    let runs: [RunPage]
-    /// In order. Sources are the base page if there is one, then the pages of runs.
+    /// Where rows of edits lie: in one piece for the whole slice, or in the pages of runs.
+    private let edited: EditedRows?
+    private let runs: [RunPage]
+    /// In order. Sources are the base page if there is one, then the edited rows or the pages of runs.
     let pieces: [Piece]
     /// Pages of runs that no page behind this one needs.
     private let passed: [SharedCache.Key]
+    /// Whether no page of the slice follows.
+    private let isLast: Bool
 
     fileprivate init(
-        base: Base?, runs: [RunPage], passed: [SharedCache.Key], pieces: [Piece]
+        base: Base?, edited: EditedRows?, runs: [RunPage], passed: [SharedCache.Key],
+        pieces: [Piece], isLast: Bool
     ) {
         self.base = base
+        self.edited = edited
         self.runs = runs
         self.passed = passed
         self.pieces = pieces
+        self.isLast = isLast
     }
 
     /// Bytes of memory in use, the pages of runs left out: they are known to the cache themselves.
@@ -41,8 +48,27 @@ final class MergedPage: Sendable {
         var sources: [ColumnVector] = []
         sources.reserveCapacity(runs.count + 1)
         if let base { sources += try pool.page(base, columns: [column]) }
+        if let edited { sources.append(try edited.column(column, pool)) }
         for run in runs { sources.append(try run.column(column, pool)) }
         return sources
+    }
+
+    /// Appends the body of a Parquet page with one column's rows, if they are just those of a stored
+    /// page and stored alike: undoing its compression makes it. Else answers false.
+    func appendStoredBody(
+        _ column: Column, _ pool: FilePool, into output: ByteBuffer
+    ) throws -> Bool {
+        guard let base, pieces.count == 1, pieces[0].source == 0,
+            try pieces[0].rows == 0..<base.file.rowCount(rowGroup: base.rowGroup, page: base.page),
+            let place = try base.file.place(of: column)
+        else { return false }
+        let start = output.count
+        guard
+            let bytes = try base.file.appendBody(
+                rowGroup: base.rowGroup, page: base.page, column: place, into: output)
+        else { return false }
+        pool.count(pages: 1, readBytes: bytes, decodedBytes: output.count - start)
+        return true
     }
 
     /// What pieces refer to, in all columns of a schema.
@@ -52,13 +78,21 @@ final class MergedPage: Sendable {
         if let base {
             sources.append(RowBatch(columns: try pool.page(base, columns: schema.columns)))
         }
+        if let edited { sources.append(try edited.batch(schema, pool)) }
         for run in runs { sources.append(try run.batch(schema, pool)) }
         return sources
     }
 
-    /// A sequential reader has passed this page: the pages of runs that ended here leave the cache, so
-    /// that their memory, still in the processor's, serves the next ones.
-    func forgetPassed(_ pool: FilePool) { for key in passed { pool.cache.forget(key) } }
+    /// A sequential reader has passed this page in some columns, or in the last of all: what nobody
+    /// needs behind it leaves the cache, so that its memory, still in the processor's, serves what
+    /// comes next.
+    func forgetPassed(_ columns: [Column], isLastColumn: Bool = true, _ pool: FilePool) {
+        if isLast, let edited {
+            for column in columns { edited.forget(column, pool) }
+            if isLastColumn { edited.forget(pool) }
+        }
+        if isLastColumn { for key in passed { pool.cache.forget(key) } }
+    }
 
     /// The rows in one batch; copied unless they are all of one source.
     func rows(_ schema: TableSchema, _ pool: FilePool) throws -> RowBatch {
@@ -82,14 +116,17 @@ final class MergedPage: Sendable {
             var source: Int
         }
         private var base: Base?
+        private let edited: EditedRows?
         private var places: [RunPlace] = []
         private var passed: [SharedCache.Key] = []
         private var cursors: [Cursor] = []
         private var pieces: [Piece] = []
         private let pool: FilePool
 
-        init(base: Base?, pool: FilePool, edits: Int) {
+        /// - Parameter edited: the rows of the slice's edits, if they have been gathered.
+        init(base: Base?, edited: EditedRows?, pool: FilePool, edits: Int) {
             self.base = base
+            self.edited = edited
             self.pool = pool
             pieces.reserveCapacity(2 * edits + 1)
         }
@@ -98,8 +135,12 @@ final class MergedPage: Sendable {
             if !rows.isEmpty { pieces.append(Piece(source: 0, rows: rows)) }
         }
 
-        /// A row that replaces or was inserted.
-        mutating func append(_ row: RunRow) throws {
+        /// A row that replaces or was inserted, and the index of its edit.
+        mutating func append(_ row: RunRow, edit: Int) throws {
+            if edited != nil {
+                append(edit, of: base == nil ? 0 : 1)
+                return
+            }
             let number = Int(row.row)
             for index in cursors.indices where cursors[index].file == row.file {
                 if !cursors[index].rows.contains(number) {
@@ -143,8 +184,9 @@ final class MergedPage: Sendable {
                 }
             }
             return MergedPage(
-                base: base, runs: try places.map { try pool.runPage($0) },
-                passed: isLast ? places.map { $0.key(pool) } : passed, pieces: pieces)
+                base: base, edited: edited, runs: try places.map { try pool.runPage($0) },
+                passed: isLast ? places.map { $0.key(pool) } : passed, pieces: pieces,
+                isLast: isLast)
         }
     }
 }

@@ -12,6 +12,8 @@ package struct RowMeasure: Sendable {
         parquet = schema.columns.map { ParquetForm($0.type) }
     }
 
+    var columns: Range<Int> { parquet.indices }
+
     /// The sums of consecutive rows; base rows and edits are the caller's to count.
     package func measure(_ batch: RowBatch, _ rows: Range<Int>) -> PageSums {
         var sums = PageSums()

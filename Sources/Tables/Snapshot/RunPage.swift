@@ -7,14 +7,17 @@ final class RunPage: Sendable {
     let file: UInt64
     /// Counted from the file's begin.
     let rows: Range<Int>
+    /// As stored, and once all columns are decoded.
+    let byteCount: Int
     private let stored: StoredPage
     /// By column id.
     private let columns = Mutex<[UInt32: ColumnVector]>([:])
 
-    init(file: UInt64, rows: Range<Int>, stored: StoredPage) {
+    init(file: UInt64, rows: Range<Int>, stored: StoredPage, byteCount: Int) {
         self.file = file
         self.rows = rows
         self.stored = stored
+        self.byteCount = byteCount
     }
 
     func column(_ column: Column, _ pool: FilePool) throws -> ColumnVector {
@@ -70,10 +73,10 @@ extension FilePool {
             let stored = try place.file.storedPage(rowGroup: place.rowGroup, page: place.page)
             let bytes = try stored.byteCounts()
             count(readBytes: bytes.stored)
-            return (
-                RunPage(file: place.number, rows: place.rows, stored: stored),
-                bytes: bytes.stored + bytes.decoded + 512
-            )
+            let page = RunPage(
+                file: place.number, rows: place.rows, stored: stored,
+                byteCount: bytes.stored + bytes.decoded + 512)
+            return (page, bytes: page.byteCount)
         }
     }
 }

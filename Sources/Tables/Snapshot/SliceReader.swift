@@ -3,6 +3,8 @@ import Bytes
 /// Reads the rows of one slice at a point, all columns of a schema or some. Used by one thread.
 struct SliceReader {
     let slice: Slice
+    /// What the slice is in the cache; nil if it isn't from there.
+    private let decoded: DecodedSlice?
     private let schema: TableSchema
     private let pool: FilePool
     private let isSequential: Bool
@@ -15,6 +17,16 @@ struct SliceReader {
     ///   then. Otherwise what a page needs from several places is asked for at once.
     init(_ slice: Slice, schema: TableSchema, pool: FilePool, isSequential: Bool) {
         self.slice = slice
+        decoded = nil
+        self.schema = schema
+        self.pool = pool
+        self.isSequential = isSequential
+    }
+
+    /// As above. The rows of edits are gathered for a sequential reader.
+    init(_ decoded: DecodedSlice, schema: TableSchema, pool: FilePool, isSequential: Bool) {
+        slice = decoded.slice
+        self.decoded = decoded
         self.schema = schema
         self.pool = pool
         self.isSequential = isSequential
@@ -89,17 +101,24 @@ struct SliceReader {
         var next = place?.rows.lowerBound ?? 0
         let shift = next - positions.lowerBound
         let edits = slice.edits(ofPage: page)
-        var merged = MergedPage.Builder(base: place?.base, pool: pool, edits: edits.count)
-        for edit in edits {
+        var merged = MergedPage.Builder(
+            base: place?.base, edited: try edits.isEmpty ? nil : editedRows(), pool: pool,
+            edits: edits.count)
+        for (index, edit) in zip(edits.indices, edits) {
             let position = Int(edit.position) + shift
             merged.append(base: next..<position)
             next = position
-            if edit.kind != .delete { try merged.append(edit.row) }
+            if edit.kind != .delete { try merged.append(edit.row, edit: index) }
             if edit.kind != .insert { next += 1 }
         }
         merged.append(base: next..<positions.upperBound + shift)
         return try merged.finish(
             isSequential: isSequential, isLast: page == slice.pages.count - 1)
+    }
+
+    private func editedRows() throws -> EditedRows? {
+        guard isSequential, let decoded else { return nil }
+        return try pool.editedRows(decoded)
     }
 
     /// The first or the last row of a rendered page that has rows. Decodes no page of other rows.

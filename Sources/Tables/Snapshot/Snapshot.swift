@@ -72,7 +72,7 @@ package final class Snapshot: Sendable {
 }
 
 /// Which slice of a snapshot.
-struct SlicePlace: Sendable, Hashable {
+package struct SlicePlace: Sendable, Hashable {
     var block: Int
     var slice: Int
 }
