@@ -107,7 +107,9 @@ import Testing
                 let tables = try cut.listTables().map(\.path)
                 #expect(tables.contains("late\(isReplaced)"))
             }
-            #expect(bench.files.filter { !$0.hasSuffix("-journal") } == files)
+            // SQLite removes its log as the last program closes: we have nothing open any more.
+            try bench.shell("SELECT count(*) FROM t")
+            #expect(bench.files == files)
         }
         // A look that no cut follows goes with its source.
         _ = try SQLiteSource(path: bench.path()).prepare(
