@@ -56,6 +56,7 @@ struct TableBackup {
                 try standIns(for: $0, of: path, description.schema)
             }
             var seen = parent
+            var since = capture
             if let change {
                 note("\(path): \(change)")
                 guard let same = try self.parent(parent, after: change) else {
@@ -63,9 +64,9 @@ struct TableBackup {
                 }
                 seen = same
                 description.schema = change.schema
+                if case .columns(hasNew: true) = change.effect { since = nil }
             }
-            let result = try changes(
-                path, parent: seen, since: change?.hasStandIns == true ? nil : capture)
+            let result = try changes(path, parent: seen, since: since)
             if result == nil, change == nil, description.sql == parent.sql { return nil }
             return record(path, id: parent.id, description, known: seen, result: result)
         } catch is Misfit {
@@ -151,7 +152,7 @@ struct TableBackup {
         if try parent.rows <= Self.uncountedRows || cut.countRows(path) == parent.rows {
             // Most tables don't change: hashing the live rows tells, without reading stored ones.
             let (hash, rows) = try hash(path, schema: parent.schema)
-            if hash.description == parent.contentHash { return nil }
+            if hash == ContentHash(hex: parent.contentHash) { return nil }
             live = rows
         }
         let isReplay = live != nil
