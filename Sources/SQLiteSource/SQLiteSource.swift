@@ -14,6 +14,7 @@ package final class SQLiteSource: Source {
     package let name: String
     private let file: SourceFile
     private let writer: CaptureWriter
+    private let sortLimits: SortLimits
     /// Collections with captured tables, as `prepare` found them.
     private let capturing = Mutex<Set<String>>([])
     /// The definitions as last read, with the version of the schema that they are of: the steps of a
@@ -27,10 +28,12 @@ package final class SQLiteSource: Source {
     ///   - captureAbove: rows above which changes of a table are captured rather than scanned for.
     ///   - logLimit: keys that a log may hold for a collection that takes no more backups.
     ///   - busyTimeout: seconds to wait for locks of other programs.
+    ///   - sortLimits: of what is sorted where SQLite has no index in key order.
     package init(
         path: String, captureAbove: UInt64 = 200_000, logLimit: Int64 = 20_000_000,
-        busyTimeout: Double = patience
+        busyTimeout: Double = patience, sortLimits: SortLimits = .init()
     ) throws {
+        self.sortLimits = sortLimits
         name = path
         file = SourceFile(path: path, busyTimeout: busyTimeout)
         writer = CaptureWriter(file: file, rowLimit: captureAbove, logLimit: logLimit)
@@ -41,7 +44,7 @@ package final class SQLiteSource: Source {
         let snapshot = try Snapshot(file, copies: false)
         defer { snapshot.close() }
         return try SQLiteCut(
-            snapshot, catalog: catalog(snapshot), collection: "", nonce: nil
+            snapshot, catalog: catalog(snapshot), collection: "", nonce: nil, sortLimits: sortLimits
         ).listTables()
     }
 
@@ -87,7 +90,7 @@ package final class SQLiteSource: Source {
         do {
             return try SQLiteCut(
                 snapshot, catalog: catalog(snapshot), collection: collection,
-                nonce: isMarked ? nonce : nil)
+                nonce: isMarked ? nonce : nil, sortLimits: sortLimits)
         } catch {
             snapshot.close()
             throw error
