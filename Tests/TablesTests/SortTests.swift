@@ -165,6 +165,10 @@ import Testing
             ) {
                 checks += 1
                 if checks == 5 {
+                    // Another thread makes them.
+                    for _ in 0..<500 where try Self.openFiles(in: directory) == 0 {
+                        usleep(10_000)
+                    }
                     #expect(try Self.openFiles(in: directory) > 0)
                     throw Stop()
                 }
