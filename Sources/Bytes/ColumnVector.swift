@@ -93,6 +93,34 @@ package final class ColumnVector: @unchecked Sendable {
         count += 1
     }
 
+    /// A variable value behind its length, as they lie in `values`.
+    @inline(__always)
+    func append(sized bytes: UnsafeRawBufferPointer) {
+        precondition(layout == .variable && bytes.count >= 4)
+        marks.append(fixed: UInt32(values.count + 4))
+        values.append(bytes)
+        count += 1
+    }
+
+    /// A value of so many bytes that `fill` writes.
+    func append<E: Error>(
+        room length: Int, _ fill: (UnsafeMutableRawBufferPointer) throws(E) -> Void
+    ) throws(E) {
+        if layout == .variable { values.append(fixed: UInt32(length)) }
+        let start = values.count
+        try values.append(room: length) { room throws(E) in
+            try fill(room)
+            return length
+        }
+        if layout == .variable {
+            marks.append(fixed: UInt32(start))
+        } else {
+            precondition(layout == .fixed(length))
+            if nullCount > 0 { marks.append(byte: 1) }
+        }
+        count += 1
+    }
+
     package func append(bytes: [UInt8]) { bytes.withUnsafeBytes { append(bytes: $0) } }
 
     package func append(text: String) {

@@ -27,7 +27,7 @@ struct TableBackup {
                 path, parent: known?.schema, nextColumnID: known?.nextColumnID ?? 1,
                 literals: literals)
             do {
-                let cursor = try cut.scan(path, schema: description.schema)
+                let cursor = try scan(path, description.schema)
                 let result = try FullWriter.write(
                     cursor, schema: description.schema, table: path, files: files, limits: limits)
                 return record(
@@ -109,7 +109,7 @@ struct TableBackup {
         for columns: [Column], of path: String, _ schema: TableSchema
     ) throws -> [UInt32: StandIn] {
         let rows = RowBatch(schema)
-        _ = try cut.scan(path, schema: schema)
+        _ = try scan(path, schema)
             .next(into: rows, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
         var standIns: [UInt32: StandIn] = [:]
         for column in columns {
@@ -157,7 +157,7 @@ struct TableBackup {
         }
         let isReplay = live != nil
         let diff = Diff(
-            parent: snapshot(parent), live: try live ?? cut.scan(path, schema: parent.schema),
+            parent: snapshot(parent), live: try live ?? scan(path, parent.schema),
             table: path, progress: { try files.progress(rows: isReplay ? 0 : $0) })
         return try write(path, parent: parent, changes: diff)
     }
@@ -165,11 +165,12 @@ struct TableBackup {
     /// Up to this many rows, reading them is as fast as counting them first.
     private static let uncountedRows: UInt64 = 10_000
 
-    /// The content hash of the live rows, and the rows again if they are few.
+    /// The content hash of the live rows, which is the same in any order, and the rows again, in key
+    /// order, if they are few.
     private func hash(
         _ path: String, schema: TableSchema
-    ) throws -> (hash: ContentHash, rows: RememberedRows?) {
-        let cursor = try cut.scan(path, schema: schema)
+    ) throws -> (hash: ContentHash, rows: (any RowCursor)?) {
+        let (cursor, inKeyOrder) = try cut.rows(path, schema: schema)
         let hasher = RowHasher(schema)
         var hash = ContentHash()
         var remembered: RememberedRows? = RememberedRows()
@@ -180,9 +181,20 @@ struct TableBackup {
             hash += hasher.hash(batch)
             try files.progress(rows: UInt64(batch.count))
             if let rows = remembered, !rows.take(batch) { remembered = nil }
-            if !more { return (hash, remembered) }
+            if !more {
+                guard let remembered, !inKeyOrder else { return (hash, remembered) }
+                return (hash, sorted(remembered, schema))
+            }
             if remembered == nil { batch.removeAll() } else { batch = RowBatch(schema) }
         }
+    }
+
+    private func sorted(_ rows: RememberedRows, _ schema: TableSchema) -> any RowCursor {
+        SortedRows(rows, schema: schema, checkpoint: { try files.progress(rows: 0) })
+    }
+
+    private func scan(_ path: String, _ schema: TableSchema) throws -> any RowCursor {
+        try cut.scan(path, schema: schema, checkpoint: { try files.progress(rows: 0) })
     }
 
     private func write(

@@ -15,6 +15,7 @@ package final class SQLiteSource: Source {
     package let name: String
     private let file: SourceFile
     private let writer: CaptureWriter
+    private let sortLimits: SortLimits
     /// Collections with captured tables, as `prepare` found them.
     private let capturing = Mutex<Set<String>>([])
     private let known: KnownDefinitions
@@ -29,10 +30,13 @@ package final class SQLiteSource: Source {
     ///   - logLimit: keys that a log may hold for a collection that takes no more backups.
     ///   - busyTimeout: seconds to wait for locks of other programs.
     ///   - known: what other sources of the database have read.
+    ///   - sortLimits: of what is sorted where SQLite has no index in key order.
     package init(
         path: String, captureAbove: UInt64 = 200_000, logLimit: Int64 = 20_000_000,
-        busyTimeout: Double = patience, known: KnownDefinitions = KnownDefinitions()
+        busyTimeout: Double = patience, known: KnownDefinitions = KnownDefinitions(),
+        sortLimits: SortLimits = .init()
     ) throws {
+        self.sortLimits = sortLimits
         name = path
         self.known = known
         file = SourceFile(path: path, busyTimeout: busyTimeout)
@@ -46,7 +50,8 @@ package final class SQLiteSource: Source {
         let snapshot = try Snapshot(file, copies: false)
         defer { snapshot.close() }
         return try SQLiteCut(
-            snapshot, catalog: known.catalog(in: snapshot), collection: "", nonce: nil
+            snapshot, catalog: known.catalog(in: snapshot), collection: "", nonce: nil,
+            sortLimits: sortLimits
         ).listTables()
     }
 
@@ -101,7 +106,7 @@ package final class SQLiteSource: Source {
         do {
             return try SQLiteCut(
                 snapshot, catalog: known.catalog(in: snapshot), collection: collection,
-                nonce: isMarked ? nonce : nil)
+                nonce: isMarked ? nonce : nil, sortLimits: sortLimits)
         } catch {
             snapshot.close()
             throw error

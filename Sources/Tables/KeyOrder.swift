@@ -27,7 +27,8 @@ package enum NormalizedKey {
         return buffer.array
     }
 
-    private static func append(
+    /// Appends the part of one column.
+    static func append(
         _ column: ColumnVector, row: Int, type: ColumnType, to output: ByteBuffer
     ) {
         if column.isNull(row) {

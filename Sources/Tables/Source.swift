@@ -93,7 +93,17 @@ package protocol SourceCut: AnyObject {
 
     /// All rows in key order. Every call gives a cursor of its own; several may be open at a time,
     /// each used by one thread.
-    func scan(_ path: String, schema: TableSchema) throws -> any RowCursor
+    ///
+    /// - Parameter checkpoint: called now and then, by the cursor's `next`, if it takes long until
+    ///   there is a first row; throws to stop.
+    func scan(
+        _ path: String, schema: TableSchema, checkpoint: @escaping () throws -> Void
+    ) throws -> any RowCursor
+
+    /// All rows in the order in which they are read fastest, and whether that is key order.
+    func rows(
+        _ path: String, schema: TableSchema
+    ) throws -> (rows: any RowCursor, inKeyOrder: Bool)
 
     /// Rows that may have changed since `state` was recorded, in key order.
     func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws -> Changes

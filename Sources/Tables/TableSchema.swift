@@ -177,3 +177,24 @@ package final class RowBatch: Sendable {
         ColumnVector.identical(a.columns, i, b.columns, j)
     }
 }
+
+/// Batches that were used and can be filled again.
+final class SpareBatches {
+    private var batches: [RowBatch] = []
+    private let schema: TableSchema
+    /// Larger ones are given back to the system.
+    private let maxBytes: Int
+
+    init(_ schema: TableSchema, maxBytes: Int) {
+        self.schema = schema
+        self.maxBytes = maxBytes
+    }
+
+    func take() -> RowBatch { batches.popLast() ?? RowBatch(schema) }
+
+    func give(_ batch: RowBatch) {
+        if batch.byteCount > maxBytes { return }
+        batch.removeAll()
+        batches.append(batch)
+    }
+}

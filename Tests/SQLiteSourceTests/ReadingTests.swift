@@ -291,7 +291,7 @@ import Testing
             #expect(try cut.countRows("empty") == 0)
             let schema = try cut.describe("t", parent: nil, nextColumnID: 1, literals: []).schema
             let batch = RowBatch(schema)
-            let cursor = try cut.scan("t", schema: schema)
+            let cursor = try cut.scan("t", schema: schema, checkpoint: {})
             #expect(try cursor.next(into: batch, maxRows: 100, maxBytes: 1000))
             #expect(batch.count == 1, "a batch ends at the row that fills it")
         }
@@ -341,7 +341,7 @@ import Testing
         let source = try SQLiteSource(path: bench.path())
         let cut = try source.openCut(collection: "c", nonce: "n")
         let schema = try cut.describe("t", parent: nil, nextColumnID: 1, literals: []).schema
-        let cursor = try cut.scan("t", schema: schema)
+        let cursor = try cut.scan("t", schema: schema, checkpoint: {})
         cut.close()
         let failure = #expect(throws: Failure.self) {
             _ = try cursor.next(into: RowBatch(schema), maxRows: 1, maxBytes: 1)

@@ -150,7 +150,7 @@ extension SourceCut {
     }
 
     func scanned(_ path: String, _ schema: TableSchema) throws -> [[Value]] {
-        let cursor = try scan(path, schema: schema)
+        let cursor = try scan(path, schema: schema, checkpoint: {})
         var rows: [[Value]] = []
         let batch = RowBatch(schema)
         while try cursor.next(into: batch, maxRows: 100, maxBytes: 1 << 20) {

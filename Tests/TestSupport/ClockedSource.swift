@@ -82,8 +82,16 @@ private final class ClockedCut: SourceCut {
 
     func countRows(_ path: String) throws -> UInt64 { try base.countRows(path) }
 
-    func scan(_ path: String, schema: TableSchema) throws -> any RowCursor {
-        try base.scan(path, schema: schema)
+    func scan(
+        _ path: String, schema: TableSchema, checkpoint: @escaping () throws -> Void
+    ) throws -> any RowCursor {
+        try base.scan(path, schema: schema, checkpoint: checkpoint)
+    }
+
+    func rows(
+        _ path: String, schema: TableSchema
+    ) throws -> (rows: any RowCursor, inKeyOrder: Bool) {
+        try base.rows(path, schema: schema)
     }
 
     func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws -> Changes {

@@ -60,7 +60,9 @@ struct SourceComparison {
     ) throws -> VerifyReport.Difference? {
         let stored = Snapshot(table.snapshot, schema: table.schema, pool: pool)
         let diff = Diff(
-            parent: stored, live: try cut.scan(table.path, schema: table.schema),
+            parent: stored,
+            live: try cut.scan(
+                table.path, schema: table.schema, checkpoint: { try operation.checkpoint() }),
             table: table.path,
             progress: { rows in
                 operation.update { $0.rows += rows }

@@ -21,27 +21,6 @@ final class SliceWriter {
         var batch: RowBatch
     }
 
-    /// Batches that were used and can be filled again.
-    private final class SpareBatches {
-        private var batches: [RowBatch] = []
-        private let schema: TableSchema
-        /// Larger ones are given back to the system.
-        private let maxBytes: Int
-
-        init(_ schema: TableSchema, maxBytes: Int) {
-            self.schema = schema
-            self.maxBytes = maxBytes
-        }
-
-        func take() -> RowBatch { batches.popLast() ?? RowBatch(schema) }
-
-        func give(_ batch: RowBatch) {
-            if batch.byteCount > maxBytes { return }
-            batch.removeAll()
-            batches.append(batch)
-        }
-    }
-
     private let spare: SpareBatches
     private let assembler: Assembler
     private let pipeline: OrderedPipeline<RowBatch, Page>
