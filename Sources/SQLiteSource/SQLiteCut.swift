@@ -73,9 +73,9 @@ package final class SQLiteCut: SourceCut {
         return (cursor, inKeyOrder)
     }
 
-    /// Whether SQLite has no index in the order of a query, so that it would sort all rows: with
-    /// twice the processor time that we need. Sorting among rows that are alike in the first columns
-    /// of the key, which an index gives in order, is left to it.
+    /// Whether SQLite has no index in the order of a query, so that it would sort all rows: which
+    /// takes it more processor time than us, and can't be stopped. Sorting among rows that are
+    /// alike in the first columns of the key, which an index gives in order, is left to it.
     private func wouldSort(_ sql: String) throws -> Bool {
         try snapshot.connection.rows("EXPLAIN QUERY PLAN \(sql)") { $0.text(3) }
             .contains("USE TEMP B-TREE FOR ORDER BY")

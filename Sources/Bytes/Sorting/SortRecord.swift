@@ -53,9 +53,8 @@ struct SortRecord {
 
     /// Whole key and cells of a long record.
     private var place: Range<Int> {
-        let rest = rest
-        return rest.loadUnaligned(
-            as: Int.self)..<rest.loadUnaligned(fromByteOffset: 8, as: Int.self)
+        let start = rest.loadUnaligned(as: Int.self)
+        return start..<rest.loadUnaligned(fromByteOffset: 8, as: Int.self)
     }
 
     private var keyBytes: Int {
@@ -97,7 +96,7 @@ struct SortRecord {
     @inline(__always)
     func append(to columns: [Unmanaged<ColumnVector>], _ long: SpillFile?) throws -> Int {
         if isLong {
-            var reader = SpillReader(long!, place.lowerBound + Int(keyBytes)..<place.upperBound)
+            var reader = SpillReader(long!, place.lowerBound + keyBytes..<place.upperBound)
             for column in columns {
                 try column._withUnsafeGuaranteedRef { try $0.append(cellFrom: &reader) }
             }

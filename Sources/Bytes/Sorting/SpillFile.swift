@@ -9,7 +9,7 @@ package final class SpillFile: @unchecked Sendable {
     private let directory: String
     private let pending: ByteBuffer
     /// Bytes in the file, without those pending.
-    private var written: Int = 0
+    private var written = 0
 
     package init(in directory: String) throws {
         self.directory = directory
