@@ -32,8 +32,7 @@ struct CapturePlan {
     init(_ table: TableDefinition, _ connection: Connection) throws {
         self.table = table
         definition = Self.hash(table.sql)
-        for trigger in table.objects
-        where trigger.type == "trigger" && !isOurs(trigger.name) && !Self.isAfter(trigger.sql) {
+        for trigger in table.triggers where !Self.isAfter(trigger.sql) {
             throw Self.refusal("it has a BEFORE trigger, \(trigger.name)")
         }
         for index in table.indexes where index.isUnique {

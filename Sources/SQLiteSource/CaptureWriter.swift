@@ -24,15 +24,12 @@ struct CaptureWriter {
     /// - Parameters:
     ///   - tables: nil means all that can be backed up.
     ///   - rows: of tables some time ago; one that had few isn't counted.
-    ///   - catalog: answers the definitions in a snapshot.
+    ///   - look: the database now; closed before anything is written.
     func install(
-        _ collection: String, tables: [String]?, rows: [String: UInt64],
-        catalog: (Snapshot) throws -> Catalog
+        _ collection: String, tables: [String]?, rows: [String: UInt64], look: Snapshot,
+        known: Catalog
     ) throws -> (lines: [String], isCapturing: Bool) {
-        let look = try Snapshot(file, copies: false)
-        defer { look.close() }
         let meta = try CaptureMeta(look.connection)
-        let known = try catalog(look)
         let tables = try tables ?? backedUp(known, look.connection)
         let grown = tables.filter { rows[$0].map { $0 > rowLimit / 2 } ?? true }
         let changes = try plan(look.connection, known, meta, collection, tables, grown)

@@ -47,8 +47,7 @@ struct TableDefinition {
         var isPartial: Bool
     }
 
-    struct Object {
-        var type: String
+    struct Trigger {
         var name: String
         var sql: String
     }
@@ -57,8 +56,11 @@ struct TableDefinition {
     var isWithoutRowID: Bool
     private(set) var columns: [Column] = []
     var indexes: [Index] = []
-    /// The table, then its indexes and triggers in order of creation; without SQLite's own.
-    var objects: [Object] = []
+    /// The user's, in order of creation.
+    private(set) var triggers: [Trigger] = []
+    /// The user's own statements, each ended by `;` and a line feed: the table's, then those of its
+    /// indexes and triggers in order of creation.
+    private(set) var sql = ""
 
     /// Indices into `columns` in the order of the primary key.
     private(set) var key: [Int] = []
@@ -86,18 +88,20 @@ struct TableDefinition {
         key.sort { columns[$0].keyPosition < columns[$1].keyPosition }
     }
 
-    /// The user's own statements, each ended by `;` and a line feed.
-    var sql: String {
-        objects.filter { !isOurs($0.name) }.map { ended($0.sql) }.joined()
+    /// Adds an object that stands on the table, or the table itself, with its statement.
+    mutating func add(type: String, name: String, sql statement: String) {
+        if isOurs(name) { return }
+        sql += ended(statement)
+        if type == "trigger" { triggers.append(Trigger(name: name, sql: statement)) }
     }
 }
 
 /// A statement as SQLite keeps it, and its end. Some keep a comment behind them.
 private func ended(_ sql: String) -> String {
-    let lastLine = sql.utf8.split(separator: 10, omittingEmptySubsequences: false).last.map {
-        String(decoding: Array($0), as: UTF8.self)
-    }
-    return sql + (lastLine?.contains("--") == true ? "\n;\n" : ";\n")
+    let lastLine = sql.utf8.reversed().prefix { $0 != 10 }
+    let dash = UInt8(ascii: "-")
+    let holdsComment = zip(lastLine, lastLine.dropFirst()).contains { $0 == dash && $1 == dash }
+    return sql + (holdsComment ? "\n;\n" : ";\n")
 }
 
 /// Everything that ydbfs puts into a database begins so.
@@ -105,13 +109,14 @@ func isOurs(_ name: String) -> Bool { hasPrefix(name, "_ydbfs_") }
 
 /// Whether a name begins with `prefix` (lower case), as SQLite compares names: ASCII letters alike.
 func hasPrefix(_ name: String, _ prefix: String) -> Bool {
-    folded(name).starts(with: prefix.utf8)
+    name.utf8.count >= prefix.utf8.count
+        && zip(name.utf8, prefix.utf8).allSatisfy { folded($0) == $1 }
 }
 
 /// A name by which SQLite tells objects apart.
-func folded(_ name: String) -> [UInt8] {
-    name.utf8.map { (65...90).contains($0) ? $0 + 32 : $0 }
-}
+func folded(_ name: String) -> [UInt8] { name.utf8.map(folded) }
+
+private func folded(_ byte: UInt8) -> UInt8 { (65...90).contains(byte) ? byte + 32 : byte }
 
 /// Names in the order of their bytes.
 func precedes(_ left: String, _ right: String) -> Bool {
@@ -120,12 +125,31 @@ func precedes(_ left: String, _ right: String) -> Bool {
 
 /// The ordinary tables of a database, and its views.
 struct Catalog {
+    /// Of all that it was read from: the same as long as no definition has changed.
+    let fingerprint: UInt64
     private(set) var tables: [TableDefinition] = []
     /// The statements of views, then of their triggers, each ended by `;` and a line feed.
     private(set) var views = ""
     private var positions: [[UInt8]: Int] = [:]
 
+    /// A hash of SQLite's own table of definitions, from which all follows that a catalog says.
+    static func fingerprint(_ connection: Connection) throws -> UInt64 {
+        try connection.sync { _ in
+            let row = try connection.prepare(
+                "SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY rowid")
+            let text = ByteBuffer()
+            while try row.step() {
+                for column in 0..<4 as Range<CInt> {
+                    text.append(row.text(column))
+                    text.append(byte: 0)
+                }
+            }
+            return Checksum.xxh3(text)
+        }
+    }
+
     init(_ connection: Connection) throws {
+        fingerprint = try Self.fingerprint(connection)
         try readColumns(connection)
         // Names are costly to look up among 10,000; most tables have no index to ask for.
         let indexes = """
@@ -145,7 +169,7 @@ struct Catalog {
             ORDER BY type <> 'table', type <> 'index', rowid
             """
         try addEach(connection, objects) { row, table in
-            table.objects.append(.init(type: row.text(1), name: row.text(2), sql: row.text(3)))
+            table.add(type: row.text(1), name: row.text(2), sql: row.text(3))
         }
         views = try connection.rows(
             """

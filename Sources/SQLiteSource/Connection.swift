@@ -81,6 +81,8 @@ final class Connection: @unchecked Sendable {
         try lock.withLock { try body(handle) }
     }
 
+    var isOpen: Bool { sync { $0 != nil } }
+
     func close() {
         sync { handle in
             for statement in statements.values { statement.takeUnretainedValue().finalize() }
@@ -290,19 +292,23 @@ var transientBytes: sqlite3_destructor_type {
 }
 
 /// `name` as an identifier in SQL.
-func quoted(_ name: String) -> String {
-    var text = "\""
-    for scalar in name.unicodeScalars {
-        if scalar == "\"" { text += "\"\"" } else { text.unicodeScalars.append(scalar) }
-    }
-    return text + "\""
-}
+func quoted(_ name: String) -> String { wrapped(name, "\"") }
 
 /// `value` as a text literal in SQL.
-func literal(_ value: String) -> String {
-    var text = "'"
-    for scalar in value.unicodeScalars {
-        if scalar == "'" { text += "''" } else { text.unicodeScalars.append(scalar) }
+func literal(_ value: String) -> String { wrapped(value, "'") }
+
+/// `text` between two of `mark`, and its own ones doubled.
+private func wrapped(_ text: String, _ mark: Unicode.Scalar) -> String {
+    var result = ""
+    result.unicodeScalars.append(mark)
+    if text.utf8.contains(UInt8(ascii: mark)) {
+        for scalar in text.unicodeScalars {
+            if scalar == mark { result.unicodeScalars.append(mark) }
+            result.unicodeScalars.append(scalar)
+        }
+    } else {
+        result += text
     }
-    return text + "'"
+    result.unicodeScalars.append(mark)
+    return result
 }

@@ -4,7 +4,8 @@ import Tables
 
 /// A SQLite database file as a source of backups, while other programs go on writing to it.
 ///
-/// Between calls no connection is open. Nothing is ever written to the file but what `prepare` and
+/// Between calls no connection is open, but for one that `prepare` leaves to `openCut`: it holds no
+/// lock, and goes with the source if no cut is opened. Nothing is ever written to the file but what `prepare` and
 /// the markers of captured collections need (`CapturePlan`, `CaptureMeta`); a collection that is
 /// prepared with `.scan`, or not at all, causes no writes whatever was installed before.
 package final class SQLiteSource: Source {
@@ -16,9 +17,9 @@ package final class SQLiteSource: Source {
     private let writer: CaptureWriter
     /// Collections with captured tables, as `prepare` found them.
     private let capturing = Mutex<Set<String>>([])
-    /// The definitions as last read, with the version of the schema that they are of: the steps of a
-    /// backup all need them, and for 10,000 tables that takes a while. Forgotten with the last step.
-    private let known = Mutex<(version: SchemaVersion, catalog: Catalog)?>(nil)
+    private let known: KnownDefinitions
+    /// What `prepare` looked at the database through.
+    private let looked = Mutex<Snapshot?>(nil)
 
     /// Opens nothing for good, but looks whether there is a readable database: throws `.notFound`
     /// if there is no file, `.invalid` or `.corrupt` if it isn't one of SQLite's.
@@ -27,31 +28,26 @@ package final class SQLiteSource: Source {
     ///   - captureAbove: rows above which changes of a table are captured rather than scanned for.
     ///   - logLimit: keys that a log may hold for a collection that takes no more backups.
     ///   - busyTimeout: seconds to wait for locks of other programs.
+    ///   - known: what other sources of the database have read.
     package init(
         path: String, captureAbove: UInt64 = 200_000, logLimit: Int64 = 20_000_000,
-        busyTimeout: Double = patience
+        busyTimeout: Double = patience, known: KnownDefinitions = KnownDefinitions()
     ) throws {
         name = path
+        self.known = known
         file = SourceFile(path: path, busyTimeout: busyTimeout)
         writer = CaptureWriter(file: file, rowLimit: captureAbove, logLimit: logLimit)
         try file.check()
     }
 
+    deinit { looked.withLock { $0?.close() } }
+
     package func listTables() throws -> [SourceTable] {
         let snapshot = try Snapshot(file, copies: false)
         defer { snapshot.close() }
         return try SQLiteCut(
-            snapshot, catalog: catalog(snapshot), collection: "", nonce: nil
+            snapshot, catalog: known.catalog(in: snapshot), collection: "", nonce: nil
         ).listTables()
-    }
-
-    /// The definitions in a snapshot: not read again while the schema is the same.
-    private func catalog(_ snapshot: Snapshot) throws -> Catalog {
-        let version = snapshot.version
-        if let known = known.withLock({ $0 }), known.version == version { return known.catalog }
-        let catalog = try Catalog(snapshot.connection)
-        known.withLock { $0 = (version, catalog) }
-        return catalog
     }
 
     /// Answers no lines and scans from then on if the file can't be written.
@@ -62,17 +58,35 @@ package final class SQLiteSource: Source {
             capturing.withLock { _ = $0.remove(collection) }
             return []
         }
+        let look = try Snapshot(file, copies: false)
         do {
             let found = try writer.install(
-                collection, tables: tables, rows: rows, catalog: { try catalog($0) })
+                collection, tables: tables, rows: rows, look: look,
+                known: known.catalog(in: look))
             capturing.withLock {
                 if found.isCapturing { $0.insert(collection) } else { $0.remove(collection) }
             }
+            if look.connection.isOpen {
+                try look.rest()
+                keep(look)
+            }
             return found.lines
-        } catch let failure as Failure where failure.code == .readOnly || failure.code == .denied {
+        } catch {
+            look.close()
+            guard let failure = error as? Failure,
+                failure.code == .readOnly || failure.code == .denied
+            else { throw error }
             capturing.withLock { _ = $0.remove(collection) }
             return []
         }
+    }
+
+    private func keep(_ look: Snapshot?) {
+        let before = looked.withLock { kept in
+            defer { kept = look }
+            return kept
+        }
+        before?.close()
     }
 
     package func remove(collection: String) throws {
@@ -82,11 +96,11 @@ package final class SQLiteSource: Source {
 
     package func openCut(collection: String, nonce: String) throws -> any SourceCut {
         let isMarked = try mark(collection, nonce)
-        let snapshot = try Snapshot(file, copies: true)
-        defer { known.withLock { $0 = nil } }
+        let look = looked.withLock { $0.take() }
+        let snapshot = try look?.later(copies: true) ?? Snapshot(file, copies: true)
         do {
             return try SQLiteCut(
-                snapshot, catalog: catalog(snapshot), collection: collection,
+                snapshot, catalog: known.catalog(in: snapshot), collection: collection,
                 nonce: isMarked ? nonce : nil)
         } catch {
             snapshot.close()
@@ -109,6 +123,23 @@ package final class SQLiteSource: Source {
         guard let state: DatabaseState = try? fromJSON(state.database), let nonce = state.nonce
         else { return }
         try writer.commit(collection, nonce: nonce)
+    }
+}
+
+/// The definitions of a database as last read: for 10,000 tables, that takes twice as long as to read
+/// their rows.
+package final class KnownDefinitions: Sendable {
+    private let last = Mutex<Catalog?>(nil)
+
+    package init() {}
+
+    /// The definitions in a snapshot: not read again as long as they are the same.
+    func catalog(in snapshot: Snapshot) throws -> Catalog {
+        let fingerprint = try Catalog.fingerprint(snapshot.connection)
+        if let known = last.withLock({ $0 }), known.fingerprint == fingerprint { return known }
+        let catalog = try Catalog(snapshot.connection)
+        last.withLock { $0 = catalog }
+        return catalog
     }
 }
 

@@ -19,12 +19,6 @@ struct FileIdentity: Hashable, Codable {
     }
 }
 
-/// What moves with every change of a database's definitions.
-struct SchemaVersion: Hashable {
-    var file: FileIdentity
-    var number: Int64
-}
-
 /// One instant of a database file, held for reading until `close`.
 ///
 /// A WAL database is read through one long read transaction, which blocks no writer. With a rollback
@@ -36,7 +30,7 @@ struct SchemaVersion: Hashable {
 /// files though, and create them, empty, if no other program has the database open; `close` lets
 /// SQLite remove them again. Where they can't be created (a read-only medium), the file is copied
 /// without locks, and its size and time tell whether somebody wrote to it elsewhere meanwhile.
-final class Snapshot {
+final class Snapshot: Sendable {
     let connection: Connection
     /// Microseconds since 1970, UTC.
     let instant: Int64
@@ -52,11 +46,21 @@ final class Snapshot {
 
     /// - Parameter copies: whether a database with a rollback journal is copied; without, its
     ///   SHARED lock is held until `close`, which is right for a short look.
-    init(_ source: SourceFile, copies: Bool) throws {
-        self.source = source
-        identity = try FileIdentity(path: source.path)
+    convenience init(_ source: SourceFile, copies: Bool) throws {
+        let identity = try FileIdentity(path: source.path)
         let hadWAL = source.hasFile("-wal")
-        var reader = try source.openReader()
+        try self.init(
+            source, identity, source.openReader(), isNewWAL: !hadWAL, copies: copies)
+    }
+
+    /// - Parameter isNewWAL: whether a write-ahead log, if there is one, is this connection's doing.
+    private init(
+        _ source: SourceFile, _ identity: FileIdentity, _ connection: Connection, isNewWAL: Bool,
+        copies: Bool
+    ) throws {
+        self.source = source
+        self.identity = identity
+        var reader = connection
         do {
             try reader.execute("BEGIN")
             schemaVersion = try reader.integer("PRAGMA main.schema_version") ?? 0
@@ -73,7 +77,7 @@ final class Snapshot {
                 throw Failure(
                     .busy, "\(source.path) was replaced while it was being opened; try again")
             }
-            createdWAL = isWAL && !hadWAL
+            createdWAL = isWAL && isNewWAL
             if copies && (!isWAL || reader.access == .readImmutable) {
                 let stamp = source.stamp
                 let copy = try Self.copy(of: reader, busyTimeout: source.busyTimeout)
@@ -88,14 +92,26 @@ final class Snapshot {
                 try reader.execute("BEGIN")
             }
             try LiteralMaker.install(on: reader, encoding: encoding)
-            connection = reader
+            self.connection = reader
         } catch {
             reader.close()
             throw error
         }
     }
 
-    var version: SchemaVersion { SchemaVersion(file: identity, number: schemaVersion) }
+    /// Ends the instant, but keeps the connection for `later`. No lock is held any more.
+    func rest() throws { try connection.execute("END") }
+
+    /// A later instant of the same file, after `rest`. The connection is used again if it sees what
+    /// others wrote, so that SQLite needn't read all definitions again; else it is closed.
+    func later(copies: Bool) throws -> Snapshot {
+        let isSame = (try? FileIdentity(path: source.path)) == identity
+        guard isSame, connection.isOpen, connection.access == .read else {
+            close()
+            return try Snapshot(source, copies: copies)
+        }
+        return try Snapshot(source, identity, connection, isNewWAL: createdWAL, copies: copies)
+    }
 
     func close() {
         connection.close()

@@ -123,8 +123,10 @@ package struct SourceArgument: Sendable, Equatable {
     /// The database for an engine, opened anew at each need.
     package var database: Engine.Database? {
         guard case .database(let file) = kind, let databasePath else { return nil }
+        let known = KnownDefinitions()
         return Engine.Database(path: databasePath) { patience in
-            try SQLiteSource(path: file, busyTimeout: patience ?? SQLiteSource.patience)
+            try SQLiteSource(
+                path: file, busyTimeout: patience ?? SQLiteSource.patience, known: known)
         }
     }
 

@@ -50,6 +50,73 @@ import Testing
         #expect(try SQLiteSource(path: bench.path("empty")).listTables().isEmpty)
     }
 
+    @Test func `Definitions that other sources know are read again once they are others`() throws {
+        let known = KnownDefinitions()
+        func columns() throws -> [String: [String]] {
+            let source = try SQLiteSource(path: bench.path(), known: known)
+            return try source.atCut { cut in
+                var found: [String: [String]] = [:]
+                for table in try cut.listTables() {
+                    found[table.path] = try cut.read(table.path).schema.columns.map(\.name)
+                }
+                return found
+            }
+        }
+        try bench.shell("PRAGMA journal_mode = WAL; \(fill)")
+        #expect(try columns() == ["t": ["k", "v"]])
+        #expect(try columns() == ["t": ["k", "v"]])
+        try bench.shell("ALTER TABLE t ADD COLUMN w; CREATE TABLE u(a PRIMARY KEY NOT NULL)")
+        #expect(try columns() == ["t": ["k", "v", "w"], "u": ["a"]])
+        // Written over in place, by one whose schema has changed as often.
+        try bench.shell("VACUUM INTO '\(bench.path("other"))'")
+        let version = try bench.shell("PRAGMA schema_version")
+        try bench.shell(
+            "ALTER TABLE u RENAME COLUMN a TO b; PRAGMA schema_version = \(version)", on: "other")
+        try bench.run("sh", ["-c", "cat \(bench.path("other")) > \(bench.path())"])
+        #expect(try bench.shell("PRAGMA schema_version") == version)
+        #expect(try columns() == ["t": ["k", "v", "w"], "u": ["b"]])
+    }
+
+    @Test(arguments: ["wal", "delete"])
+    func `What is written after the look at a database is in the cut, and nothing is left open`(
+        _ journal: String
+    ) throws {
+        try bench.shell("PRAGMA journal_mode = \(journal); \(fill)")
+        let files = bench.files
+        for isReplaced in [false, true] {
+            let source = try SQLiteSource(path: bench.path(), busyTimeout: 1)
+            func prepare() throws {
+                let lines = try source.prepare(
+                    collection: "c", tables: nil, rows: [:], capture: .auto)
+                #expect(lines == [])
+            }
+            try prepare()
+            try prepare()
+            if isReplaced {
+                try bench.shell("VACUUM INTO '\(bench.path("other"))'")
+                try bench.shell("PRAGMA journal_mode = \(journal)", on: "other")
+                try bench.run("mv", [bench.path("other"), bench.path()])
+            }
+            try bench.shell(
+                """
+                CREATE TABLE late\(isReplaced)(k INTEGER PRIMARY KEY); INSERT INTO t(v) VALUES('x')
+                """)
+            try source.atCut { cut in
+                let rows = try cut.read("t").rows
+                #expect(rows.count == (isReplaced ? 4 : 3))
+                let tables = try cut.listTables().map(\.path)
+                #expect(tables.contains("late\(isReplaced)"))
+            }
+            // SQLite removes its log as the last program closes: we have nothing open any more.
+            try bench.shell("SELECT count(*) FROM t")
+            #expect(bench.files == files)
+        }
+        // A look that no cut follows goes with its source.
+        _ = try SQLiteSource(path: bench.path()).prepare(
+            collection: "c", tables: nil, rows: [:], capture: .auto)
+        #expect(bench.files == files)
+    }
+
     @Test func `Damaged files throw, and never crash`() throws {
         let small = try Workbench(inMemory: true)
         try small.shell(

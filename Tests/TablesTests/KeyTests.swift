@@ -197,5 +197,8 @@ import Testing
             #expect(try hash(changed, [0, 1]) != base)
         }
         #expect(ContentHash(hex: "12") == nil && ContentHash(hex: "zz") == nil)
+        for wrong in ["g", "F", "+", "é"] {
+            #expect(ContentHash(hex: wrong + String(repeating: "0", count: 31)) == nil)
+        }
     }
 }
