@@ -105,10 +105,16 @@ package struct CollectionState: Sendable {
     }
 
     package func point(sequence: UInt64) -> BackupPoint? {
-        guard let index = newestIndex(points, at: sequence, \.sequence),
-            points[index].sequence == sequence
-        else { return nil }
-        return points[index]
+        index(of: sequence).map { points[$0] }
+    }
+
+    /// Whether there is such a live point: asked at every look-up, for which a copy is too dear.
+    package func hasPoint(sequence: UInt64) -> Bool { index(of: sequence) != nil }
+
+    private func index(of sequence: UInt64) -> Int? {
+        newestIndex(points, at: sequence, \.sequence).flatMap {
+            points[$0].sequence == sequence ? $0 : nil
+        }
     }
 
     /// A point that can be had back.
@@ -229,6 +235,13 @@ package struct CollectionState: Sendable {
     package func tables(at sequence: UInt64) -> [TableRecord] {
         ids.compactMap { histories[$0]?.version(at: sequence)?.record }
             .sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
+    }
+
+    /// Ids and paths of a point's tables, by path in byte order.
+    package func paths(at sequence: UInt64) -> [(id: UInt32, path: String)] {
+        ids.compactMap { id in
+            histories[id]?.version(at: sequence)?.record.map { (id, $0.path) }
+        }.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
 
     package func table(_ id: UInt32, at sequence: UInt64) -> TableRecord? {

@@ -65,11 +65,14 @@ package enum TableFormat: String, Sendable, CaseIterable {
     case csv, parquet
 }
 
-/// The files and directories of one backup point. Immutable, like the point.
+/// The files and directories of one backup point, and of all others that have the same tables.
+/// Immutable, like the point.
 final class PointListing: Sendable {
+    typealias Table = (id: UInt32, path: String)
+
     enum Item: Sendable {
         case manifest
-        case table(Node.TableFile, TableRecord)
+        case table(Node.TableFile, Table)
         /// Index in `directories`.
         case directory(Int)
     }
@@ -85,9 +88,11 @@ final class PointListing: Sendable {
     let directories: [Directory]
     /// File names by table id, as paths below the point.
     let paths: [UInt32: [Node.TableFile: String]]
+    private let tables: [Table]
 
     /// - Parameter formats: what is shown of each table; its SQL always is.
-    init(_ tables: [TableRecord], formats: Set<TableFormat>) {
+    init(_ tables: [Table], formats: Set<TableFormat>) {
+        self.tables = tables
         var builder = Builder()
         builder.add("backup.json", .manifest, to: 0)
         // Directories first: that a table's file collides with one shows on the file.
@@ -117,6 +122,14 @@ final class PointListing: Sendable {
             for (index, item) in sorted.items.enumerated() { sorted.byName[item.name] = index }
             return sorted
         }
+    }
+
+    /// Whether a point with these tables looks the same.
+    func shows(_ others: [Table]) -> Bool {
+        tables.count == others.count
+            && zip(tables, others).allSatisfy {
+                $0.id == $1.id && $0.path.utf8.elementsEqual($1.path.utf8)
+            }
     }
 
     func item(_ name: String, in directory: Int) -> Item? {

@@ -132,12 +132,28 @@ extension Node.RootFile {
 }
 
 extension Node.TableFile {
-    /// What names end in.
-    var suffix: String { ".\(self)" }
+    /// What names end in. Not from the case's name, which takes longer to print than all the rest of
+    /// a look-up.
+    var suffix: String {
+        switch self {
+        case .csv: ".csv"
+        case .sql: ".sql"
+        case .parquet: ".parquet"
+        }
+    }
 }
 
 extension Node.OperationFile {
-    var name: String { "\(self)" }
+    var name: String {
+        switch self {
+        case .statement: "statement"
+        case .state: "state"
+        case .progress: "progress"
+        case .error: "error"
+        case .wait: "wait"
+        case .cancel: "cancel"
+        }
+    }
 }
 
 extension Node.CollectionFile {

@@ -26,11 +26,17 @@ package final class Volume: FileSystem {
         }
     }
 
-    /// What of a collection an inode number needs.
-    struct Shown: Sendable {
-        var name: String
-        var fileName: String
-        var state: CollectionState
+    /// What of a collection an inode number needs. An object, which every request gets hold of for
+    /// less than a copy of the state costs.
+    final class Shown: Sendable {
+        let fileName: String
+        let state: CollectionState
+        var name: String { state.name }
+
+        init(_ state: CollectionState, fileName: String) {
+            self.fileName = fileName
+            self.state = state
+        }
     }
 
     struct State {
@@ -53,6 +59,8 @@ package final class Volume: FileSystem {
     let started = Instant.now
     let state = Monitor(State())
     let prefetcher = Prefetcher(threads: 2)
+    /// The listing made last: that of most other points too.
+    private let lastListing = Mutex<PointListing?>(nil)
     private let refresher = Mutex<WorkerThread?>(nil)
 
     static let dayInSeconds: Double = 86_400
@@ -114,7 +122,7 @@ package final class Volume: FileSystem {
             while result[number] != nil { number = (number + 1) % Node.fieldLimit }
             let fileName = FileName.component(collection.name) { names.contains($0) }
             names.insert(fileName)
-            result[number] = Shown(name: collection.name, fileName: fileName, state: collection)
+            result[number] = Shown(collection, fileName: fileName)
         }
         return result
     }
@@ -132,12 +140,23 @@ package final class Volume: FileSystem {
         return (shown, point)
     }
 
+    /// The collection, if it has this point.
+    private func shown(_ number: UInt64, having sequence: UInt64) throws(Errno) -> Shown {
+        let shown = try shown(number)
+        guard shown.state.hasPoint(sequence: sequence) else { throw .stale }
+        return shown
+    }
+
     func listing(_ shown: Shown, _ sequence: UInt64) throws(Errno) -> PointListing {
         let key = SharedCache.Key(owner: 0, kind: 0, shown.state.idNumber, sequence)
         do {
             return try engine.cache.value(key) {
-                let tables = shown.state.tables(at: sequence)
+                let tables = shown.state.paths(at: sequence)
+                if let last = lastListing.withLock(\.self), last.shows(tables) {
+                    return (last, bytes: 64)
+                }
                 let listing = PointListing(tables, formats: options.formats)
+                lastListing.withLock { $0 = listing }
                 return (listing, bytes: 512 + tables.count * 1024)
             }
         } catch {
@@ -184,8 +203,7 @@ package final class Volume: FileSystem {
             else { throw .noEntry }
             return .pointDirectory(collection: number, sequence: point.sequence, index: 0)
         case .pointDirectory(let number, let sequence, let index):
-            let (shown, point) = try point(number, sequence)
-            let listing = try listing(shown, point.sequence)
+            let listing = try listing(shown(number, having: sequence), sequence)
             guard let item = listing.item(name, in: Int(index)) else { throw .noEntry }
             return node(item, number, sequence)
         default: throw .notDirectory
@@ -249,8 +267,7 @@ package final class Volume: FileSystem {
                     )
                 }
         case .pointDirectory(let number, let sequence, let index):
-            let (shown, point) = try point(number, sequence)
-            let listing = try listing(shown, point.sequence)
+            let listing = try listing(shown(number, having: sequence), sequence)
             guard listing.directories.indices.contains(Int(index)) else { throw .noEntry }
             return listing.directories[Int(index)].items.map {
                 ($0.name, self.node($0.item, number, sequence))
@@ -326,7 +343,7 @@ package final class Volume: FileSystem {
     func table(
         _ number: UInt64, _ sequence: UInt64, _ table: UInt64
     ) throws(Errno) -> (Shown, TableRecord) {
-        let (shown, _) = try point(number, sequence)
+        let shown = try shown(number, having: sequence)
         guard let record = shown.state.table(UInt32(table), at: sequence) else { throw .noEntry }
         return (shown, record)
     }
