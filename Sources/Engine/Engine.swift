@@ -317,6 +317,7 @@ package final class Engine: Sendable {
     func add(_ operation: Operation) {
         state.update { state in
             state.operations[operation.id] = operation
+            if state.operations.count <= Self.shownOperations { return }
             let old = state.operations.values.filter(\.status.state.isFinal).map(\.id).sorted()
             for id in old.dropLast(Self.shownOperations) { state.operations[id] = nil }
         }

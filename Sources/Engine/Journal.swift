@@ -25,8 +25,8 @@ extension Engine {
         }
         var open = known.values.filter { !listing.ended.contains($0.start.id) }
         for id in known.keys where listing.ended.contains(id) { follow(id, repository) }
-        for id in new.suffix(Self.shownOperations) where operation(id) == nil {
-            guard let record = try? repository.operations.record(id) else { continue }
+        let unknown = new.suffix(Self.shownOperations).filter { operation($0) == nil }
+        for record in repository.operations.records(unknown) {
             if record.end != nil {
                 show(record, record.end)
             } else if record.start.process != .current {

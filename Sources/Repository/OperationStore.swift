@@ -1,4 +1,6 @@
 import Bytes
+import Dispatch
+import Synchronization
 
 /// What an operation was asked to do.
 package struct OperationStart: Sendable, Equatable {
@@ -138,7 +140,19 @@ package final class OperationStore: Sendable {
     /// The newest operations, newest first. One that can't be read is left out: the journal tells
     /// what happened, nothing is derived from it.
     package func newest(_ count: Int = Int(limit)) throws -> [OperationRecord] {
-        try look().ids.sorted(by: >).prefix(count).compactMap { try? record($0) }
+        records(try look().ids.sorted(by: >).prefix(count).map(\.self))
+    }
+
+    /// Those of these operations that can be read, in the same order. All processors read: on a disk
+    /// that was idle, hundreds of small files take most of the time until a mount is usable.
+    package func records(_ ids: [UInt64]) -> [OperationRecord] {
+        let size = 16
+        let found = Mutex<[Int: [OperationRecord]]>([:])
+        DispatchQueue.concurrentPerform(iterations: (ids.count + size - 1) / size) { chunk in
+            let records = ids.dropFirst(chunk * size).prefix(size).compactMap { try? record($0) }
+            found.withLock { $0[chunk] = records }
+        }
+        return found.withLock { $0.sorted { $0.key < $1.key }.flatMap(\.value) }
     }
 
     /// Throws `.notFound` if there is none, or no longer.
