@@ -42,9 +42,7 @@ extension CSVRows.Cell {
     private func sum<T: BitwiseCopyable>(
         _ rows: Range<Int>, of type: T.Type, _ length: (T) -> Int
     ) -> UInt64 {
-        sum(rows) { row in
-            length(values.loadUnaligned(fromByteOffset: row * MemoryLayout<T>.size, as: type))
-        }
+        sum(rows) { length(value($0, as: type)) }
     }
 
     @inline(__always)

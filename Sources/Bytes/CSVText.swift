@@ -63,13 +63,17 @@ extension CSVRows.Cell {
             start: address, count: Int((address - 4).loadUnaligned(as: UInt32.self)))
     }
 
+    /// A value of a fixed size.
+    @inline(__always)
+    func value<T: BitwiseCopyable>(_ row: Int, as type: T.Type) -> T {
+        values.loadUnaligned(fromByteOffset: row * MemoryLayout<T>.size, as: type)
+    }
+
     /// Writes a value of a fixed size.
     @inline(__always)
     func write(_ row: Int, to writer: inout TextWriter) {
         @inline(__always)
-        func value<T: BitwiseCopyable>(_ type: T.Type) -> T {
-            values.loadUnaligned(fromByteOffset: row * MemoryLayout<T>.size, as: type)
-        }
+        func value<T: BitwiseCopyable>(_ type: T.Type) -> T { self.value(row, as: type) }
         switch form {
         case .int64: writer.decimal(value(Int64.self))
         case .double: writer.python(value(Double.self))

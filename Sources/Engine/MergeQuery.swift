@@ -29,7 +29,7 @@ package final class MergeQuery {
     /// One `SELECT`, rows in key order. Throws `.unsupported` if it takes files that are gone.
     package func text(of table: TableRecord) throws -> String {
         let (whole, runs) = try parts(of: table)
-        let names = table.schema.columns.map { Self.quoted($0.name) }
+        let names = table.schema.columns.map { quoted($0.name) }
         let columns = names.joined(separator: ", ")
         let keys = table.schema.key.map { names[$0] }
         let order = keys.map { "\($0) NULLS FIRST" }.joined(separator: ", ")
@@ -44,7 +44,7 @@ package final class MergeQuery {
         let changes = try runs.map { run in
             let first = run.files[0]
             return
-                "  SELECT \(run.sequence) AS \(number), \(Self.quoted(first.columnNames[0])) AS "
+                "  SELECT \(run.sequence) AS \(number), \(quoted(first.columnNames[0])) AS "
                 + "\(operation), \(try selection(table, from: first))\n"
                 + "  FROM \(Self.source(run.files))"
         }
@@ -114,7 +114,7 @@ package final class MergeQuery {
     /// The point's columns under the names that they have there; in a file they may have older ones.
     private func selection(_ table: TableRecord, from file: RowFile) throws -> String {
         try table.schema.columns.map { column in
-            let name = Self.quoted(column.name)
+            let name = quoted(column.name)
             guard let index = file.fieldIDs.firstIndex(of: Int(column.id)) else {
                 guard let standIn = column.standIn, let text = standIn.sql(column.type) else {
                     throw refusal("an older file of \(table.path) has no column \(column.name)")
@@ -122,7 +122,7 @@ package final class MergeQuery {
                 return "\(text) AS \(name)"
             }
             let stored = file.columnNames[index]
-            return stored.hasSameBytes(as: column.name) ? name : "\(Self.quoted(stored)) AS \(name)"
+            return stored.hasSameBytes(as: column.name) ? name : "\(quoted(stored)) AS \(name)"
         }.joined(separator: ", ")
     }
 
@@ -135,10 +135,6 @@ package final class MergeQuery {
 
     // MARK: Words
 
-    private static func quoted(_ name: String) -> String {
-        "\"\(name.replacing("\"", with: "\"\""))\""
-    }
-
     /// A name that no column of the table has.
     private static func free(_ name: String, _ table: TableRecord) -> String {
         table.schema.columns.contains { $0.name.lowercased() == name }
@@ -149,11 +145,17 @@ package final class MergeQuery {
         let paths = files.map { file in
             // DuckDB takes paths for patterns.
             let plain = file.name.map { "*?[".contains($0) ? "[\($0)]" : "\($0)" }.joined()
-            return "'\(plain.replacing("'", with: "''"))'"
+            return literal(plain)
         }
         return "read_parquet([\(paths.joined(separator: ", "))])"
     }
 }
+
+/// `name` as an identifier in DuckDB's SQL.
+private func quoted(_ name: String) -> String { "\"\(name.replacing("\"", with: "\"\""))\"" }
+
+/// `text` as a text literal.
+private func literal(_ text: String) -> String { "'\(text.replacing("'", with: "''"))'" }
 
 extension StandIn {
     /// The value in DuckDB's SQL; nil for types that no stand-in has been of yet.
@@ -163,9 +165,7 @@ extension StandIn {
         switch type {
         case .int64: return "CAST('\(Int64(bitPattern: bits))' AS BIGINT)"
         case .double: return "CAST('\(Double(bitPattern: bits))' AS DOUBLE)"
-        case .utf8:
-            let text = String(decoding: bytes, as: UTF8.self)
-            return "'\(text.replacing("'", with: "''"))'"
+        case .utf8: return literal(String(decoding: bytes, as: UTF8.self))
         case .string: return "from_hex('\(description.dropFirst(2))')"
         default: return nil
         }

@@ -7,7 +7,8 @@ struct SchemaChange: CustomStringConvertible {
         /// Nothing but names changed: the table's index holds.
         case names
         /// Columns came, went or moved: stored rows are read once, to count what they come to now.
-        case columns
+        /// New ones show stand-ins there that the source hasn't been compared with.
+        case columns(hasNew: Bool)
         /// Rows are other ones now: the table is carried whole, by a *reset*. Says why.
         case rows(reason: String)
     }
@@ -16,8 +17,6 @@ struct SchemaChange: CustomStringConvertible {
     /// The new columns, with stand-ins where stored rows haven't got them.
     let schema: TableSchema
     let description: String
-    /// Whether stored rows show stand-ins that the source hasn't been compared with.
-    let hasStandIns: Bool
 
     /// Nil if there is no difference.
     ///
@@ -45,11 +44,10 @@ struct SchemaChange: CustomStringConvertible {
             let names = added.filter { found[$0.id] == nil }.map(\.name)
             effect =
                 names.isEmpty
-                ? .columns
+                ? .columns(hasNew: !added.isEmpty)
                 : .rows(reason: "values of \(names.joined(separator: ", ")) differ from row to row")
         }
         self.schema = schema
-        hasStandIns = !added.isEmpty
         let words = Self.words(from: old, to: new).joined(separator: ", ")
         description =
             switch effect {

@@ -56,6 +56,7 @@ struct TableBackup {
                 try standIns(for: $0, of: path, description.schema)
             }
             var seen = parent
+            var since = capture
             if let change {
                 note("\(path): \(change)")
                 guard let same = try self.parent(parent, after: change) else {
@@ -63,9 +64,9 @@ struct TableBackup {
                 }
                 seen = same
                 description.schema = change.schema
+                if case .columns(hasNew: true) = change.effect { since = nil }
             }
-            let result = try changes(
-                path, parent: seen, since: change?.hasStandIns == true ? nil : capture)
+            let result = try changes(path, parent: seen, since: since)
             if result == nil, change == nil, description.sql == parent.sql { return nil }
             return record(path, id: parent.id, description, known: seen, result: result)
         } catch is Misfit {
