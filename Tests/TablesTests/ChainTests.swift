@@ -89,15 +89,10 @@ struct ModelTable {
 }
 
 @Suite struct ChainTests {
+    /// Such that upkeep happens early too.
     static var tiny: FormatLimits {
-        var limits = FormatLimits()
-        limits.pageRows = 3
-        limits.runPageRows = 2
-        limits.runGroupRows = 5
-        limits.rowGroupRows = 8
+        var limits = FormatLimits.tiny
         limits.fileBytes = 400
-        limits.blockSlices = 2
-        limits.insertedSliceRows = 6
         limits.editRows = 7
         limits.rebaseMinEdits = 2
         limits.joinSlices = 3

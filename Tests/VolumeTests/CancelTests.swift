@@ -17,16 +17,12 @@ import Testing
         let shop = try Shop(rows: 80)
         let disk = HeldDisk()
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.storage = { DirectoryStorage($0, calls: disk) }
         let first = try Product(shop.database, settings)
         try withTree(.direct, first) { tree in
             try tree.write("control", Shop.create)
-            _ = try tree.backup("full", of: "shop")
-            for salt in 1...3 {
-                try shop.change(oneIn: 3, salt: salt)
-                _ = try tree.backup("incremental", of: "shop")
-            }
+            try shop.takeChain(tree, incrementals: 3, oneIn: 3)
         }
         let before = try contents(first.location)
         let product = try Product(shop.database, settings)

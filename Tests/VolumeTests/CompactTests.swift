@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import Repository
 import Tables
+import TestSupport
 import Testing
 
 /// COMPACT: a point that shows what the newest one shows and needs no older file.
@@ -16,7 +17,7 @@ import Testing
 
     private func product(hasDatabase: Bool = true) throws -> Product {
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.captureAbove = 0
         settings.hasDatabase = hasDatabase
         return try Product(shop.database, settings)

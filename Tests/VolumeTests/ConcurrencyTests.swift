@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import Synchronization
 import Tables
+import TestSupport
 import Testing
 
 /// Other programs write while points are cut.
@@ -114,7 +115,7 @@ import Testing
         }
         try sqlite("PRAGMA journal_mode = \(setup.journal);" + tables.joined(), on: database)
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.captureAbove = setup.captureAbove
         try withTree(.direct, Product(database, settings)) { tree in
             try tree.write(

@@ -12,11 +12,7 @@ import Testing
         let first = try Product(shop.database)
         try withTree(.direct, first) { tree in
             try tree.write("control", Shop.create)
-            _ = try tree.backup("full", of: "shop")
-            for salt in 1...5 {
-                try shop.change(oneIn: 100, salt: salt)
-                _ = try tree.backup("incremental", of: "shop")
-            }
+            try shop.takeChain(tree, incrementals: 5, oneIn: 100)
         }
         // Another mount, which has nothing in memory.
         let product = try Product(shop.database)
@@ -39,11 +35,7 @@ import Testing
         let runs = 6
         try withTree(.direct, Product(shop.database)) { tree in
             try tree.write("control", Shop.create)
-            _ = try tree.backup("full", of: "shop")
-            for salt in 1...runs {
-                try shop.change(oneIn: 200, salt: salt)
-                _ = try tree.backup("incremental", of: "shop")
-            }
+            try shop.takeChain(tree, incrementals: runs, oneIn: 200)
         }
         var random = SeededGenerator(seed: 9)
         for isNewest in [false, true] {

@@ -55,7 +55,7 @@ import Testing
             clock = TestClock(stage.time)
             let clock = clock
             var options = Engine.Options()
-            options.limits = Settings.tiny
+            options.limits = .tiny
             options.repository.catalogInterval = 3
             options.repository.removalDelay = 0
             options.repository.now = { clock.microseconds }

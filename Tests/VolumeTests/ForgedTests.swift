@@ -4,6 +4,7 @@ import Foundation
 import Repository
 import SQLiteSource
 import Tables
+import TestSupport
 import Testing
 
 /// Points that are wrong although every checksum is right, as a faulty writer would make them: what
@@ -23,7 +24,7 @@ import Testing
 
     private func product() throws -> Product {
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         return try Product(shop.database, settings)
     }
 

@@ -70,7 +70,7 @@ import Testing
             database = scratch / "\(way)-\(seed).db"
             var random = SeededGenerator(seed: seed)
             var settings = Settings()
-            if seed % 3 != 0 { settings.limits = Settings.tiny }
+            if seed % 3 != 0 { settings.limits = .tiny }
             settings.cacheBytes = [4 << 10, 64 << 10, 16 << 20].randomElement(using: &random)!
             settings.captureAbove = [0, 0, 10, nil].randomElement(using: &random)!
             self.settings = settings

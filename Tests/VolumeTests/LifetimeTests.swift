@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import Repository
 import Tables
+import TestSupport
 import Testing
 import Volume
 
@@ -28,7 +29,7 @@ import Volume
     /// Backs up, reads, verifies and restores, and ends the product in the usual way.
     private func useAndClose(_ shop: Shop, _ way: Way) throws -> Traces {
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         let product = try Product(shop.database, settings)
         product.engine.keepSchedules()
         var traces = Traces(

@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Foundation
 import Tables
+import TestSupport
 import Testing
 import Volume
 
@@ -34,7 +35,7 @@ import Volume
         way: Way, captureAbove: UInt64?
     ) throws {
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.captureAbove = captureAbove
         try withShop(way, settings) { tree, shop, _ in
             let full = try tree.backup("full", of: "shop")

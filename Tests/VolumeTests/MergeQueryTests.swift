@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import Repository
 import Tables
+import TestSupport
 import Testing
 
 /// The SQL that merges a point without ydbfs, run by DuckDB.
@@ -56,7 +57,7 @@ import Testing
     @Test func `DuckDB gives every table of every point as it renders`() throws {
         let shop = try Shop(rows: 60)
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.limits.rebaseMinEdits = 1
         // A path with what DuckDB and SQL take for their own.
         let location = shop.scratch / "it's [here]*"

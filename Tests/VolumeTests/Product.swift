@@ -47,17 +47,6 @@ struct Settings {
     var rate: Int?
     /// Where the repository lies.
     var storage: @Sendable (_ location: String) -> any Storage = { DirectoryStorage($0) }
-
-    static var tiny: FormatLimits {
-        var limits = FormatLimits()
-        limits.pageRows = 3
-        limits.runPageRows = 2
-        limits.runGroupRows = 5
-        limits.rowGroupRows = 8
-        limits.blockSlices = 2
-        limits.insertedSliceRows = 6
-        return limits
-    }
 }
 
 /// Everything between a database file and a tree, wired as the program wires it.

@@ -2,13 +2,14 @@ import Bytes
 import Engine
 import Foundation
 import Tables
+import TestSupport
 import Testing
 
 /// What `RESTORE` brings back, as another program sees it.
 @Suite struct RestoreTests {
     private func settings(_ captureAbove: UInt64? = nil) -> Settings {
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.captureAbove = captureAbove
         return settings
     }

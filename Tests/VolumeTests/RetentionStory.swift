@@ -22,7 +22,7 @@ final class RetentionStory {
 
     init(_ with: String = "", _ change: (inout Settings) -> Void = { _ in }) throws {
         shop = try Shop(rows: 40)
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.testClock = clock
         settings.catalogInterval = 5
         change(&settings)

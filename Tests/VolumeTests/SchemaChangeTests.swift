@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import Repository
 import Tables
+import TestSupport
 import Testing
 import Volume
 
@@ -138,7 +139,7 @@ import Volume
             INSERT INTO t SELECT i, i * 3, i / 8.0, 'row ' || i FROM n;
             """)
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.captureAbove = captureAbove
         let product = try Product(shop.database, settings)
         try withTree(.direct, product) { tree in

@@ -53,6 +53,15 @@ struct Shop {
             """)
     }
 
+    /// Takes a full and so many incrementals, before each of which one order in `part` changes.
+    func takeChain(_ tree: any Tree, incrementals: Int, oneIn part: Int) throws {
+        _ = try tree.backup("full", of: "shop")
+        for salt in 1...incrementals {
+            try change(oneIn: part, salt: salt)
+            _ = try tree.backup("incremental", of: "shop")
+        }
+    }
+
     /// The table's CSV as the sqlite3 shell and some `sed` see it: only for tables whose values
     /// need no quotes but where there is a comma.
     var products: [UInt8] {

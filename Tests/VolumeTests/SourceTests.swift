@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Foundation
 import Tables
+import TestSupport
 import Testing
 
 /// The database disappears, breaks, or is another one of a sudden.
@@ -10,7 +11,7 @@ import Testing
 
     private func settings(_ captureAbove: UInt64?) -> Settings {
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.captureAbove = captureAbove
         return settings
     }

@@ -26,7 +26,7 @@ import Testing
 
     private static var settings: Settings {
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.catalogInterval = 4
         return settings
     }

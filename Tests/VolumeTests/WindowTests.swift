@@ -38,7 +38,7 @@ import Testing
         let shop = try Shop(rows: isTiny ? 700 : 30_000)
         var settings = Settings()
         settings.cacheBytes = 64 << 10
-        if isTiny { settings.limits = Settings.tiny }
+        if isTiny { settings.limits = .tiny }
         try withTree(way, Product(shop.database, settings)) { tree in
             let points = try makeChain(shop, tree)
             for (index, point) in points.enumerated() {
@@ -84,7 +84,7 @@ import Testing
     @Test func `a file read to its end in pieces of any size is as long as st_size says`() throws {
         let shop = try Shop(rows: 300)
         var settings = Settings()
-        settings.limits = Settings.tiny
+        settings.limits = .tiny
         settings.cacheBytes = 4 << 10
         try withTree(.direct, Product(shop.database, settings)) { tree in
             for point in try makeChain(shop, tree) {
