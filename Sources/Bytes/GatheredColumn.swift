@@ -13,7 +13,7 @@ extension ColumnVector {
     /// A vector of `count` rows that are copied from others of its layout. Rows that no move makes
     /// are zero or empty; none may be made twice.
     package static func gathering(
-        _ sources: [(vector: ColumnVector, moves: [RowMove])], layout: Layout, count: Int
+        _ sources: [(vector: ColumnVector, moves: ArraySlice<RowMove>)], layout: Layout, count: Int
     ) -> ColumnVector {
         for (vector, moves) in sources {
             precondition(vector.layout == layout)
@@ -31,7 +31,8 @@ extension ColumnVector {
 
     @inline(__always)
     private static func gathering<T: BitwiseCopyable>(
-        _ sources: [(vector: ColumnVector, moves: [RowMove])], as type: T.Type, _ count: Int
+        _ sources: [(vector: ColumnVector, moves: ArraySlice<RowMove>)], as type: T.Type,
+        _ count: Int
     ) -> ColumnVector {
         let width = MemoryLayout<T>.size
         let values = ByteBuffer(capacity: max(count * width, 1))
@@ -58,7 +59,7 @@ extension ColumnVector {
 
     /// Values come to lie in the order of their rows: lengths first, then places, then bytes.
     private static func gatheringVariable(
-        _ sources: [(vector: ColumnVector, moves: [RowMove])], _ count: Int
+        _ sources: [(vector: ColumnVector, moves: ArraySlice<RowMove>)], _ count: Int
     ) -> ColumnVector {
         let marks = ByteBuffer(capacity: max(count * 4, 1))
         marks.append(byte: 0, repeated: count * 4)
@@ -105,7 +106,8 @@ extension ColumnVector {
     }
 
     private static func copy(
-        _ moves: [RowMove], of vector: ColumnVector, to values: ByteBuffer, _ marks: ByteBuffer
+        _ moves: ArraySlice<RowMove>, of vector: ColumnVector, to values: ByteBuffer,
+        _ marks: ByteBuffer
     ) {
         let source = vector.address
         for move in moves {

@@ -89,7 +89,7 @@ import Testing
             let parts = sources.enumerated().map { number, vector in
                 let rows = origins.indices.filter { origins[$0]?.source == number }.shuffled(
                     using: &random)
-                return (vector, rows.map { RowMove(from: origins[$0]!.row, to: $0) })
+                return (vector, rows.map { RowMove(from: origins[$0]!.row, to: $0) }[...])
             }
             let gathered = ColumnVector.gathering(parts, layout: type.layout, count: count)
             let expected = ColumnVector(type.layout)

@@ -9,7 +9,7 @@ import Bytes
 final class EditedRows: Sendable {
     private struct Part: Sendable {
         let page: RunPage
-        let moves: [RowMove]
+        let moves: ArraySlice<RowMove>
     }
 
     private let parts: [Part]
@@ -23,16 +23,16 @@ final class EditedRows: Sendable {
         self.slice = slice.key
         let edits = slice.slice.edits
         count = edits.count
-        var finder = Finder(pool)
+        var finder = Finder(pool, edits: edits.count)
         for (index, edit) in edits.enumerated() where edit.kind.hasRow {
-            try finder.add(edit.row, index)
+            try finder.add(edit.row, edit: index)
         }
         passed = finder.passed.map { $0.key(pool) }
-        for found in finder.found where !pool.cache.contains(found.place.key(pool)) {
-            try found.place.file.willNeed(rowGroup: found.place.rowGroup)
+        for place in finder.places where !pool.cache.contains(place.key(pool)) {
+            try place.file.willNeed(rowGroup: place.rowGroup)
         }
-        parts = try finder.found.map { found in
-            Part(page: try pool.runPage(found.place), moves: found.moves)
+        parts = try zip(finder.places, finder.moves()).map {
+            Part(page: try pool.runPage($0), moves: $1)
         }
     }
 
@@ -75,44 +75,60 @@ final class EditedRows: Sendable {
 
     /// Finds the page of each row. Those of a run come in order.
     private struct Finder {
-        struct Found {
-            let place: RunPlace
-            var moves: [RowMove]
+        /// The page of a run that its last row was in.
+        private struct Cursor {
+            let file: UInt64
+            var rows: Range<Int>
+            var place: Int
         }
-        private(set) var found: [Found] = []
+        private(set) var places: [RunPlace] = []
         private(set) var passed: [RunPlace] = []
-        /// The last page of each run, by its index in `found`.
-        private var cursors: [(file: UInt64, last: Int)] = []
+        /// Rows found in each place, and for each row the place and where it is there.
+        private var counts: [Int] = []
+        private var rows: [(place: Int32, move: RowMove)] = []
+        private var cursors: [Cursor] = []
         private let pool: FilePool
 
-        init(_ pool: FilePool) { self.pool = pool }
+        init(_ pool: FilePool, edits: Int) {
+            self.pool = pool
+            rows.reserveCapacity(edits)
+        }
 
-        mutating func add(_ row: RunRow, _ edit: Int) throws {
+        mutating func add(_ row: RunRow, edit: Int) throws {
             let number = Int(row.row)
-            if let cursor = cursors.firstIndex(where: { $0.file == row.file }) {
-                let last = cursors[cursor].last
-                if !found[last].place.rows.contains(number) {
-                    passed.append(found[last].place)
-                    cursors[cursor].last = found.count
-                    try begin(row)
-                }
-                append(number, edit, to: cursors[cursor].last)
-            } else {
-                cursors.append((row.file, found.count))
-                try begin(row)
-                append(number, edit, to: found.count - 1)
+            var index = 0
+            while index < cursors.count, cursors[index].file != row.file { index += 1 }
+            if index == cursors.count {
+                let rows = try begin(row)
+                cursors.append(Cursor(file: row.file, rows: rows, place: places.count - 1))
+            } else if !cursors[index].rows.contains(number) {
+                passed.append(places[cursors[index].place])
+                cursors[index].rows = try begin(row)
+                cursors[index].place = places.count - 1
             }
+            let cursor = cursors[index]
+            counts[cursor.place] += 1
+            let move = RowMove(from: number - cursor.rows.lowerBound, to: edit)
+            rows.append((Int32(cursor.place), move))
         }
 
-        private mutating func begin(_ row: RunRow) throws {
+        private mutating func begin(_ row: RunRow) throws -> Range<Int> {
             let place = try pool.runPlace(of: row)
-            found.append(Found(place: place, moves: []))
-            found[found.count - 1].moves.reserveCapacity(place.rows.count)
+            places.append(place)
+            counts.append(0)
+            return place.rows
         }
 
-        private mutating func append(_ number: Int, _ edit: Int, to index: Int) {
-            let from = number - found[index].place.rows.lowerBound
-            found[index].moves.append(RowMove(from: from, to: edit))
+        /// The moves of each place's rows, place by place.
+        func moves() -> [ArraySlice<RowMove>] {
+            var next = prefixSums(counts.lazy.map(UInt64.init)).map { Int($0) }
+            let starts = next
+            var moves = [RowMove](repeating: RowMove(from: 0, to: 0), count: rows.count)
+            for (place, move) in rows {
+                moves[next[Int(place)]] = move
+                next[Int(place)] += 1
+            }
+            return zip(starts, counts).map { moves[$0..<$0 + $1] }
         }
     }
 }
