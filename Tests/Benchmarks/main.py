@@ -16,6 +16,7 @@ import picture
 import restore
 import table
 import tree
+from data import KEYS
 from harness import Bench
 from report import Report
 
@@ -30,6 +31,7 @@ def arguments():
     parser.add_argument("--ydbfs", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, help="of the largest table (default: each part its own)")
     parser.add_argument("--points", type=int, help="incrementals behind the full (default: each part its own)")
+    parser.add_argument("--key", choices=list(KEYS), help="of `table`, backups with this kind of key alone")
     parser.add_argument("--tables", type=int, default=10_000, help="of the database with a single changed row")
     parser.add_argument("--step", type=int, default=5, help="every which point of the chain is read")
     parser.add_argument("--repeat", type=int, default=5, help="of each measurement; the median is shown")

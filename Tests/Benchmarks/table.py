@@ -17,11 +17,13 @@ READERS = 8
 def measure(bench):
     # The INTEGER key last: its chain is what is read afterwards.
     costs = {}
-    for key in reversed(KEYS):
+    keys = [bench.options.key] if bench.options.key else list(KEYS)
+    for key in reversed(keys):
         bench.clear()
         costs[key] = backups(bench, key)
-    show_backups(bench, {key: costs[key] for key in KEYS})
-    reads(bench)
+    show_backups(bench, {key: costs[key] for key in keys})
+    if keys[0] == next(iter(KEYS)):
+        reads(bench)
 
 
 # MARK: Backups
