@@ -174,11 +174,16 @@ package final class Mount: Sendable {
             .mountPoint
     }
 
-    private func removeFromTree() {
+    /// - Parameter ifDead: only a tree that nobody serves any more: once ours is gone, the kernel gives
+    ///   its numbers to the next mount, which `placeInTree` takes for ours until `watch` has noticed.
+    private func removeFromTree(ifDead: Bool = false) {
         guard let place = placeInTree() else { return }
+        if ifDead, (try? Mounts.health(at: place)) != .dead { return }
         // An error here means that somebody else was faster.
-        if (try? Mounts.unmountIfIdle(place)) == true { return }
-        if placeInTree() != nil { try? Mounts.detach(place) }
+        if (try? Mounts.unmountIfIdle(place)) != true {
+            guard placeInTree() != nil, (try? Mounts.detach(place)) != nil else { return }
+        }
+        state.withLock { $0.isGone = true }
     }
 
     /// Ends the loop. The wake-up is repeated because it may come before the loop waits.
@@ -195,7 +200,7 @@ package final class Mount: Sendable {
         }
         session.close()
         // After an abort through /sys/fs/fuse the tree is still there, dead.
-        removeFromTree()
+        removeFromTree(ifDead: true)
         ended.leave()
     }
 

@@ -23,6 +23,8 @@ final class SliceWriter {
 
     private let spare: SpareBatches
     private let assembler: Assembler
+    /// Larger pages, of a few long values, are written before others are taken.
+    private let largeBytes: Int
     private let pipeline: OrderedPipeline<RowBatch, Page>
 
     /// `progress` is told of every page's rows.
@@ -38,6 +40,7 @@ final class SliceWriter {
         let hasher = RowHasher(schema)
         self.spare = spare
         self.assembler = assembler
+        largeBytes = 2 * limits.pageBytes
         pipeline = OrderedPipeline(
             threads: 2, capacity: 8,
             transform: { batch in
@@ -67,7 +70,14 @@ final class SliceWriter {
 
     /// Takes over a page's rows, or none.
     func append(_ batch: RowBatch) throws {
-        if batch.count > 0 { try pipeline.submit(batch) } else { spare.give(batch) }
+        if batch.count == 0 {
+            spare.give(batch)
+            return
+        }
+        let isLarge = batch.byteCount > largeBytes
+        if isLarge { try pipeline.finish() }
+        try pipeline.submit(batch)
+        if isLarge { try pipeline.finish() }
     }
 
     /// The slices that follow hold keys from `lowerBound` on.
