@@ -171,8 +171,9 @@ import Testing
             $U mkdir mount/new
             $U sh -c 'exec 3< mount/text; kill -TERM $0; sleep 0.5; cat <&3' $PID
             while kill -0 $PID 2> /dev/null; do sleep 0.05; done
-            cat log; ls -A
+            grep -v '^fuse: reading device' log; ls -A
             """
+        // libfuse complains when the connection ends while it reads, which it mostly doesn't.
         let outcome = try run(
             "unshare --mount bash -c \"$1\" - \"$2\" \"$3\" 2>&1", script, fixture, scratch)
         let text = SampleFileSystem.sampleText
