@@ -1,4 +1,4 @@
-"""The databases that are backed up: one wide table, and three ways in which it changes."""
+"""The databases that are backed up: one wide table, and the ways in which it changes."""
 import hashlib
 import random
 import sqlite3
@@ -25,9 +25,15 @@ def connect(path):
 class Database:
     """A database with a table `bench` of so many rows, and a `small` one that stays as it is."""
 
+    @classmethod
+    def again(cls, path, rows, key="INTEGER"):
+        """A database that is there, with as many rows as it had when it was made."""
+        self = cls.__new__(cls)
+        self.path, self.rows, self.key, self.next = path, rows, KEYS[key], rows
+        return self
+
     def __init__(self, path, rows, key="INTEGER"):
-        self.path, self.rows, self.key = path, rows, KEYS[key]
-        self.next = rows
+        self.path, self.rows, self.key, self.next = path, rows, KEYS[key], rows
         generator = random.Random(1)
         database = connect(path)
         database.executescript(
@@ -62,6 +68,19 @@ class Database:
         HISTORIES[history](self, database, random.Random(seed), count or max(10, self.rows // 100))
         database.close()
 
+    def update(self, path, numbers):
+        """The application's statement for a few rows, in one transaction of a database like this one."""
+        database = connect(path)
+        database.execute("BEGIN")
+        database.executemany("UPDATE bench SET a = a + 1 WHERE id = ?", ((self.key(n * 10),) for n in numbers))
+        database.execute("COMMIT")
+        return database
+
+    def update_all(self, path):
+        database = connect(path)
+        database.execute("UPDATE bench SET a = a + 1")
+        return database
+
     def _update(self, database, generator, number):
         key, *values = self._row(generator, number * 10)
         database.execute("UPDATE bench SET a=?, d=?, ts=?, s1=?, s2=? WHERE id=?", (*values, key))
@@ -78,6 +97,12 @@ class Database:
             database.execute("INSERT OR REPLACE INTO bench VALUES (?, ?, ?, ?, ?, ?)", row)
         database.execute("COMMIT")
 
+    def _update_random_rows(self, database, generator, count):
+        database.execute("BEGIN")
+        for number in generator.sample(range(self.rows), count):
+            self._update(database, generator, number)
+        database.execute("COMMIT")
+
     def _append_rows(self, database, generator, count):
         self._insert(database, generator, range(self.next, self.next + count))
         self.next += count
@@ -92,6 +117,7 @@ class Database:
 
 HISTORIES = {
     "random rows": Database._change_random_rows,
+    "random updates": Database._update_random_rows,
     "appended rows": Database._append_rows,
     "hot range": Database._change_hot_range,
 }

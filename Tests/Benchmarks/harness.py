@@ -83,8 +83,8 @@ def random_reads(path, half=0, duration=3):
 
 
 def stored_files(database):
-    """The data files of a database's repository, and all their bytes."""
-    files = glob.glob(f"{database}.backups/collections/*/data/*")
+    """The data files of a database's repository, and all their bytes: indexes, and the rows of each table."""
+    files = glob.glob(f"{database}.backups/collections/*/data/*") + glob.glob(f"{database}.backups/tables/*/*/*")
     return files, sum(os.path.getsize(file) for file in files)
 
 

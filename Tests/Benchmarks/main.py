@@ -10,6 +10,7 @@ import sys
 import time
 
 import chain
+import copies
 import growth
 import peers
 import picture
@@ -20,7 +21,7 @@ from data import KEYS
 from harness import Bench
 from report import Report
 
-PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "restore": restore, "growth": growth}
+PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "copies": copies, "restore": restore, "growth": growth}
 
 
 def arguments():

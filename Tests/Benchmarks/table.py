@@ -1,9 +1,12 @@
 """Backups against sqlite3's dump, reads against DuckDB, Polars and plain files."""
 import os
+import random
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
+import time
 
 from data import KEYS, Database
 from harness import drop_caches, medians, read_all, read_together, seconds, shell, stored_files
@@ -24,13 +27,22 @@ def measure(bench):
     show_backups(bench, {key: costs[key] for key in keys})
     if keys[0] == next(iter(KEYS)):
         reads(bench)
+        application(bench)
 
 
 # MARK: Backups
 
+CHANGES = {
+    "1 % appended": ("appended rows", None),
+    "1 % within a twentieth": ("hot range", None),
+    "100 rows": ("random rows", 100),
+    "nothing": (None, 0),
+}
+"""What changes before the incrementals that follow the chain of 1 % random changes."""
+
 
 def backups(bench, key):
-    """Full backups, the dump, and a chain of incrementals of 1 % random changes."""
+    """Full backups, the dump, a chain of incrementals of 1 % random changes, and behind it others."""
     bench.say(f"making {bench.options.rows} rows, key {key}")
     database = Database(bench.database, bench.options.rows, key)
     output = f"{bench.work}/dump.zst"
@@ -51,7 +63,23 @@ def backups(bench, key):
             database.change("random rows", number + 10)
             taken.append(mount.backup("incremental"))
             sizes.append(stored_files(bench.database)[1])
+        others = {what: [] for what in CHANGES}
+        for number in range(bench.repeat):
+            for what, (history, count) in CHANGES.items():
+                if history:
+                    database.change(history, 1000 + number, count)
+                others[what].append(mount.backup("incremental"))
+        cold, reading = [], []
+        for number in range(bench.repeat):
+            database.change("random rows", 2000 + number, 100)
+            drop_caches()
+            cold.append(mount.backup("incremental").seconds)
+            drop_caches()
+            reading.append(seconds(read_all, bench.database))
     return {
+        **{what: statistics.median(cost.seconds for cost in taken) for what, taken in others.items()},
+        "100 rows, cold": statistics.median(cold),
+        "reading": statistics.median(reading),
         "dump": dump,
         "dump bytes": dump_bytes,
         "full": medians(fulls),
@@ -81,13 +109,52 @@ def show_backups(bench, costs):
     add("full backup, stored bytes / the dump's", lambda c: c["full bytes"] / c["dump bytes"], "<= 1.2")
     add("full backup, peak MiB", place("full", 2), "<= 192")
     add("incremental of 1 % random changes, s", place("incremental", 0))
-    add("incremental / full, time", lambda c: c["incremental"][0] / c["full"][0], "<= 0.15")
+    add("incremental / full, time", lambda c: c["incremental"][0] / c["full"][0], "<= 0.5")
     add("incremental, CPU s", place("incremental", 1))
     add("incremental, peak MiB", place("incremental", 2), "<= 192")
     add("incremental, stored MB", lambda c: c["grown"] / 1e6)
     add("incremental / 1 % of the full, stored bytes", lambda c: c["grown"] / c["full bytes"] * 100)
     add("incremental, bytes read for a changed row", lambda c: c["read"])
     add("incremental, bytes decoded for a changed row", lambda c: c["decoded"])
+    for what in CHANGES:
+        add(f"incremental of {what}, s", lambda c, what=what: c[what])
+        if what.startswith("1 %"):
+            add(f"incremental of {what} / full, time", lambda c, what=what: c[what] / c["full"][0], "<= 0.15")
+    add("incremental of 100 rows, all of it cold, s", lambda c: c["100 rows, cold"])
+    add("reading the database's file once, cold, s", lambda c: c["reading"])
+    add("incremental of 100 rows / reading the file, time", lambda c: c["100 rows, cold"] / c["reading"], "<= 2")
+
+
+# MARK: The application
+
+
+def application(bench):
+    """What an application's statements take in a database that is backed up, and in a copy that isn't."""
+    copy = f"{bench.work}/copy.db"
+    database = Database.again(bench.database, bench.options.rows)
+    shutil.copyfile(bench.database, copy)
+    percent = random.Random(3).sample(range(bench.options.rows), max(10, bench.options.rows // 100))
+    statements = {"1 %": lambda path: database.update(path, percent), "all rows": database.update_all}
+    sizes = [os.path.getsize(path) for path in (copy, bench.database)]
+
+    def timed(statement, path):
+        start = time.monotonic()
+        connection = statement(path)
+        taken = time.monotonic() - start
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        return taken
+
+    table = bench.report.table("what backups cost the application", ["without", "with", "with / without"])
+    with bench.mount():
+        for what, statement in statements.items():
+            pairs = [[timed(statement, path) for path in (copy, bench.database)] for _ in range(bench.repeat)]
+            without, beside = (statistics.median(times) for times in zip(*pairs))
+            table.add(f"UPDATE of {what}, s", [without, beside, beside / without], {"with / without": "<= 1.1"})
+    grown = [os.path.getsize(path) - size for path, size in zip((copy, bench.database), sizes)]
+    table.add("the database's file grows by, bytes", grown)
+    names = sqlite3.connect(bench.database).execute("SELECT count(*) FROM sqlite_schema WHERE name LIKE '%ydbfs%'")
+    table.add("objects in the database that aren't the application's", [None, names.fetchone()[0]], {"with": "<= 0"})
 
 
 # MARK: Reads
@@ -95,7 +162,7 @@ def show_backups(bench, costs):
 
 def reads(bench):
     with bench.mount() as mount:
-        points = mount.points()
+        points = chain(bench, mount)
         plain = shutil.copyfile(mount.path(points[0]), f"{bench.work}/plain.csv")
     labels = {"full": points[0], f"point {len(points) - 1}": points[-1]}
     table = bench.report.table("reads, cold", list(labels))
@@ -117,6 +184,11 @@ def reads(bench):
     add_merges(bench, table, csv)
     add_queries(bench, table, labels)
     table.add("a plain file, cold, MB/s", size[0] / plain_read(bench, plain) / 1e6)
+
+
+def chain(bench, mount):
+    """Names of the full and of the incrementals of 1 % random changes."""
+    return mount.points()[: bench.options.points + 1]
 
 
 def first_reads(bench, name):
@@ -190,9 +262,9 @@ def add_ends(bench, table, labels, plain):
 
 def add_merges(bench, table, csv):
     """Others making the same bytes, in memory; they get warm caches."""
-    files = row_files(bench.database)
+    files = row_files(bench.database)[: bench.options.points + 1]
     with bench.mount() as mount:
-        names = mount.points()
+        names = chain(bench, mount)
         lines = [count_lines(mount.path(name)) for name in (names[0], names[-1])]
     for name, merge in MERGES.items():
         taken = []

@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import time
 import traceback
 
 import compare
@@ -22,13 +21,14 @@ class Program:
     """A program and a database of its: makes it, changes it, and uses it again after a restore.
 
     What a subclass gives: `name`, `quick` (installs in seconds), `database` (a path below the folder in
-    which it works), `make`, `change(number)`, `use`; for some `prepare(connection)`, what the program
+    which it works), `make`, `change(number)`, `use` (which may export with `ydbfs`); for some `prepare(connection)`, what the program
     adds to its own connections, and `excused`, names of objects that can't come back without it and are
     to be named in a note.
     """
 
     name = ""
     quick = False
+    ydbfs = ""
     database = "app.db"
     excused = ()
 
@@ -71,6 +71,7 @@ class Chain:
 
     def __init__(self, program, ydbfs, report):
         self.program, self.ydbfs, self.report = program, ydbfs, report
+        program.ydbfs = ydbfs
         self.database = program.path(program.database)
         self.points = []
 
@@ -108,8 +109,6 @@ class Chain:
     def _take(self, statement):
         """A backup, and beside it a copy of the database: nobody writes between the two. The backup
         leaves every byte of the database as it was."""
-        if self.points:
-            time.sleep(1)  # So that the points' names don't wait for each other.
         copy = self._copy_path(len(self.points))
         source = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
         with contextlib.closing(source), contextlib.closing(sqlite3.connect(copy)) as target:

@@ -6,13 +6,14 @@ import shutil
 import sys
 import tempfile
 
+import exports
 import geodata
 import history
 import libraries
 import versions
 from chain import Chain
 
-PROGRAMS = [program for module in (versions, libraries, geodata, history) for program in module.PROGRAMS]
+PROGRAMS = [program for module in (versions, libraries, geodata, history, exports) for program in module.PROGRAMS]
 
 
 class Report:
