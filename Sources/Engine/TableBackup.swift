@@ -232,7 +232,7 @@ struct TableBackup {
     ) -> TableRecord {
         let newest = description.schema.columns.map(\.id).max() ?? 0
         return TableRecord(
-            id: id, path: path, schema: description.schema,
+            id: id, tid: known?.tid ?? TableRecord.newTID(), path: path, schema: description.schema,
             nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
             rows: result?.sums.rows ?? known!.rows, inserted: result?.inserted ?? 0,
             updated: result?.updated ?? 0, deleted: result?.deleted ?? 0,

@@ -18,7 +18,7 @@ package struct CatalogReference: Sendable, Hashable {
 /// flag | x if 1.
 ///
 /// ```
-/// file      "YDBFSCT3" | u64 length of the content | zstd frame of the content
+/// file      "YDBFSCT4" | u64 length of the content | zstd frame of the content
 ///
 /// content   text name of the collection
 ///           v number of the last entry | text its SHA-256
@@ -35,7 +35,7 @@ package struct CatalogReference: Sendable, Hashable {
 ///           optional capture of the last point ever made | v its sequence
 ///
 /// definition  list of text: tables | flag whole database | list of: text key | text value
-///             text sql | z time
+///             optional text kind of source | text sql | z time
 /// point     v sequence | text name | flag incremental | optional v parent | z cut | v operation
 ///           optional text uid | v entry | text its SHA-256
 ///           optional text name of the parent | v sequence of its chain's full
@@ -43,10 +43,12 @@ package struct CatalogReference: Sendable, Hashable {
 ///           list of file | list of v: changed tables | list of v: removed tables
 ///           flag not backed up as at the point before, else list of: text path | text reason
 ///           flag views as at the point before (none before the first), else text
-/// file      v number | text name | v bytes | v rows | text SHA-256
-/// table     v id | list of version
+///           optional facts | optional: v owner | v group | v mode of the database's file
+/// facts     z user version | z application id | text encoding | z page size | z auto_vacuum
+/// file      v number | text name | optional text table | v bytes | v rows | text SHA-256
+/// table     v id | text tid | list of version
 /// version   v sequence | z cut of the point that changed it | u8 bits: 1 there is a table · and as at the table before in this list:
-///           2 path · 4 schema · 8 sql · 16 formats · 32 reset; if there is a table:
+///           2 path · 4 schema · 8 sql · 16 formats; 32 reset · 64 renumbered; if there is a table:
 ///             text path | schema                                  unless as before
 ///             v next column id
 ///             text sql                                            unless as before
@@ -56,11 +58,12 @@ package struct CatalogReference: Sendable, Hashable {
 ///             text content hash
 ///             v file | v offset | v length | u64 hash             of the snapshot's root
 ///             list of: v number | v rows                          of the files it needs
+///             optional z sequence | optional text shadow of | list of text: notes
 /// schema    list of: v id | text name | text type | flag literal; list of v: key
 /// capture   text database | list of: text table | text state
 /// ```
 enum CatalogFile {
-    private static let magic = "YDBFSCT3"
+    private static let magic = "YDBFSCT4"
     private static let headBytes = 16
     /// A collection of 100,000 wide tables stays far below it.
     static let limitBytes = 1 << 30
@@ -157,6 +160,7 @@ private struct CatalogWriter {
         }
         list(state.ids) { id in
             number(id)
+            text(state.histories[id]!.tid)
             var before: TableRecord?
             list(state.histories[id]!.versions) { version in
                 self.version(version, before)
@@ -174,6 +178,7 @@ private struct CatalogWriter {
         list(definition.tables, text)
         flag(definition.isDatabase)
         map(definition.settings, text)
+        optional(definition.sourceKind, text)
         text(definition.sql)
         signed(definition.time)
     }
@@ -205,11 +210,26 @@ private struct CatalogWriter {
         let hasSameViews = point.views.hasSameBytes(as: before?.views ?? "")
         flag(hasSameViews)
         if !hasSameViews { text(point.views) }
+        optional(point.facts, facts)
+        optional(point.ownership) { file in
+            number(file.owner)
+            number(file.group)
+            number(file.mode)
+        }
+    }
+
+    private func facts(_ facts: DatabaseFacts) {
+        signed(facts.userVersion)
+        signed(facts.applicationID)
+        text(facts.encoding)
+        signed(facts.pageSize)
+        signed(facts.autoVacuum)
     }
 
     private func file(_ file: FileReference) {
         number(file.number)
         text(file.name)
+        optional(file.table, text)
         number(file.bytes)
         number(file.rows)
         text(file.sha256)
@@ -221,6 +241,7 @@ private struct CatalogWriter {
         guard let record = version.record else { return output.append(byte: 0) }
         var bits: VersionBits = .isThere
         if record.isReset { bits.insert(.isReset) }
+        if record.isRenumbered { bits.insert(.isRenumbered) }
         if let before {
             if record.has(path: before.path) { bits.insert(.samePath) }
             if record.schema == before.schema { bits.insert(.sameSchema) }
@@ -247,6 +268,9 @@ private struct CatalogWriter {
             number(file.number)
             number(file.rows)
         }
+        optional(record.sequence, signed)
+        optional(record.shadowOf, text)
+        list(record.notes, text)
     }
 
     private func schema(_ schema: TableSchema) {

@@ -109,7 +109,8 @@ struct CatalogReader {
     private mutating func definition(_ name: String) throws -> CollectionDefinition {
         CollectionDefinition(
             name: name, tables: try list { try $0.text() }, isDatabase: try flag(),
-            settings: try map { try $0.text() }, sql: try text(), time: try signed())
+            settings: try map { try $0.text() }, sourceKind: try optional { try $0.text() },
+            sql: try text(), time: try signed())
     }
 
     private mutating func points() throws -> [BackupPoint] {
@@ -138,25 +139,39 @@ struct CatalogReader {
                 }
             }
             if try !reader.flag() { views = try reader.text() }
+            let facts = try reader.optional { try $0.facts() }
+            let ownership = try reader.optional { reader in
+                FileOwnership(
+                    owner: try reader.number(UInt32.self), group: try reader.number(UInt32.self),
+                    mode: try reader.number(UInt32.self))
+            }
             return BackupPoint(
                 sequence: sequence, name: name, kind: kind, parent: parent, parentName: parentName,
                 chain: chain, cut: cut, operation: operation, uid: uid, files: files,
                 changed: changed, removed: removed, notBackedUp: notBackedUp, views: views,
-                entry: entry, hash: hash, isPinned: isPinned, dropped: dropped)
+                facts: facts, ownership: ownership, entry: entry, hash: hash, isPinned: isPinned,
+                dropped: dropped)
         }
+    }
+
+    private mutating func facts() throws -> DatabaseFacts {
+        DatabaseFacts(
+            userVersion: try signed(), applicationID: try signed(), encoding: try text(),
+            pageSize: try signed(), autoVacuum: try signed())
     }
 
     private mutating func file() throws -> FileReference {
         FileReference(
-            number: try number(), name: try text(), bytes: try number(), rows: try number(),
-            sha256: try text())
+            number: try number(), name: try text(), table: try optional { try $0.text() },
+            bytes: try number(), rows: try number(), sha256: try text())
     }
 
     private mutating func table() throws -> (id: UInt32, history: TableHistory) {
         let id = try number(UInt32.self)
-        var history = TableHistory()
+        let tid = try text()
+        var history = TableHistory(tid: tid)
         var before: TableRecord?
-        for version in try list({ try $0.version(id, &before) }) {
+        for version in try list({ try $0.version(id, tid, &before) }) {
             guard history.versions.last.map({ $0.sequence < version.sequence }) ?? true else {
                 throw Self.damaged
             }
@@ -166,7 +181,7 @@ struct CatalogReader {
     }
 
     private mutating func version(
-        _ id: UInt32, _ before: inout TableRecord?
+        _ id: UInt32, _ tid: String, _ before: inout TableRecord?
     ) throws -> TableHistory.Version {
         let sequence = try number()
         let cut = try signed()
@@ -180,7 +195,7 @@ struct CatalogReader {
             return value
         }
         let record = TableRecord(
-            id: id, path: try known(.samePath, before?.path) ?? text(),
+            id: id, tid: tid, path: try known(.samePath, before?.path) ?? text(),
             schema: try known(.sameSchema, before?.schema) ?? schema(),
             nextColumnID: try number(UInt32.self),
             sql: try known(.sameSQL, before?.sql) ?? text(), rows: try number(),
@@ -188,7 +203,9 @@ struct CatalogReader {
             sizes: try map { try $0.number() },
             formats: try known(.sameFormats, before?.formats) ?? map { try $0.number(Int.self) },
             contentHash: try text(), snapshot: try snapshot(), files: try neededFiles(),
-            isReset: bits.contains(.isReset))
+            isReset: bits.contains(.isReset), isRenumbered: bits.contains(.isRenumbered),
+            sequence: try optional { try $0.signed() }, shadowOf: try optional { try $0.text() },
+            notes: try list { try $0.text() })
         before = record
         return TableHistory.Version(sequence: sequence, cut: cut, record: record)
     }
@@ -233,6 +250,7 @@ extension CollectionState {
 
     fileprivate mutating func restore(tables: [(id: UInt32, history: TableHistory)]) throws {
         for (id, history) in tables {
+            guard isHex(history.tid, count: 32) else { throw CatalogReader.damaged }
             guard histories.updateValue(history, forKey: id) == nil else {
                 throw CatalogReader.damaged
             }
@@ -254,4 +272,5 @@ struct VersionBits: OptionSet {
     static let sameSQL = Self(rawValue: 8)
     static let sameFormats = Self(rawValue: 16)
     static let isReset = Self(rawValue: 32)
+    static let isRenumbered = Self(rawValue: 64)
 }

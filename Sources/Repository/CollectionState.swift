@@ -22,6 +22,8 @@ package struct BackupPoint: Sendable, Equatable {
     package var notBackedUp: [NotBackedUp]
     /// The source's text of views and their triggers.
     package var views: String
+    package var facts: DatabaseFacts?
+    package var ownership: FileOwnership?
     /// The log entry that committed it, and its hash.
     package var entry: UInt64
     package var hash: String
@@ -290,6 +292,9 @@ extension TableRecord {
 
 /// A table from its first point to its last.
 struct TableHistory: Sendable {
+    /// `TableRecord.tid` of all its versions.
+    let tid: String
+
     /// From `sequence` on the table is this; nothing if it is not there.
     final class Version: Sendable {
         let sequence: UInt64
@@ -306,6 +311,8 @@ struct TableHistory: Sendable {
 
     /// In order of sequence.
     private(set) var versions: [Version] = []
+
+    init(tid: String) { self.tid = tid }
 
     var newest: TableRecord? { versions.last?.record }
 

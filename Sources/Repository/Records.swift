@@ -8,19 +8,22 @@ package struct CollectionDefinition: Sendable, Equatable {
     package var tables: [String]
     package var isDatabase: Bool
     package var settings: [String: String]
+    /// What it is backed up from: `sqlite`, `ydb`, `dump`; nil where nobody said.
+    package var sourceKind: String?
     /// The statement that makes the same collection again.
     package var sql: String
     /// Microseconds since 1970 of the first definition.
     package var time: Int64
 
     package init(
-        name: String, tables: [String], isDatabase: Bool, settings: [String: String], sql: String,
-        time: Int64
+        name: String, tables: [String], isDatabase: Bool, settings: [String: String],
+        sourceKind: String? = nil, sql: String, time: Int64
     ) {
         self.name = name
         self.tables = tables
         self.isDatabase = isDatabase
         self.settings = settings
+        self.sourceKind = sourceKind
         self.sql = sql
         self.time = time
     }
@@ -34,14 +37,20 @@ package struct FileReference: Sendable, Hashable {
     package var number: UInt64
     /// 32 hexadecimal digits and `.parquet` or `.idx`.
     package var name: String
+    /// The `tid` of the table whose rows it holds; nil for an index.
+    package var table: String?
     package var bytes: UInt64
     package var rows: UInt64
     /// 64 hexadecimal digits.
     package var sha256: String
 
-    package init(number: UInt64, name: String, bytes: UInt64, rows: UInt64, sha256: String) {
+    package init(
+        number: UInt64, name: String, table: String? = nil, bytes: UInt64, rows: UInt64,
+        sha256: String
+    ) {
         self.number = number
         self.name = name
+        self.table = table
         self.bytes = bytes
         self.rows = rows
         self.sha256 = sha256
@@ -64,6 +73,9 @@ package struct NeededFile: Sendable, Hashable {
 package struct TableRecord: Sendable, Equatable {
     /// Stable in the collection.
     package var id: UInt32
+    /// 32 random hexadecimal digits, drawn when the path first entered the collection and kept as long
+    /// as `id`: what its row files lie under.
+    package var tid: String
     package var path: String
     package var schema: TableSchema
     /// What the next new column gets.
@@ -86,14 +98,25 @@ package struct TableRecord: Sendable, Equatable {
     package var files: [NeededFile]
     /// True if the point carries the table whole instead of as changes to the parent's.
     package var isReset: Bool
+    /// True if the source gave most rows other rowids since the parent, so that `inserted` and
+    /// `deleted` tell nothing: rows are paired by their declared key.
+    package var isRenumbered: Bool
+    /// The highest number that the source ever gave to a row, where it counts them.
+    package var sequence: Int64?
+    /// Path of the virtual table whose content this one holds.
+    package var shadowOf: String?
+    /// What the user should know of how the table is backed up, a line each.
+    package var notes: [String]
 
     package init(
-        id: UInt32, path: String, schema: TableSchema, nextColumnID: UInt32, sql: String,
-        rows: UInt64, inserted: UInt64, updated: UInt64, deleted: UInt64, sizes: [String: UInt64],
-        formats: [String: Int], contentHash: String, snapshot: BlockReference, files: [NeededFile],
-        isReset: Bool
+        id: UInt32, tid: String, path: String, schema: TableSchema, nextColumnID: UInt32,
+        sql: String, rows: UInt64, inserted: UInt64, updated: UInt64, deleted: UInt64,
+        sizes: [String: UInt64], formats: [String: Int], contentHash: String,
+        snapshot: BlockReference, files: [NeededFile], isReset: Bool, isRenumbered: Bool = false,
+        sequence: Int64? = nil, shadowOf: String? = nil, notes: [String] = []
     ) {
         self.id = id
+        self.tid = tid
         self.path = path
         self.schema = schema
         self.nextColumnID = nextColumnID
@@ -108,7 +131,14 @@ package struct TableRecord: Sendable, Equatable {
         self.snapshot = snapshot
         self.files = files
         self.isReset = isReset
+        self.isRenumbered = isRenumbered
+        self.sequence = sequence
+        self.shadowOf = shadowOf
+        self.notes = notes
     }
+
+    /// For a path that enters a collection.
+    package static func newTID() -> String { randomHex() }
 }
 
 /// A table that should have been backed up and couldn't be.
@@ -119,6 +149,20 @@ package struct NotBackedUp: Sendable, Hashable {
     package init(path: String, reason: String) {
         self.path = path
         self.reason = reason
+    }
+}
+
+/// Whom a database's file belongs to, and who may do what with it.
+package struct FileOwnership: Sendable, Hashable {
+    package var owner: UInt32
+    package var group: UInt32
+    /// Permission bits.
+    package var mode: UInt32
+
+    package init(owner: UInt32, group: UInt32, mode: UInt32) {
+        self.owner = owner
+        self.group = group
+        self.mode = mode
     }
 }
 
@@ -147,6 +191,10 @@ package struct PointRecord: Sendable, Equatable {
     /// The source's text of what stands on no single table: views and their triggers. Only of a
     /// collection of a whole database.
     package var views: String
+    /// What identified the database at the cut, where it has such numbers.
+    package var facts: DatabaseFacts?
+    /// Of the database's file at the cut, where it is one.
+    package var ownership: FileOwnership?
     /// Given whole to `WriterLock.append`; the stored entry of an incremental holds only the tables
     /// whose state differs from the parent's, or a database of 10,000 tables would repeat them all
     /// at every point.
@@ -158,7 +206,8 @@ package struct PointRecord: Sendable, Equatable {
         sequence: UInt64, name: String, kind: PointKind, parent: UInt64? = nil,
         parentHash: String? = nil, cut: Int64, operation: UInt64, uid: String? = nil,
         files: [FileReference], tables: [TableRecord], removed: [UInt32] = [],
-        notBackedUp: [NotBackedUp] = [], views: String = "", capture: CaptureState? = nil
+        notBackedUp: [NotBackedUp] = [], views: String = "",
+        facts: DatabaseFacts? = nil, ownership: FileOwnership? = nil, capture: CaptureState? = nil
     ) {
         self.sequence = sequence
         self.name = name
@@ -173,6 +222,8 @@ package struct PointRecord: Sendable, Equatable {
         self.removed = removed
         self.notBackedUp = notBackedUp
         self.views = views
+        self.facts = facts
+        self.ownership = ownership
         self.capture = capture
     }
 }

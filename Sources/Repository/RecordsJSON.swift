@@ -19,7 +19,8 @@ extension CollectionDefinition: JSONValue {
         let member = try json.members()
         try self.init(
             name: member("name"), tables: member("tables"), isDatabase: member("isDatabase"),
-            settings: member("settings"), sql: member("sql"), time: member("time"))
+            settings: member("settings"), sourceKind: member.optional("source"),
+            sql: member("sql"), time: member("time"))
     }
 
     func write(json: inout JSONWriter) {
@@ -28,6 +29,7 @@ extension CollectionDefinition: JSONValue {
             json.member("tables", tables)
             json.member("isDatabase", isDatabase)
             json.member("settings", settings)
+            json.member("source", sourceKind)
             json.member("sql", sql)
             json.member("time", time)
         }
@@ -38,14 +40,15 @@ extension FileReference: JSONValue {
     init(json: inout JSONReader) throws {
         let member = try json.members()
         try self.init(
-            number: member("number"), name: member("name"), bytes: member("bytes"),
-            rows: member("rows"), sha256: member("sha256"))
+            number: member("number"), name: member("name"), table: member.optional("table"),
+            bytes: member("bytes"), rows: member("rows"), sha256: member("sha256"))
     }
 
     func write(json: inout JSONWriter) {
         json.object { json in
             json.member("number", number)
             json.member("name", name)
+            json.member("table", table)
             json.member("bytes", bytes)
             json.member("rows", rows)
             json.member("sha256", sha256)
@@ -144,7 +147,7 @@ extension TableRecord: JSONValue {
         let member = try json.members()
         let shared = json.shared
         try self.init(
-            id: member("id"),
+            id: member("id"), tid: member("tid"),
             path: member("path") { try $0.sharing(shared.texts) { try $0.string() } },
             schema: member("schema") {
                 try $0.sharing(shared.schemas) { try TableSchema(json: &$0) }
@@ -157,12 +160,16 @@ extension TableRecord: JSONValue {
                 try $0.sharing(shared.formats) { try [String: Int](json: &$0) }
             },
             contentHash: member("contentHash"), snapshot: member("snapshot"),
-            files: member("files") { try $0.neededFiles() }, isReset: member("isReset"))
+            files: member("files") { try $0.neededFiles() }, isReset: member("isReset"),
+            isRenumbered: member.optional("isRenumbered") ?? false,
+            sequence: member.optional("sequence"), shadowOf: member.optional("shadowOf"),
+            notes: member.optional("notes") ?? [])
     }
 
     func write(json: inout JSONWriter) {
         json.object { json in
             json.member("id", id)
+            json.member("tid", tid)
             json.member("path", path)
             json.member("schema", schema)
             json.member("nextColumnID", nextColumnID)
@@ -177,6 +184,10 @@ extension TableRecord: JSONValue {
             json.member("snapshot", snapshot)
             json.member("files", files.flatMap { [$0.number, $0.rows] })
             json.member("isReset", isReset)
+            if isRenumbered { json.member("isRenumbered", isRenumbered) }
+            json.member("sequence", sequence)
+            json.member("shadowOf", shadowOf)
+            if !notes.isEmpty { json.member("notes", notes) }
         }
     }
 }
@@ -226,6 +237,44 @@ extension CaptureState: JSONValue {
     }
 }
 
+extension DatabaseFacts: JSONValue {
+    init(json: inout JSONReader) throws {
+        let member = try json.members()
+        try self.init(
+            userVersion: member.optional("userVersion") ?? 0,
+            applicationID: member.optional("applicationID") ?? 0,
+            encoding: member.optional("encoding") ?? "UTF-8",
+            pageSize: member.optional("pageSize") ?? 0,
+            autoVacuum: member.optional("autoVacuum") ?? 0)
+    }
+
+    func write(json: inout JSONWriter) {
+        json.object { json in
+            json.member("userVersion", userVersion)
+            json.member("applicationID", applicationID)
+            json.member("encoding", encoding)
+            json.member("pageSize", pageSize)
+            json.member("autoVacuum", autoVacuum)
+        }
+    }
+}
+
+extension FileOwnership: JSONValue {
+    init(json: inout JSONReader) throws {
+        let member = try json.members()
+        try self.init(
+            owner: member("owner"), group: member("group"), mode: member("mode"))
+    }
+
+    func write(json: inout JSONWriter) {
+        json.object { json in
+            json.member("owner", owner)
+            json.member("group", group)
+            json.member("mode", mode)
+        }
+    }
+}
+
 extension PointRecord: JSONValue {
     init(json: inout JSONReader) throws {
         let member = try json.members()
@@ -240,7 +289,8 @@ extension PointRecord: JSONValue {
                 try $0.sharing(shared.notBackedUp) { try [NotBackedUp](json: &$0) }
             } ?? [],
             views: member.optional("views") { try $0.sharing(shared.texts) { try $0.string() } }
-                ?? "", capture: member.optional("capture"))
+                ?? "", facts: member.optional("facts"), ownership: member.optional("ownership"),
+            capture: member.optional("capture"))
         captureRemoved = try member.optional("captureRemoved") ?? []
     }
 
@@ -259,6 +309,8 @@ extension PointRecord: JSONValue {
             if !removed.isEmpty { json.member("removed", removed) }
             if !notBackedUp.isEmpty { json.member("notBackedUp", notBackedUp) }
             if !views.isEmpty { json.member("views", views) }
+            json.member("facts", facts)
+            json.member("ownership", ownership)
             json.member("capture", capture)
             if !captureRemoved.isEmpty { json.member("captureRemoved", captureRemoved) }
         }

@@ -66,8 +66,8 @@ extension CollectionState {
                 chain: parent?.chain ?? record.sequence, cut: record.cut,
                 operation: record.operation, uid: record.uid, files: record.files,
                 changed: record.tables.map(\.id), removed: record.removed,
-                notBackedUp: record.notBackedUp, views: record.views, entry: file.number,
-                hash: file.hash))
+                notBackedUp: record.notBackedUp, views: record.views, facts: record.facts,
+                ownership: record.ownership, entry: file.number, hash: file.hash))
         sequenceByName[record.name] = record.sequence
         if let uid = record.uid {
             sequenceByUID[uid] = record.sequence
@@ -179,10 +179,17 @@ extension CollectionState {
         }
         guard table.id < .max else { throw Failure(.corrupt, "table id \(table.id)") }
         var table = table
+        guard isHex(table.tid, count: 32) else {
+            throw Failure(.corrupt, "\(table.path) has no right tid")
+        }
         if let known = histories[table.id] {
+            guard known.tid == table.tid else {
+                throw Failure(.corrupt, "\(table.path) has another tid than before")
+            }
+            table.tid = known.tid
             if let newest = known.newest { table.share(with: newest) }
         } else {
-            histories[table.id] = TableHistory()
+            histories[table.id] = TableHistory(tid: table.tid)
             ids.append(table.id)
             nextTableID = max(nextTableID, table.id + 1)
         }

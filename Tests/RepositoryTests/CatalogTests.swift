@@ -146,7 +146,7 @@ import Testing
         func opens(_ content: [UInt8]) throws -> Bool {
             let (raw, sealed) = (ByteBuffer(), ByteBuffer())
             raw.append(content)
-            sealed.append("YDBFSCT3")
+            sealed.append("YDBFSCT4")
             sealed.append(fixed: UInt64(content.count))
             try raw.withBytes { try Zstd.compress($0, level: 1, into: sealed) }
             let hash = SHA256.hash(data: sealed.array).map { String(format: "%02x", $0) }.joined()
@@ -240,6 +240,15 @@ private struct History {
             point.tables[index].contentHash = String(random.next(), radix: 16)
             point.tables[index].snapshot.hash = random.next()
             if random.next() % 4 == 0 { point.tables[index].formats = ["csv": 7] }
+            point.tables[index].isRenumbered = random.next() % 4 == 0
+            if random.next() % 3 == 0 { point.tables[index].sequence = number() }
+            if random.next() % 4 == 0 { point.tables[index].shadowOf = "d\(word)" }
+            if random.next() % 4 == 0 { point.tables[index].notes = [word, ""] }
+        }
+        if random.next() % 3 == 0 { point.facts = facts() }
+        if random.next() % 3 == 0 {
+            point.ownership = FileOwnership(
+                owner: random.next(), group: random.next(), mode: random.next())
         }
         if random.next() % 3 == 0 { point.notBackedUp = [] }
         if !isFull {
@@ -251,4 +260,12 @@ private struct History {
         }
         return point
     }
+
+    private mutating func facts() -> DatabaseFacts {
+        DatabaseFacts(
+            userVersion: number(), applicationID: number(), encoding: "UTF-16le",
+            pageSize: number(), autoVacuum: number())
+    }
+
+    private mutating func number() -> Int64 { Int64(bitPattern: random.next()) }
 }

@@ -43,11 +43,14 @@ let schema = try! TableSchema(
         Column(id: 5, name: "d", type: .decimal(precision: 22, scale: 9)),
     ], key: [0])
 
+/// What a table of this id was called when it was new.
+func tid(_ id: UInt32) -> String { String(format: "%032x", id) }
+
 func table(
     _ id: UInt32, _ path: String, file: FileReference, rows: UInt64 = 10
 ) -> TableRecord {
     TableRecord(
-        id: id, path: path, schema: schema, nextColumnID: 6,
+        id: id, tid: tid(id), path: path, schema: schema, nextColumnID: 6,
         sql: "CREATE TABLE \(path) (id INTEGER PRIMARY KEY, price REAL);\n", rows: rows,
         inserted: rows, updated: 2, deleted: 1, sizes: ["csv": 100 * rows, "parquet": 120 * rows],
         formats: ["csv": 1, "parquet": 2], contentHash: String(repeating: "0f", count: 16),
