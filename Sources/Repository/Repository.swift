@@ -1,12 +1,10 @@
 import Bytes
-import Crypto
 import Synchronization
 
 /// The collections of one location, as far as they were read. Opening, reading and refreshing write
 /// nothing. Any thread may call any method.
 package final class Repository: Sendable {
-    /// 32 hexadecimal digits, random, fixed at creation.
-    package let id: String
+    let descriptor: Descriptor
     package let storage: any Storage
     package let operations: OperationStore
     let dataFiles: DataFileCache
@@ -29,11 +27,10 @@ package final class Repository: Sendable {
         package init() {}
     }
 
-    private static let descriptor = "repository.json"
-    private static let format = 1
+    private static let descriptorLimitBytes = 1 << 16
 
-    private init(id: String, storage: any Storage, options: Options) {
-        self.id = id
+    private init(_ descriptor: Descriptor, storage: any Storage, options: Options) {
+        self.descriptor = descriptor
         self.storage = storage
         self.options = options
         operations = OperationStore(storage)
@@ -41,6 +38,9 @@ package final class Repository: Sendable {
     }
 
     // MARK: Opening
+
+    /// 32 hexadecimal digits, random, fixed at creation.
+    package var id: String { descriptor.id }
 
     /// Opens and reads the repository at a directory. Throws `.notFound` if there is none.
     package static func open(_ location: String) throws -> Repository {
@@ -50,16 +50,10 @@ package final class Repository: Sendable {
     package static func open(
         _ storage: any Storage, options: Options = Options()
     ) throws -> Repository {
-        guard let bytes = try storage.read(descriptor, limit: 1 << 16) else {
+        guard let descriptor = try descriptor(storage) else {
             throw Failure(.notFound, "there is no repository at \(storage.location)")
         }
-        let id: String
-        do {
-            id = try parse(bytes)
-        } catch let failure as Failure {
-            throw Failure(failure.code, "\(storage.location)/\(descriptor): \(failure.message)")
-        }
-        let repository = Repository(id: id, storage: storage, options: options)
+        let repository = Repository(descriptor, storage: storage, options: options)
         try repository.refresh()
         return repository
     }
@@ -72,36 +66,29 @@ package final class Repository: Sendable {
     package static func create(
         _ storage: any Storage, options: Options = Options()
     ) throws -> Repository {
-        if try storage.read(descriptor, limit: 1 << 16) == nil {
-            var json = JSONWriter()
-            json.object { json in
-                json.member("format", format)
-                json.member("id", randomHex())
-            }
+        if try descriptor(storage) == nil {
             // If another process was faster, its repository is the one.
-            _ = try storage.publish(json.bytes, as: descriptor)
+            _ = try storage.publish(Descriptor().encoded(), as: Descriptor.name)
         }
         try storage.settle("")
         return try open(storage, options: options)
     }
 
-    private static func parse(_ bytes: [UInt8]) throws -> String {
-        var format: Int?
-        var id: String?
-        var json = JSONReader(bytes[...])
-        try json.object { key, json in
-            switch key {
-            case "format": format = try json.integer(Int.self)
-            case "id": id = try json.string()
-            default: try json.skip()
-            }
-        }
-        guard try json.required(format, key: "format") == Self.format else {
+    /// Nil where nothing of a repository is.
+    private static func descriptor(_ storage: any Storage) throws -> Descriptor? {
+        let path = "\(storage.location)/\(Descriptor.name)"
+        guard let bytes = try storage.read(Descriptor.name, limit: descriptorLimitBytes) else {
+            if try storage.list("collections").isEmpty { return nil }
             throw Failure(
-                .unsupported, "format \(format ?? 0) is of another version of ydbfs: use that one")
+                .corrupt,
+                "\(path) is missing, though there are collections: put it back from a copy of the "
+                    + "repository")
         }
-        guard let id, isHex(id, count: 32) else { throw Failure(.corrupt, "it has no right id") }
-        return id
+        do {
+            return try Descriptor(bytes)
+        } catch let failure as Failure {
+            throw Failure(failure.code, "\(path): \(failure.message)")
+        }
     }
 
     // MARK: Collections
@@ -140,12 +127,7 @@ package final class Repository: Sendable {
     }
 
     /// 128 bits in hexadecimal digits: user names never reach the storage.
-    package func collectionID(_ name: String) -> String {
-        let key = SymmetricKey(data: Array(id.utf8))
-        var code = HMAC<SHA256>(key: key)
-        code.update(data: Array(name.utf8))
-        return hexText(code.finalize().prefix(16))
-    }
+    package func collectionID(_ name: String) -> String { descriptor.collectionID(name) }
 
     // MARK: Files and room
 

@@ -205,26 +205,61 @@ import Testing
 
     @Test func `A repository of another format, or garbled, is refused`() throws {
         let path = "/r/repository.json"
-        let text = String(decoding: disk.files()[path]!, as: UTF8.self)
-        let bad: [(String, Failure.Code)] = [
-            ("", .corrupt), ("{}", .corrupt), (String(text.dropLast(5)), .corrupt),
-            (text.replacing("\"format\":1", with: "\"format\":2"), .unsupported),
-            (text.replacing(repository.id, with: "../../etc"), .corrupt),
+        let sealed = disk.files()[path]!
+        let text = String(decoding: sealed.dropLast(77), as: UTF8.self) + "}"
+        func with(_ old: String, _ new: String) -> [UInt8] {
+            Self.seal(text.replacing(old, with: new))
+        }
+        // Format 1 had no checksum.
+        let draft = "{\"format\":1,\"id\":\"\(repository.id)\"}"
+        var bad: [([UInt8], Failure.Code, String)] = [
+            ([], .corrupt, "cut off"), (Array("{}".utf8), .corrupt, "cut off"),
+            (with("\"format\":2", "\"format\":3"), .unsupported, "newer version"),
+            (Array(draft.utf8), .unsupported, "draft"),
+            (with("\"format\":2", "\"format\":1"), .unsupported, "draft"),
+            (with(repository.id, "../../etc"), .corrupt, "id"),
+            (with("{", "{\"nameSecret\":\"\(repository.id)\","), .corrupt, "nameSecret"),
         ]
-        for (bytes, code) in bad {
-            disk.put(path, Array(bytes.utf8))
+        for length in 0..<sealed.count {
+            bad.append((Array(sealed.prefix(length)), .corrupt, "cut"))
+        }
+        for index in sealed.indices {
+            var changed = sealed
+            changed[index] ^= 1 << UInt8(index % 8)
+            bad.append((changed, .corrupt, "changed"))
+        }
+        for (bytes, code, words) in bad {
+            disk.put(path, bytes)
             let failure = #expect(throws: Failure.self, "\(bytes)") { try open() }
             #expect(failure?.code == code, "\(bytes)")
+            #expect(failure?.message.hasPrefix(path) == true && failure!.message.contains(words))
             // Never taken for one that isn't there yet.
             #expect(throws: Failure.self, "\(bytes)") {
                 try Repository.create(DirectoryStorage("/r", calls: disk))
             }
         }
-        disk.put(path, Array(text.replacing("{", with: "{\"later\":[true],").utf8))
+        disk.put(path, with("{", "{\"later\":[true],"))
         #expect(try open().id == repository.id)
+        disk.put(path, nil)
+        let missing = #expect(throws: Failure.self) { try open() }
+        #expect(missing?.code == .corrupt && missing?.message.contains("is missing") == true)
+        #expect(throws: missing!) { try Repository.create(DirectoryStorage("/r", calls: disk)) }
         let none = #expect(throws: Failure.self) {
             try Repository.open(DirectoryStorage("/nowhere", calls: disk))
         }
         #expect(none?.code == .notFound)
+    }
+
+    @Test func `A name secret is what collections' names are hashed with`() throws {
+        let secret = String(repeating: "5a", count: 32)
+        let id = repository.id
+        let text = "{\"format\":2,\"id\":\"\(id)\",\"nameSecret\":\"\(secret)\"}"
+        disk.put("/r/repository.json", Self.seal(text))
+        for name in disk.files().keys where name.contains("/log/") { disk.put(name, nil) }
+        let code = HMAC<SHA256>.authenticationCode(
+            for: Data("shop".utf8), using: SymmetricKey(data: Data(secret.utf8)))
+        let own = code.prefix(16).map { String(format: "%02x", $0) }.joined()
+        #expect(try open().collectionID("shop") == own)
+        #expect(own != repository.collectionID("shop"))
     }
 }
