@@ -57,6 +57,20 @@ enum ParquetReaders {
                 assert got == wanted, (name, path, len(got), len(wanted), got[max(0, same - 50):same + 50], wanted[max(0, same - 50):same + 50])
         """
 
+    /// Columns of Parquet files without a field id, as pyarrow finds them, a line each.
+    static func columnsWithoutID(_ paths: [String]) throws -> String {
+        let program = """
+            import sys
+            import pyarrow.parquet as pq
+            for path in sys.argv[1:]:
+                for column in pq.ParquetFile(path).schema_arrow:
+                    if not (column.metadata or {}).get(b'PARQUET:field_id'): print(path, column.name)
+            """
+        let outcome = try run(python, ["-c", program] + paths)
+        try #require(outcome.status == 0, "\(outcome.errors)")
+        return outcome.output
+    }
+
     /// What DuckDB makes of queries that should give what CSV files hold.
     static func problem(_ queries: [(sql: String, csv: [UInt8])]) throws -> String? {
         let folder = try Scratch()

@@ -49,7 +49,8 @@ package struct FormatLimits: Sendable {
 package struct StoredColumn: Sendable {
     package var name: String
     package var type: ColumnType
-    package var fieldID: Int?
+    /// Every column has one: other readers match columns by id only where none is without.
+    package var fieldID: Int
     package var optional: Bool
 }
 

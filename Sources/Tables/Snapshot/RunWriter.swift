@@ -10,7 +10,8 @@ package enum RunOperation: Int32, Sendable {
 /// Writes the runs of one table: the rows that an incremental changed, by key.
 ///
 /// Columns: `__ydbfs_op` (Int8, as `RunOperation`), the table's columns, and YDB's
-/// `__ydb_incrBackupImpl_deleted`. Of a deleted row there are the key and NULLs.
+/// `__ydb_incrBackupImpl_deleted`; field ids of the first and the last are beyond those of tables'
+/// columns. Of a deleted row there are the key and NULLs.
 ///
 /// Also writes rows gathered from several runs, which are the table's columns alone.
 final class RunWriter {
@@ -54,15 +55,18 @@ final class RunWriter {
             kind == .run ? Self.storedColumns(schema) : FullWriter.storedColumns(schema)
     }
 
+    static let operationFieldID = 1_000_001
+    static let deletedFieldID = 1_000_002
+
     static func storedColumns(_ schema: TableSchema) -> [StoredColumn] {
         /// A name of ours, made different from any column of the user's.
         func free(_ name: String) -> String {
             schema.columns.contains { $0.name == name } ? free(name + "_") : name
         }
         let operation = StoredColumn(
-            name: free("__ydbfs_op"), type: .int8, fieldID: nil, optional: false)
+            name: free("__ydbfs_op"), type: .int8, fieldID: operationFieldID, optional: false)
         let deleted = StoredColumn(
-            name: free("__ydb_incrBackupImpl_deleted"), type: .bool, fieldID: nil, optional: false)
+            name: free("__ydb_incrBackupImpl_deleted"), type: .bool, fieldID: deletedFieldID, optional: false)
         return [operation] + FullWriter.storedColumns(schema) + [deleted]
     }
 
