@@ -86,6 +86,12 @@ package struct KeyList: Sendable {
         self.ends = ends
     }
 
+    /// Keys that lie one behind the other in a buffer that nobody changes.
+    init(_ buffer: ByteBuffer, ends: [Int]) {
+        self.buffer = buffer
+        self.ends = ends
+    }
+
     package var count: Int { ends.count }
 
     private func range(_ index: Int) -> Range<Int> {
