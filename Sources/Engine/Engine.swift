@@ -88,6 +88,7 @@ package final class Engine: Sendable {
     static let shownOperations = 200
     package static let queueLimit = 16
     private static let journaledNotes = 100
+    static let journaledLeftOut = 1000
     /// Seconds that a shell may be kept waiting for the locks of other programs.
     package static let handlerPatience = 0.5
 
@@ -345,7 +346,9 @@ package final class Engine: Sendable {
         let record = OperationEnd(
             state: state == .done ? .done : state == .cancelled ? .cancelled : .failed,
             error: error, time: Instant.now.microseconds, rows: status.rows, bytes: status.bytes,
-            point: status.point, notes: Array(status.notes.prefix(Self.journaledNotes)))
+            point: status.point, notes: Array(status.notes.prefix(Self.journaledNotes)),
+            incomplete: status.incomplete,
+            leftOut: Array(status.leftOut.prefix(Self.journaledLeftOut)))
         do {
             try repository?.operations.end(operation.id, record)
         } catch let failure {

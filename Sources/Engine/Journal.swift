@@ -107,7 +107,9 @@ extension Engine {
             end.point = point.name
             end.rows = point.files.reduce(0) { $0 + $1.rows }
             end.bytes = point.files.reduce(0) { $0 + $1.bytes }
-            end.notes = ["its process was killed after the point was made, which is whole"]
+            end.notes = ["its process was killed after the point was made"]
+            end.incomplete = UInt64(point.notBackedUp.count)
+            end.leftOut = Array(point.notBackedUp.prefix(Self.journaledLeftOut))
         } else if hadBegun {
             end.error! += ": " + cleanUp(start, repository)
         }

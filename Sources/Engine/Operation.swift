@@ -34,6 +34,16 @@ package final class Operation: Sendable {
         package var point: String?
         /// What the user should know although it succeeded, a line each.
         package var notes: [String] = []
+        /// How many tables it left out: it ends as done all the same, if it gets so far.
+        package private(set) var incomplete: UInt64 = 0
+        /// The tables left out; only the first of them, if it is told by the journal.
+        package private(set) var leftOut: [NotBackedUp] = []
+
+        /// A table isn't in what the operation makes, or wasn't looked at.
+        package mutating func leaveOut(_ table: NotBackedUp) {
+            incomplete += 1
+            leftOut.append(table)
+        }
 
         /// From here on it goes through a table that counts for so many rows of `totalRows`.
         mutating func beginTable(rows count: UInt64) {
@@ -54,6 +64,11 @@ package final class Operation: Sendable {
         }
 
         private static let estimatedAfterMicroseconds: Int64 = 200_000
+
+        fileprivate mutating func takeLeftOut(of end: OperationEnd) {
+            incomplete = end.incomplete
+            leftOut = end.leftOut
+        }
     }
 
     package let id: UInt64
@@ -179,6 +194,7 @@ package final class Operation: Sendable {
             status.bytes = end.bytes
             status.point = end.point
             status.notes = end.notes
+            status.takeLeftOut(of: end)
         }
         let state: State =
             switch end.state {
@@ -205,6 +221,14 @@ package final class Operation: Sendable {
 }
 
 extension Operation.Status {
+    /// A line for each table that was left out, with the reason.
+    package var leftOutLines: [String] { leftOut.lines(of: incomplete) }
+
+    /// `done incomplete=2`: nothing half is called done.
+    package var stateWords: String {
+        state == .done && incomplete > 0 ? "done incomplete=\(incomplete)" : state.rawValue
+    }
+
     /// One line that says how it ended, or how far it is.
     package var summary: String {
         switch state {
@@ -214,7 +238,9 @@ extension Operation.Status {
             return "\(state.rawValue) rows=\(rows)\(total)"
         case .done:
             return [
-                "done", point.map { "point=\($0)" }, "rows=\(rows)", "bytes=\(bytes)", duration,
+                "done", point.map { "point=\($0)" },
+                incomplete > 0 ? "incomplete=\(incomplete)" : nil, "rows=\(rows)",
+                "bytes=\(bytes)", duration,
             ].compactMap(\.self).joined(separator: " ")
         case .failed: return "failed: \(error ?? "unknown")"
         case .cancelled: return "cancelled: \(error ?? "on request")"

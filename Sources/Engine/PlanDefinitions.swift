@@ -22,6 +22,7 @@ extension Plan {
             )
         }
         try checkSettings(statement, create.settings)
+        if case .tables = create.members { try refuseOmitting(create.settings, statement) }
         let (definition, notes) = try define(statement, create)
         state.definition = definition
         return .define(definition, before: nil, notes: notes)
@@ -35,6 +36,7 @@ extension Plan {
         let pointChanges = changes.compactMap(PointChange.of)
         if pointChanges.count == changes.count { return try alterPoints(statement, pointChanges) }
         var alteration = try Alteration(before, statement)
+        var notes: [String] = []
         for change in changes {
             switch change {
             case .addTable(let table):
@@ -43,9 +45,14 @@ extension Plan {
                 try requireUsable(path, table, statement, among: sourceTables())
             case .dropTable(let table):
                 try alteration.drop(table, path: resolve(table, statement))
-            case .set(let settings):
-                try alteration.set(settings)
+            case .set(var settings):
                 try checkSettings(statement, settings)
+                if !before.isDatabase { try refuseOmitting(settings, statement) }
+                settings.values = try resolved(settings, statement)
+                if !settings.values.omitTables.isEmpty {
+                    notes += unknownTables(settings.values, among: try sourceTables())
+                }
+                try alteration.set(settings)
             case .reset(let keys): try alteration.reset(keys)
             case .dropBackup, .undropBackup, .pinBackup, .unpinBackup:
                 throw statement.refusal(
@@ -56,8 +63,10 @@ extension Plan {
         }
         let definition = try alteration.definition()
         state.definition = definition
-        return .define(definition, before: before, notes: [])
+        return .define(definition, before: before, notes: notes)
     }
+
+    // MARK: Settings
 
     /// Refuses what is understood but not built.
     private func checkSettings(
@@ -65,7 +74,8 @@ extension Plan {
     ) throws(Failure) {
         let built: Set<SettingKey> = [
             .storage, .incrementalBackupEnabled, .capture, .incrementalEvery, .fullEvery,
-            .maxChain, .keepLast, .keepWithin, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly,
+            .omitTables, .maxChain, .keepLast, .keepWithin, .keepHourly, .keepDaily, .keepWeekly,
+            .keepMonthly,
             .keepYearly, .keepDropped,
         ]
         for key in settings.values.keys {
@@ -84,15 +94,56 @@ extension Plan {
         }
     }
 
+    private func refuseOmitting(
+        _ settings: Statement.Settings, _ statement: Statement
+    ) throws(Failure) {
+        guard let position = settings.positions[.omitTables] else { return }
+        throw statement.refusal(
+            .invalid,
+            "OMIT_TABLES is of collections of the whole DATABASE: a list of tables names what it has",
+            at: position)
+    }
+
+    /// The settings with tables named as the source names them.
+    private func resolved(
+        _ settings: Statement.Settings, _ statement: Statement
+    ) throws(Failure) -> CollectionSettings {
+        var values = settings.values
+        guard let position = settings.positions[.omitTables] else { return values }
+        var paths: [String] = []
+        for name in values.omitTables {
+            let path = try resolve(Located(name, at: position), statement)
+            if !paths.contains(where: { $0.hasSameBytes(as: path) }) { paths.append(path) }
+        }
+        if !values.setOmitTables(paths) {
+            throw statement.refusal(.invalid, "OMIT_TABLES names the database", at: position)
+        }
+        return values
+    }
+
+    /// What OMIT_TABLES names in vain: there may be such a table later.
+    private func unknownTables(
+        _ settings: CollectionSettings, among all: [SourceTable]
+    ) -> [String] {
+        settings.omitTables.filter { name in !all.contains { $0.isOmitted(by: name) } }
+            .map { "OMIT_TABLES: " + Self.missing($0, among: all) }
+    }
+
+    // MARK: Members
+
     private func define(
         _ statement: Statement, _ create: Statement.Create
     ) throws(Failure) -> (CollectionDefinition, [String]) {
         let all = try sourceTables()
         var paths: [String] = []
         var notes: [String] = []
+        let settings = try resolved(create.settings, statement)
         switch create.members {
         case .database:
-            notes = all.compactMap { table in table.refusal.map { "not backed up: \($0)" } }
+            let omitted = settings.omitTables
+            notes = all.filter { table in !omitted.contains { table.isOmitted(by: $0) } }
+                .compactMap { table in table.refusal.map { "not backed up: \($0)" } }
+            notes += unknownTables(settings, among: all)
         case .tables(let tables):
             for table in tables {
                 let path = try resolve(table, statement)
@@ -104,10 +155,11 @@ extension Plan {
                 paths.append(path)
             }
         }
-        let definition = CollectionSpecification(name: statement.collection.name, create)
+        var definition = CollectionSpecification(name: statement.collection.name, create)
+        definition.settings = settings
         let record = CollectionDefinition(
             name: definition.name, tables: paths, isDatabase: paths.isEmpty,
-            settings: create.settings.values.stored, sql: definition.sql,
+            settings: settings.stored, sql: definition.sql,
             time: Instant.now.microseconds)
         return (record, notes)
     }
@@ -162,5 +214,12 @@ extension Plan {
                     + "wait for them or cancel them")
         }
         try checkLock(statement.collection.name)
+    }
+}
+
+extension SourceTable {
+    /// Whether OMIT_TABLES that holds `name` leaves it out: a table, or what a virtual one keeps in it.
+    func isOmitted(by name: String) -> Bool {
+        path.hasSameBytes(as: name)
     }
 }

@@ -20,7 +20,7 @@ struct RestoreRequest: Sendable {
         var result: [(TableRecord, String)] = []
         for (path, target) in tables {
             guard let record = state.table(path: path, at: point.sequence) else {
-                throw Failure(.notFound, "\(point.name) has no table \(path)")
+                throw point.missing(path)
             }
             result.append((record, target))
         }
@@ -68,7 +68,11 @@ extension Engine {
             }
             // Views may be about any table, and by any name.
             let notes = try restore.publish(views: request.tables == nil ? point.views : "")
-            operation.update { $0.notes += notes }
+            operation.update { status in
+                status.notes += notes
+                if request.tables != nil { return }
+                for table in point.notBackedUp { status.leaveOut(point.lacks(table)) }
+            }
         } catch {
             restore.abandon()
             throw error

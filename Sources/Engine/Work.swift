@@ -122,6 +122,7 @@ extension Engine {
         operation.update { status in
             if moment != nil { status.point = report.points.first?.name }
             status.notes += report.isRight ? [report.summary] + report.notes : report.details
+            if report.isRight { for table in report.leftOut { status.leaveOut(table) } }
         }
         if !report.isRight { throw Failure(.corrupt, report.summary) }
     }

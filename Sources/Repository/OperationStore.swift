@@ -46,10 +46,15 @@ package struct OperationEnd: Sendable, Equatable {
     package var point: String?
     /// What the user should know although it succeeded, a line each.
     package var notes: [String]
+    /// How many tables it left out although it is done.
+    package var incomplete: UInt64
+    /// The first of them, with the reasons.
+    package var leftOut: [NotBackedUp]
 
     package init(
         state: State, error: String? = nil, time: Int64, rows: UInt64 = 0, bytes: UInt64 = 0,
-        point: String? = nil, notes: [String] = []
+        point: String? = nil, notes: [String] = [], incomplete: UInt64 = 0,
+        leftOut: [NotBackedUp] = []
     ) {
         self.state = state
         self.error = error
@@ -58,6 +63,8 @@ package struct OperationEnd: Sendable, Equatable {
         self.bytes = bytes
         self.point = point
         self.notes = notes
+        self.incomplete = incomplete
+        self.leftOut = leftOut
     }
 }
 
@@ -221,7 +228,9 @@ extension OperationEnd: JSONValue {
         try self.init(
             state: member("state"), error: member.optional("error"), time: member("time"),
             rows: member.optional("rows") ?? 0, bytes: member.optional("bytes") ?? 0,
-            point: member.optional("point"), notes: member.optional("notes") ?? [])
+            point: member.optional("point"), notes: member.optional("notes") ?? [],
+            incomplete: member.optional("incomplete") ?? 0,
+            leftOut: member.optional("leftOut") ?? [])
     }
 
     func write(json: inout JSONWriter) {
@@ -233,6 +242,8 @@ extension OperationEnd: JSONValue {
             json.member("bytes", bytes)
             json.member("point", point)
             if !notes.isEmpty { json.member("notes", notes) }
+            if incomplete > 0 { json.member("incomplete", incomplete) }
+            if !leftOut.isEmpty { json.member("leftOut", leftOut) }
         }
     }
 }

@@ -89,7 +89,8 @@ extension Volume {
             let status = operation.status
             text += "\(operation.accepted) operation \(operation.id) \(operation.collection) "
             text += "\(operation.kind): \(status.summary)\n"
-            for note in status.notes { text += "    \(note)\n" }
+            for note in status.notes { text += "    \(oneLine(note))\n" }
+            for line in status.leftOutLines { text += "    left out \(line)\n" }
         }
         if !text.isEmpty { text += "\n" }
         let changes =
@@ -102,7 +103,8 @@ extension Volume {
             + "ALTER BACKUP COLLECTION \(changes)"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
-            + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] [, CAPTURE = 'scan'] )\n"
+            + "( STORAGE = 'cluster' [, INCREMENTAL_BACKUP_ENABLED = 'true'] "
+            + "[, OMIT_TABLES = 'a, b'] )\n"
             + "ALTER BACKUP COLLECTION name \(changes)"
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
@@ -120,7 +122,7 @@ extension Volume {
         let status = operation.status
         switch file {
         case .statement: return operation.statement + "\n"
-        case .state: return status.state.rawValue + "\n"
+        case .state: return status.stateWords + "\n"
         case .progress:
             var lines = ["accepted \(operation.accepted)", "rows \(status.rows)"]
             if let total = status.totalRows { lines.append("total_rows \(total)") }
@@ -137,7 +139,8 @@ extension Volume {
             if let started = status.started { lines.append("started \(started)") }
             if let ended = status.ended { lines.append("ended \(ended)") }
             if let point = status.point { lines.append("point \(point)") }
-            lines += status.notes.map { "note \($0)" }
+            lines += status.notes.map { "note \(oneLine($0))" }
+            lines += status.leftOut.map { "left_out \($0.record)" }
             return lines.joined(separator: "\n") + "\n"
         case .error: return status.error.map { $0 + "\n" } ?? ""
         case .wait: return ""
@@ -164,16 +167,18 @@ extension Volume {
         if let newest = state.newest {
             lines.append("newest \(newest.name)")
             lines.append("cut \(Instant(microseconds: newest.cut))")
-            for table in newest.notBackedUp {
-                lines.append("not backed up \(table.path): \(table.reason)")
+            if !newest.notBackedUp.isEmpty {
+                lines.append("incomplete \(newest.notBackedUp.count)")
             }
+            lines += newest.notBackedUp.map { "not backed up \($0.line)" }
         }
         lines.append("stored_bytes \(state.storedBytes)")
         lines += state.droppedPoints.map { "dropped \($0.name)" }
         lines += state.definition.flatMap(Schedule.init).map { scheduleLines($0, state) } ?? []
         if let operation = engine.newestOperation(of: shown.name) {
             lines.append("operation \(operation.id) \(operation.kind) \(operation.status.summary)")
-            lines += operation.status.notes.map { "note \($0)" }
+            lines += operation.status.notes.map { "note \(oneLine($0))" }
+            lines += operation.status.leftOutLines.map { "left out \($0)" }
         }
         if let error = engine.errors.newest(collection: shown.name).last {
             lines.append("last_error \(error.time) \(error.message)")
@@ -214,8 +219,8 @@ extension Volume {
         let checks = engine.repository?.checks(of: shown.state) ?? [:]
         var rows = [
             [
-                "POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED", "STORED", "PARENT", "PINNED",
-                "VERIFIED",
+                "POINT", "KIND", "CUT", "TABLES", "INCOMPLETE", "ROWS", "CHANGED", "STORED",
+                "PARENT", "PINNED", "VERIFIED",
             ]
         ]
         for point in shown.state.points {
@@ -225,7 +230,9 @@ extension Volume {
             rows.append([
                 point.name, point.kind.rawValue,
                 "\(Instant(microseconds: point.cut).floorToSecond)",
-                "\(tables.count)", "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
+                "\(tables.count)",
+                point.notBackedUp.isEmpty ? "-" : "\(point.notBackedUp.count)",
+                "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
                 "\(shown.state.storedBytes(of: point))", point.parentName ?? "-",
                 point.isPinned ? "pinned" : "-", checks[point.sequence]?.text ?? "-",
             ])
@@ -253,6 +260,8 @@ extension Volume {
                             head(shown, point) + [
                                 ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
                                 ("stored_bytes", .number(shown.state.storedBytes(of: point))),
+                                ("incomplete", .number(UInt64(point.notBackedUp.count))),
+                                ("not_backed_up", refused(point)),
                                 ("pinned", .bool(point.isPinned)),
                                 ("verified", verified(checks[point.sequence])),
                                 (
@@ -310,13 +319,17 @@ extension Volume {
                 ),
             ])
         }
-        let refused = point.notBackedUp.map { table -> JSONText in
-            .object([("path", .text(table.path)), ("reason", .text(table.reason))])
-        }
         return JSONText.object(
             [("collection", .text(shown.name))] + head(shown, point)
-                + [("tables", .array(tables)), ("not_backed_up", .array(refused))]
+                + [("tables", .array(tables)), ("not_backed_up", refused(point))]
         ).document
+    }
+
+    private func refused(_ point: BackupPoint) -> JSONText {
+        .array(
+            point.notBackedUp.map { table in
+                .object([("path", .text(table.path)), ("reason", .text(table.reason))])
+            })
     }
 
     private func column(_ column: Column) -> JSONText {

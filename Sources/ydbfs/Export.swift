@@ -49,7 +49,7 @@ struct Export {
             for table in tables where !known.contains(where: { $0.hasSameBytes(as: table) }) {
                 throw Failure(
                     .notFound,
-                    "\(point.name) has no table \(table); there are: "
+                    "\(point.missing(table).message); there are: "
                         + Array(Set(known)).sorted().prefix(10).joined(separator: ", "))
             }
             files = all.filter { file in

@@ -23,7 +23,8 @@ struct ExportCommand: ParsableCommand {
               ydbfs export shop.db.backups shop/20261121100000Z_full out --format parquet \
             --table orders
 
-            Exit status: 0 all is there, 1 failed, 2 wrong usage.
+            Exit status: 0 all is there, 1 failed, 2 wrong usage, 3 all that the point has is \
+            there, but tables are missing from the point (a line each, with the reason).
             """)
 
     @Argument(
@@ -86,5 +87,8 @@ struct ExportCommand: ParsableCommand {
         Output.print(
             "\(state.name)/\(point.name) in \(directory): \(done.files) files, \(done.bytes) bytes"
                 + (done.skipped > 0 ? ", \(done.skipped) of them were there already" : ""))
+        if !tables.isEmpty || point.notBackedUp.isEmpty { return }
+        for table in point.notBackedUp { Output.print("left out: \(point.lacks(table).line)") }
+        throw ExitCode(ExitStatus.incomplete)
     }
 }

@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Fuse
 import Glibc
+import Repository
 
 /// A running mount does it: statements go into its `control`, what comes of them is read from
 /// `operations/`.
@@ -126,7 +127,7 @@ private final class MountedOperation: SubmittedOperation {
             if report.error != nil, let whole = try? TextFile.read(directory + "/error").trimmed {
                 report.error = whole
             }
-            report.notes = (try? notes()) ?? []
+            try? takeProgress(&report)
             return report
         } catch {
             var report = OperationReport(id: id, statement: statement, state: "failed")
@@ -137,18 +138,24 @@ private final class MountedOperation: SubmittedOperation {
     }
 
     /// The text of `progress` may be a second old.
-    private func notes() throws -> [String] {
+    private func takeProgress(_ report: inout OperationReport) throws {
         var lines = try TextFile.read(directory + "/progress").split(separator: "\n")
         if !lines.contains(where: { $0.hasPrefix("ended ") }) {
             sleep(1)
             lines = try TextFile.read(directory + "/progress").split(separator: "\n")
         }
-        return lines.filter { $0.hasPrefix("note ") }.map { String($0.dropFirst(5)) }
+        report.notes = Self.rests(of: "note ", in: lines).map(String.init)
+        if report.incomplete == nil { return }
+        report.take(Self.rests(of: "left_out ", in: lines).compactMap { NotBackedUp(record: $0) })
+    }
+
+    private static func rests(of prefix: String, in lines: [Substring]) -> [Substring] {
+        lines.filter { $0.hasPrefix(prefix) }.map { $0.dropFirst(prefix.count) }
     }
 
     func now() -> OperationReport {
         let state = try? TextFile.read(directory + "/state").trimmed
-        return OperationReport(id: id, statement: statement, state: state ?? "queued")
+        return OperationReport(id: id, statement: statement, summary: state ?? "queued")
     }
 
     func progress() -> OperationProgress {

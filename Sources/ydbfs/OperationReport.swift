@@ -1,5 +1,6 @@
 import Bytes
 import Engine
+import Repository
 
 /// How one statement's operation ended, whoever ran it: what `run` prints.
 package struct OperationReport: Sendable, Equatable, Encodable {
@@ -13,6 +14,19 @@ package struct OperationReport: Sendable, Equatable, Encodable {
     package var seconds: Double?
     package var error: String?
     package var notes: [String] = []
+    /// How many tables it left out, and which, with the reasons; nil if it left out none.
+    package var incomplete: UInt64?
+    package var leftOut: [LeftOut]?
+
+    package struct LeftOut: Sendable, Equatable, Encodable {
+        package var path: String
+        package var reason: String
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case id, statement, state, point, rows, bytes, seconds, error, notes, incomplete
+        case leftOut = "left_out"
+    }
 
     package init(id: UInt64, statement: String, state: String) {
         self.id = id
@@ -30,6 +44,14 @@ package struct OperationReport: Sendable, Equatable, Encodable {
         }
         error = status.error
         notes = status.notes
+        if status.incomplete > 0 {
+            incomplete = status.incomplete
+            take(status.leftOut)
+        }
+    }
+
+    mutating func take(_ tables: [NotBackedUp]) {
+        leftOut = tables.map { LeftOut(path: $0.path, reason: $0.reason) }
     }
 
     /// From the line that `operations/ID/wait` answers, which is `Operation.Status.summary`:
@@ -46,6 +68,7 @@ package struct OperationReport: Sendable, Equatable, Encodable {
                 guard parts.count == 2 else { continue }
                 switch parts[0] {
                 case "point": point = String(parts[1])
+                case "incomplete": incomplete = UInt64(parts[1])
                 case "rows": rows = UInt64(parts[1])
                 case "bytes": bytes = UInt64(parts[1])
                 case "seconds": seconds = Double(parts[1])
@@ -60,11 +83,18 @@ package struct OperationReport: Sendable, Equatable, Encodable {
 
     package var isDone: Bool { state == "done" }
 
+    /// A line for each table that was left out.
+    package var leftOutLines: [String] {
+        (leftOut ?? []).map { NotBackedUp(path: $0.path, reason: $0.reason) }
+            .lines(of: incomplete ?? 0)
+    }
+
     /// One line.
     package var line: String {
         if let error { return "operation \(id) \(state): \(error)" }
         let words = [
-            point, rows.map { "rows=\($0)" }, bytes.map { "bytes=\($0)" },
+            point, incomplete.map { "incomplete=\($0)" }, rows.map { "rows=\($0)" },
+            bytes.map { "bytes=\($0)" },
             seconds.map { "seconds=\($0)" },
         ]
         return (["operation \(id) \(state)"] + words.compactMap(\.self)).joined(separator: " ")

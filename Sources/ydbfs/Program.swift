@@ -18,7 +18,7 @@ package enum Program {
     }
 
     /// Prints what there is to say about the end of a command and answers the exit status: 0 for
-    /// help that was asked for, 1 for failure, 2 for usage.
+    /// help that was asked for, 1 for failure, 2 for usage, 3 for what was left out.
     private static func report(_ error: any Error) -> Int32 {
         if let failure = error as? Failure {
             Output.error(failure.message)
@@ -43,6 +43,8 @@ package enum Program {
 package enum ExitStatus {
     package static let failure: Int32 = 1
     package static let usage: Int32 = 2
+    /// All is done, but something was left out.
+    package static let incomplete: Int32 = 3
 }
 
 struct Ydbfs: ParsableCommand {
@@ -71,7 +73,7 @@ struct Ydbfs: ParsableCommand {
               ydbfs run shop.db 'BACKUP shop INCREMENTAL'
               ydbfs status shop.db
 
-            Exit status: 0 done, 1 failed, 2 wrong usage.
+            Exit status: 0 done, 1 failed, 2 wrong usage, 3 done, but something was left out.
             """,
         version: "ydbfs \(Program.version)",
         subcommands: [

@@ -21,10 +21,14 @@ struct RunCommand: ParsableCommand {
               ydbfs run shop.db --into new.db "RESTORE shop AT 'yesterday'"
 
             Prints a line for each statement: operation 17 done 20261121100000Z_full rows=… bytes=…. \
-            With --json an object with the keys id, statement, state (done, failed, cancelled; \
-            queued, running after --no-wait), point, rows, bytes, seconds, error, notes; keys \
-            without a value are left out. Ctrl-C cancels what runs. The exit status is 0 only if \
-            everything succeeded.
+            What had to be left out of it has a line each before that, with the reason, and \
+            incomplete=N in it. With --json an object with the keys id, statement, state (done, \
+            failed, cancelled; queued, running after --no-wait), point, rows, bytes, seconds, \
+            error, notes, incomplete, left_out (path, reason); keys without a value are left out. \
+            Ctrl-C cancels what runs.
+
+            Exit status: 0 all is done, 1 something failed, 2 wrong usage, 3 all is done, but \
+            something was left out.
             """)
 
     @Argument(
@@ -68,13 +72,15 @@ struct RunCommand: ParsableCommand {
             stopNow: { _exit(128 + SIGINT) })
         let waits = !noWait || !target.outlivesUs
         if noWait, waits { Output.error("nothing is mounted that could go on: waiting") }
-        var isDone = true
+        var (isDone, isWhole) = (true, true)
         for operation in operations {
             let report = waits ? wait(for: operation) : operation.now()
             try show(report)
             isDone = isDone && (report.isDone || (!waits && report.error == nil))
+            isWhole = isWhole && report.incomplete == nil
         }
         if !isDone { throw ExitCode(ExitStatus.failure) }
+        if !isWhole { throw ExitCode(ExitStatus.incomplete) }
     }
 
     private func statementText() throws -> StatementText {
@@ -133,7 +139,8 @@ struct RunCommand: ParsableCommand {
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             return Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
         }
-        for note in report.notes { Output.print("note: \(note)") }
+        for note in report.notes { Output.print("note: \(oneLine(note))") }
+        for line in report.leftOutLines { Output.print("left out: \(line)") }
         if report.error == nil { Output.print(report.line) } else { Output.error(report.line) }
     }
 }

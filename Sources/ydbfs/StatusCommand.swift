@@ -14,10 +14,10 @@ struct StatusCommand: ParsableCommand {
 
             --json prints one object: source, location, database, source_error, mounts, damage, \
             collections. A collection has name, tables, database (true if it is a whole one), \
-            incremental, bytes, newest, running, last_error, damage, points; an operation (running, \
-            last_error) id, statement, state, started, ended, error; a point name, kind, parent, \
-            cut, tables, rows, inserted, updated, deleted, bytes, uid, not_backed_up, verified (time, \
-            level, damage). Times are ISO 8601 in UTC. Keys without a value are left out.
+            incremental, bytes, newest, running, last_error, last_incomplete, damage, points; an \
+            operation (running, last_…) id, statement, state, started, ended, error, incomplete, \
+            left_out; a point name, kind, parent, cut, tables, incomplete, rows, inserted, updated, \
+            deleted, bytes, uid, not_backed_up (reasons by path), verified (time, level, damage). Times are ISO 8601 in UTC. Keys without a value are left out.
 
             --sql prints SQL for DuckDB that reads the repository's row files and gives a point's             tables as they were, without ydbfs: the newest whole backup of each table, and the             changes recorded since. It is refused where files of dropped points that it would need             are gone; ydbfs export needs none of them.
               duckdb -c "$(ydbfs status shop.db --sql shop/latest --table orders)"
@@ -77,7 +77,7 @@ struct StatusCommand: ParsableCommand {
         let query = MergeQuery(repository, state, point)
         if let table {
             guard let record = state.table(path: table, at: point.sequence) else {
-                throw Failure(.notFound, "\(point.name) has no table \(table)")
+                throw point.missing(table)
             }
             return Output.print(try query.text(of: record))
         }

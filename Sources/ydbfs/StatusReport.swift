@@ -14,6 +14,8 @@ package struct StatusReport: Sendable, Encodable {
         /// The instant that it shows, ISO 8601, UTC.
         package var cut: String
         package var tables: Int
+        /// How many tables should be in it and aren't.
+        package var incomplete: Int
         /// Of all tables.
         package var rows: UInt64
         package var inserted: UInt64
@@ -27,8 +29,8 @@ package struct StatusReport: Sendable, Encodable {
         package var verified: Check?
 
         enum CodingKeys: String, CodingKey {
-            case name, kind, parent, cut, tables, rows, inserted, updated, deleted, bytes, uid
-            case verified
+            case name, kind, parent, cut, tables, incomplete, rows, inserted, updated, deleted
+            case bytes, uid, verified
             case notBackedUp = "not_backed_up"
         }
     }
@@ -54,6 +56,15 @@ package struct StatusReport: Sendable, Encodable {
         package var started: String
         package var ended: String?
         package var error: String?
+        /// How many tables it left out.
+        package var incomplete: UInt64?
+        /// By path, the reason.
+        package var leftOut: [String: String]?
+
+        enum CodingKeys: String, CodingKey {
+            case id, statement, state, started, ended, error, incomplete
+            case leftOut = "left_out"
+        }
     }
 
     /// The times are those at which a mount will take a backup.
@@ -97,6 +108,8 @@ package struct StatusReport: Sendable, Encodable {
         package var running: Operation?
         package var schedule: Timetable?
         package var lastError: Operation?
+        /// The last operation, if it is done but left something out.
+        package var lastIncomplete: Operation?
         /// Why it can't be read to its end.
         package var damage: String?
         /// Why its log had to be read from the beginning; nothing is lost.
@@ -109,6 +122,7 @@ package struct StatusReport: Sendable, Encodable {
             case isDatabase = "database"
             case isIncremental = "incremental"
             case lastError = "last_error"
+            case lastIncomplete = "last_incomplete"
             case catalogDamage = "catalog_damage"
         }
     }
@@ -182,7 +196,7 @@ extension StatusReport.Collection {
         _ state: CollectionState, _ operations: [OperationRecord], _ checks: [UInt64: PointCheck]
     ) {
         let own = operations.filter { $0.start.collection == state.name }
-        let last = own.max { $0.start.id < $1.start.id }
+        let last = own.max { $0.start.id < $1.start.id }.map(StatusReport.Operation.init)
         self.init(
             name: state.name, tables: state.definition?.tables ?? [],
             isDatabase: state.definition?.isDatabase ?? false,
@@ -195,7 +209,8 @@ extension StatusReport.Collection {
             schedule: state.definition.flatMap(Schedule.init).map {
                 StatusReport.Timetable($0, state)
             },
-            lastError: last.map(StatusReport.Operation.init).flatMap { $0.error == nil ? nil : $0 },
+            lastError: last.flatMap { $0.error == nil ? nil : $0 },
+            lastIncomplete: last.flatMap { $0.incomplete == nil ? nil : $0 },
             damage: state.damage?.message, catalogDamage: state.catalogDamage?.message,
             points: state.points.map { StatusReport.Point($0, state, checks[$0.sequence]) })
     }
@@ -210,6 +225,7 @@ extension StatusReport.Point {
             name: point.name, kind: point.kind.rawValue,
             parent: point.parentName,
             cut: Instant(microseconds: point.cut).description, tables: tables.count,
+            incomplete: point.notBackedUp.count,
             rows: tables.reduce(0) { $0 + $1.rows },
             inserted: changed.reduce(0) { $0 + $1.inserted },
             updated: changed.reduce(0) { $0 + $1.updated },
@@ -228,6 +244,11 @@ extension StatusReport.Operation {
         started = Instant(microseconds: record.start.time).description
         ended = record.end.map { Instant(microseconds: $0.time).description }
         error = record.end?.error
+        if let end = record.end, end.incomplete > 0 {
+            incomplete = end.incomplete
+            leftOut = Dictionary(
+                end.leftOut.map { ($0.path, $0.reason) }, uniquingKeysWith: { $1 })
+        }
         switch record.end?.state {
         case let state?: self.state = state.rawValue
         case nil where record.isInterrupted:
@@ -241,6 +262,12 @@ extension StatusReport.Operation {
 // MARK: Text
 
 extension StatusReport {
+    /// Tables that were left out, by path with the reason.
+    fileprivate static func lines(_ tables: [String: String], count: UInt64) -> [String] {
+        tables.sorted { $0.key < $1.key }.map { NotBackedUp(path: $0.key, reason: $0.value) }
+            .lines(of: count)
+    }
+
     /// For people.
     package var text: String {
         var lines = ["source      \(source)", "repository  \(location)"]
@@ -274,6 +301,14 @@ extension StatusReport.Collection {
         if let lastError, let error = lastError.error {
             lines.append("  last operation \(lastError.id) \(lastError.state): \(error)")
         }
+        if let lastIncomplete, let count = lastIncomplete.incomplete,
+            let leftOut = lastIncomplete.leftOut, leftOut != points.last?.notBackedUp
+        {
+            lines.append(
+                "  last operation \(lastIncomplete.id) \(lastIncomplete.state), but incomplete: "
+                    + lastIncomplete.statement)
+            lines += StatusReport.lines(leftOut, count: count).map { "    left out: \($0)" }
+        }
         if let schedule {
             for (kind, period, next) in [
                 ("full", schedule.fullEvery, schedule.nextFull),
@@ -285,17 +320,23 @@ extension StatusReport.Collection {
         }
         if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
         var rows = [
-            ["POINT", "KIND", "CUT", "VERIFIED", "TABLES", "ROWS", "CHANGED", "BYTES"]
+            [
+                "POINT", "KIND", "CUT", "VERIFIED", "TABLES", "INCOMPLETE", "ROWS", "CHANGED",
+                "BYTES",
+            ]
         ]
         for point in points {
             let changed = point.inserted + point.updated + point.deleted
             rows.append([
                 point.name, point.kind, point.cut, point.verified?.text ?? "-", "\(point.tables)",
-                "\(point.rows)",
+                point.incomplete == 0 ? "-" : "\(point.incomplete)", "\(point.rows)",
                 "\(changed)", "\(point.bytes)",
             ])
-            for (path, reason) in point.notBackedUp.sorted(by: { $0.key < $1.key }) {
-                if point.name == newest { lines.append("  not backed up: \(path): \(reason)") }
+        }
+        if let point = points.last {
+            let count = UInt64(point.notBackedUp.count)
+            lines += StatusReport.lines(point.notBackedUp, count: count).map {
+                "  not backed up: \($0)"
             }
         }
         let damaged = Dictionary(grouping: points.filter { $0.verified?.damage != nil }) {

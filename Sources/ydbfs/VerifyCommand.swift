@@ -19,7 +19,8 @@ struct VerifyCommand: ParsableCommand {
               hashes    reads every file: SHA-256, checksums of pages and of index blocks
               content   merges every table of every point: rows, keys in order, sizes in every
                         format, content hash (the default: what passes would restore)
-              source    compares the newest point, or the one named, with the database as it is now
+              source    compares the newest point, or the one named, with the database as it is
+                        now, and the database's indexes with its tables
 
             Says of all damage which file, points, tables and keys it concerns, and what still \
             reads. The result is kept beside the log, if that can be written, and shown by status \
@@ -29,9 +30,11 @@ struct VerifyCommand: ParsableCommand {
             can't be read at all), collections. A collection has collection, level, right, files, \
             bytes, rows, points (name, tables, harmed), damages (file, message, harms: table, \
             points, after, before), source_point, differences (table, message, rows, first_keys), \
-            notes. Keys without a value are left out.
+            left_out (path, reason), notes. Keys without a value are left out.
 
-            Exit status: 0 all is right, 1 something is damaged, differs or failed, 2 wrong usage.
+            Exit status: 0 all is right, 1 something is damaged, differs or failed, 2 wrong usage, \
+            3 what is stored is right, but tables of the database aren't in the point, or can't be \
+            compared (level source).
             """)
 
     @Argument(
@@ -98,6 +101,9 @@ struct VerifyCommand: ParsableCommand {
             if names.isEmpty, report.right { Output.print("no collections: nothing to verify") }
         }
         if !report.right { throw ExitCode(ExitStatus.failure) }
+        if report.collections.contains(where: { !$0.leftOut.isEmpty }) {
+            throw ExitCode(ExitStatus.incomplete)
+        }
     }
 
     /// Why collections are unknown that should be there.

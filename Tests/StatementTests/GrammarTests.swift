@@ -49,6 +49,20 @@ import Testing
         #expect(restore.point == nil && restore.tables == nil)
     }
 
+    @Test func aDatabaseInParenthesesIsTaken() throws {
+        for members in ["DATABASE", "( DATABASE )", "(database)"] {
+            let text = "CREATE BACKUP COLLECTION c \(members) WITH (STORAGE = 'cluster')"
+            guard case .create(let create) = try one(text).action,
+                case .database = create.members
+            else { throw Failure(.system, "\(members) is not the database") }
+        }
+        for members in ["( DATABASE", "( DATABASE, TABLE a )", "( DATABASE a )"] {
+            let error = try refusal(
+                of: "CREATE BACKUP COLLECTION c \(members) WITH (STORAGE = 'cluster')")
+            #expect("\(error)".contains("expected )"), "\(error)")
+        }
+    }
+
     @Test func everySampleParses() throws {
         for sample in samples { #expect(try !parse(sample).isEmpty) }
         for sample in scopedSamples { #expect(try !parse(sample, in: "shop").isEmpty) }

@@ -48,12 +48,33 @@ import Testing
             "FULL_EVERY='30m1h'", "FULL_EVERY='99999999999w'", "KEEP_DROPPED='1'",
             "STORAGE=filesystem, LOCATION='relative'", "STORAGE=s3, LOCATION='s3://key:secret@b/p'",
             "STORAGE=s3, LOCATION='/path'", "STORAGE=filesystem, LOCATION='s3://b'",
-            "STORAGE=s3, LOCATION='s3:///p'",
+            "STORAGE=s3, LOCATION='s3:///p'", "OMIT_TABLES=''", "OMIT_TABLES='a,,b'",
+            "OMIT_TABLES='a,'", "OMIT_TABLES='\"a'", "OMIT_TABLES='\"a\" b'",
         ]
         for settings in wrong {
             let text = "CREATE BACKUP COLLECTION c DATABASE WITH (\(settings))"
             #expect(try !refusal(of: text).isIncomplete, "\(settings)")
         }
+    }
+
+    @Test func tablesToOmitAreAListOfNames() throws {
+        let names: [(String, [String])] = [
+            ("a", ["a"]), ("'log, Cache'", ["log", "Cache"]),
+            ("' a b ,\t`c,d` , \"e\"\"f\"'", ["a b", "c,d", "e\"f"]),
+            ("\"it's\"", ["it's"]), ("'x``y, ``` `'", ["x``y", "` "]),
+        ]
+        for (text, expected) in names {
+            let settings = try created("OMIT_TABLES = \(text)")
+            #expect(settings.omitTables == expected, "\(text)")
+            let shown = CollectionSpecification(
+                name: "c", members: .database, settings: settings
+            ).sql
+            guard case .create(let again) = try one(shown).action else {
+                throw Failure(.system, "no CREATE")
+            }
+            #expect(again.settings.values.omitTables == expected, "\(shown)")
+        }
+        #expect(try created("KEEP_LAST=1").omitTables == [])
     }
 
     @Test func alterChangesAndResets() throws {
@@ -131,6 +152,7 @@ import Testing
         }
         let candidates: [(SettingKey, [String])] = [
             (.incrementalBackupEnabled, ["true", "0"]), (.omitIndexes, ["yes", "off"]),
+            (.omitTables, ["a", " \"b, \"\"c\" , d", "`\u{301}`,'`'"]),
             (.capture, ["auto", "SCAN"]), (.keepLast, ["1", "unlimited"]),
             (.keepWithin, ["1y5m7d2h", "3d", "2H"]), (.keepHourly, ["24"]), (.keepDaily, ["7"]),
             (.keepWeekly, ["-1"]), (.keepMonthly, ["12"]), (.keepYearly, ["1000000"]),

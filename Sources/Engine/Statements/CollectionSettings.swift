@@ -4,6 +4,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
     case location
     case incrementalBackupEnabled = "incremental_backup_enabled"
     case omitIndexes = "omit_indexes"
+    case omitTables = "omit_tables"
     case capture
     case keepLast = "keep_last"
     case keepWithin = "keep_within"
@@ -28,6 +29,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
         case .storage: "'cluster', 'filesystem' or 's3'"
         case .location: "an absolute path, or s3://BUCKET/PREFIX without credentials"
         case .incrementalBackupEnabled, .omitIndexes: "'true' or 'false'"
+        case .omitTables: "names of tables with commas between them, as in 'a, \"b, c\"'"
         case .capture: "'auto' or 'scan'"
         case .keepLast, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly, .keepYearly:
             "a number from 1 to 1000000, or 'unlimited'"
@@ -44,6 +46,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
         case .storage: CollectionSettings.Storage(rawValue: text.lowercased()).map { .storage($0) }
         case .location: isLocation(text) ? .location(text) : nil
         case .incrementalBackupEnabled, .omitIndexes: boolean(text).map { .flag($0) }
+        case .omitTables: NameList(text).map { .names($0) }
         case .capture: CollectionSettings.Capture(rawValue: text.lowercased()).map { .capture($0) }
         case .keepLast, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly, .keepYearly:
             KeepCount(text).map { .keep($0) }
@@ -84,6 +87,7 @@ enum SettingValue: Sendable, Hashable, CustomStringConvertible {
     case storage(CollectionSettings.Storage)
     case location(String)
     case flag(Bool)
+    case names(NameList)
     case capture(CollectionSettings.Capture)
     case keep(KeepCount)
     case calendar(CalendarPeriod)
@@ -95,6 +99,7 @@ enum SettingValue: Sendable, Hashable, CustomStringConvertible {
         case .storage(let storage): storage.rawValue
         case .location(let text): text
         case .flag(let flag): "\(flag)"
+        case .names(let names): names.description
         case .capture(let capture): capture.rawValue
         case .keep(let count): count.description
         case .calendar(let period): period.description
@@ -135,6 +140,18 @@ package struct CollectionSettings: Sendable, Hashable {
     /// False by default, as in YDB since 25.4.
     package var isIncrementalBackupEnabled: Bool { flag(.incrementalBackupEnabled) }
     package var omitsIndexes: Bool { flag(.omitIndexes) }
+
+    /// Tables of the database that are never read.
+    package var omitTables: [String] {
+        if case .names(let list)? = values[.omitTables] { list.names } else { [] }
+    }
+
+    /// False, and nothing set, if there is none or one is empty.
+    mutating func setOmitTables(_ names: [String]) -> Bool {
+        guard let list = NameList(names) else { return false }
+        values[.omitTables] = .names(list)
+        return true
+    }
 
     package var capture: Capture {
         if case .capture(let capture)? = values[.capture] { capture } else { .auto }

@@ -36,7 +36,7 @@ package struct Statement: Sendable, Equatable {
 
     /// Values that are valid on their own, and where each key was written.
     package struct Settings: Sendable, Equatable {
-        package let values: CollectionSettings
+        package var values: CollectionSettings
         package let positions: [SettingKey: SourcePosition]
     }
 

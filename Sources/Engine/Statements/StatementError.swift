@@ -116,6 +116,14 @@ func quotedForMessage(_ text: some StringProtocol) -> String {
     return "\"\(String(shown))\(isLonger ? "…" : "")\""
 }
 
+/// `text` for a line of its own, whatever names stand in it.
+package func oneLine(_ text: String) -> String {
+    guard text.unicodeScalars.contains(where: isUnprintable) else { return text }
+    var shown = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars { shown.append(isUnprintable(scalar) ? "\u{FFFD}" : scalar) }
+    return String(shown)
+}
+
 private func isUnprintable(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.properties.generalCategory {
     case .control: scalar != "\t"

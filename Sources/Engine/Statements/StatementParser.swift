@@ -80,7 +80,13 @@ struct StatementParser {
             members = .database(at: membersPosition)
         } else {
             guard take("(") else { throw unexpected("( TABLE … ) or DATABASE") }
-            members = .tables(try tables())
+            if take("DATABASE") {
+                // Not YDB's grammar, but nothing else can be meant.
+                if !take(")") { throw unexpected(")") }
+                members = .database(at: membersPosition)
+            } else {
+                members = .tables(try tables())
+            }
         }
         try expect("WITH")
         let settings = try settings(isWhole: true)

@@ -46,6 +46,8 @@ package struct VerifyReport: Sendable {
     /// Of level `source` alone: against which point the database was held, and what differs.
     package var sourcePoint: String?
     package var differences: [Difference] = []
+    /// Tables of the database that aren't in that point, or couldn't be compared.
+    package var leftOut: [NotBackedUp] = []
     package var files: UInt64 = 0
     package var bytes: UInt64 = 0
     /// Merged and counted, once for each slice that points have in common.
@@ -81,6 +83,10 @@ extension VerifyReport {
                 "\(collection) is whole, but the database isn't as \(sourcePoint ?? "") shows it: "
                 + "\(first.table): \(first.message)\(others)"
         }
+        if !leftOut.isEmpty {
+            return "\(collection) is right, but \(leftOut.count) tables of the database aren't "
+                + "compared with \(sourcePoint ?? ""): \(scope)"
+        }
         return "\(collection) is right: \(scope)"
     }
 
@@ -99,7 +105,8 @@ extension VerifyReport {
                 lines.append("  first keys: " + difference.firstKeys.joined(separator: " · "))
             }
         }
-        return lines + notes
+        lines += leftOut.map { "left out: \($0.line)" }
+        return lines + notes.map(oneLine)
     }
 
     private var stillReads: [String] {
@@ -149,6 +156,12 @@ extension VerifyReport: Encodable {
     private enum Keys: String, CodingKey {
         case collection, level, right, points, damages, differences, files, bytes, rows, notes
         case sourcePoint = "source_point"
+        case leftOut = "left_out"
+    }
+
+    private struct LeftOut: Encodable {
+        var path: String
+        var reason: String
     }
 
     package func encode(to encoder: any Encoder) throws {
@@ -160,6 +173,8 @@ extension VerifyReport: Encodable {
         try container.encode(damages, forKey: .damages)
         try container.encodeIfPresent(sourcePoint, forKey: .sourcePoint)
         try container.encode(differences, forKey: .differences)
+        try container.encode(
+            leftOut.map { LeftOut(path: $0.path, reason: $0.reason) }, forKey: .leftOut)
         try container.encode(files, forKey: .files)
         try container.encode(bytes, forKey: .bytes)
         try container.encode(rows, forKey: .rows)
