@@ -98,6 +98,7 @@ struct BackupJob {
         operation.update { status in
             status.point = point.name
             status.bytes = point.files.reduce(0) { $0 + $1.bytes }
+            for table in point.notBackedUp { status.leaveOut(table) }
             if isIncremental {
                 // Until here the rows gone through; what counts in the end is what was found.
                 status.rows = point.tables.reduce(0) { $0 + ($1.isReset ? $1.rows : $1.changes) }
@@ -187,8 +188,10 @@ struct BackupJob {
     private func tables(
         _ cut: any SourceCut, _ definition: CollectionDefinition
     ) throws -> (present: [String], refused: [NotBackedUp]) {
-        let all = try cut.listTables()
+        var all = try cut.listTables()
         if definition.isDatabase {
+            let omitted = try CollectionSettings(stored: definition.settings).omitTables
+            all.removeAll { table in omitted.contains { table.isOmitted(by: $0) } }
             let refused = all.compactMap { table in
                 table.refusal.map { NotBackedUp(path: table.path, reason: $0) }
             }
