@@ -125,11 +125,3 @@ struct Alteration {
         return new
     }
 }
-
-extension CollectionDefinition {
-    /// Whether changes are captured in the database, where that pays.
-    var isCapturing: Bool {
-        guard let settings = try? CollectionSettings(stored: settings) else { return false }
-        return settings.isIncrementalBackupEnabled && settings.capture == .auto
-    }
-}

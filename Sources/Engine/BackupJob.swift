@@ -20,20 +20,10 @@ extension Repository {
     }
 }
 
-extension CollectionState {
-    /// Rows of the tables at the newest point.
-    var newestRows: [String: UInt64] {
-        guard let newest else { return [:] }
-        // Names that only look alike are one key here: the larger table counts.
-        return Dictionary(
-            tables(at: newest.sequence).map { ($0.path, $0.rows) }, uniquingKeysWith: max)
-    }
-}
-
 /// Takes one backup point of a collection, from the writer's lock to the commit.
 struct BackupJob {
     let repository: Repository
-    let source: any Source
+    let source: any RowSource
     let collection: String
     let isIncremental: Bool
     let operation: Operation
@@ -57,26 +47,13 @@ struct BackupJob {
         if files > 0 {
             note("removed \(files) files of \(bytes) bytes that nothing needs")
         }
-        let settings = try CollectionSettings(stored: definition.settings)
-        if settings.isIncrementalBackupEnabled {
-            let policy: CapturePolicy = settings.capture == .scan ? .scan : .auto
-            let lines = try source.prepare(
-                collection: collection, tables: definition.isDatabase ? nil : definition.tables,
-                rows: isIncremental ? state.newestRows : [:], capture: policy)
-            lines.forEach(note)
-        }
-        let cut = try source.openCut(collection: collection, nonce: nonce())
+        let cut = try source.openCut(CutRequest())
         defer { cut.close() }
         return try commit(cut, lock, state, definition)
     }
 
     private func retention(_ lock: WriterLock) -> Retention {
         Retention(repository: repository, lock: lock)
-    }
-
-    private func nonce() -> String {
-        String(UInt64.random(in: .min ... .max), radix: 16)
-            + String(UInt64.random(in: .min ... .max), radix: 16)
     }
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
@@ -104,7 +81,7 @@ struct BackupJob {
                 status.rows = point.tables.reduce(0) { $0 + ($1.isReset ? $1.rows : $1.changes) }
             }
         }
-        afterCommit(cut, lock, hasAbandoned: hasAbandoned)
+        afterCommit(lock, hasAbandoned: hasAbandoned)
         return point.name
     }
 
@@ -118,16 +95,10 @@ struct BackupJob {
         let pool = FilePool(stored, cache: cache)
         let backup = TableBackup(
             cut: cut, files: files, limits: limits, stored: stored, pool: pool,
-            capture: state.capture,
             deadFiles: isIncremental ? state.mostlyDeadFiles : [:],
             note: note)
         let (present, refused) = try tables(cut, definition)
         let parent = state.newest
-        if isIncremental, state.isParentOlder {
-            note(
-                "the last point was dropped: tables are compared with \(parent?.name ?? "") as a whole"
-            )
-        }
         let known = parent.map { state.tables(at: $0.sequence) } ?? []
         let counts = try countRows(cut, present, known)
         var records: [TableRecord] = []
@@ -164,16 +135,16 @@ struct BackupJob {
             parentHash: isIncremental ? parent?.hash : nil, cut: cut.instant,
             operation: operation.id, uid: operation.uid, files: written,
             tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
-            views: definition.isDatabase ? cut.views : "", capture: try cut.state)
+            views: definition.isDatabase ? cut.views : "",
+            facts: try definition.isDatabase ? cut.facts : nil)
         operation.update { $0.figures = pool.figures }
         try operation.checkpoint()
         return (point, files.hasAbandoned)
     }
 
     /// The point is durable whatever happens from here on.
-    private func afterCommit(_ cut: any SourceCut, _ lock: WriterLock, hasAbandoned: Bool) {
+    private func afterCommit(_ lock: WriterLock, hasAbandoned: Bool) {
         do {
-            try source.committed(collection: collection, state: cut.state)
             let retention = retention(lock)
             let dropped = try retention.dropByPolicy()
             if dropped > 0 { note("\(dropped) points dropped, as the KEEP_ settings say") }

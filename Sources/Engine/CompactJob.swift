@@ -65,7 +65,8 @@ struct CompactJob {
             name: state.nextPointName(cut: parent.cut, isIncremental: true), kind: .incremental,
             parent: parent.sequence, parentHash: parent.hash, cut: parent.cut,
             operation: operation.id, files: written, tables: records,
-            notBackedUp: parent.notBackedUp, views: parent.views, capture: state.capture)
+            notBackedUp: parent.notBackedUp, views: parent.views, facts: parent.facts,
+            ownership: parent.ownership)
     }
 
     private func write(

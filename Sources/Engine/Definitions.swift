@@ -24,7 +24,6 @@ extension Engine {
                         $0.notes.append("scheduled backups are taken while it is mounted")
                     }
                 }
-                if let before { adaptCapture(operation, before, definition) }
             case .drop:
                 let kept = try CollectionSettings(
                     stored: lock.current?.definition?.settings ?? [:]
@@ -38,7 +37,6 @@ extension Engine {
                         )
                     }
                 }
-                removeCapture(operation)
             case .alterPoints(let changes):
                 for change in changes { try change.apply(lock) }
                 try Retention(repository: repository, lock: lock).removeUnneeded()
@@ -49,41 +47,6 @@ extension Engine {
             let failure = error as? Failure ?? Failure(.system, "\(error)")
             end(operation, .failed, error: failure.message)
             throw failure
-        }
-    }
-
-    /// Takes out of the database what captured the changes of tables that are no members any more.
-    /// What is to be captured from now on is seen to by the next backup.
-    private func adaptCapture(
-        _ operation: Operation, _ before: CollectionDefinition, _ now: CollectionDefinition
-    ) {
-        guard before.isCapturing else { return }
-        if !now.isCapturing { return removeCapture(operation) }
-        guard before.tables.contains(where: { !now.tables.contains($0) }) else { return }
-        do {
-            let lines = try database?.open(Self.handlerPatience).prepare(
-                collection: now.name, tables: now.tables,
-                rows: collection(now.name)?.newestRows ?? [:], capture: .auto)
-            operation.update { $0.notes += lines ?? [] }
-        } catch {
-            operation.update {
-                $0.notes.append(
-                    "what captured the changes of dropped tables is removed by the next backup: "
-                        + ((error as? Failure)?.message ?? "\(error)"))
-            }
-        }
-    }
-
-    /// What was put into the database for the collection; it does no harm if it must stay.
-    private func removeCapture(_ operation: Operation) {
-        do {
-            try database?.open(Self.handlerPatience).remove(collection: operation.collection)
-        } catch {
-            operation.update {
-                $0.notes.append(
-                    "change capture couldn't be removed from the database: "
-                        + ((error as? Failure)?.message ?? "\(error)"))
-            }
         }
     }
 }

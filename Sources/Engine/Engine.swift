@@ -35,10 +35,11 @@ package final class Engine: Sendable {
         package var path: String
         /// - Parameter patience: seconds to wait for other programs' locks; nil for an operation,
         ///   which has time.
-        package var open: @Sendable (_ patience: Double?) throws -> any Source
+        package var open: @Sendable (_ patience: Double?) throws -> any RestorableSource
 
         package init(
-            path: String, open: @escaping @Sendable (_ patience: Double?) throws -> any Source
+            path: String,
+            open: @escaping @Sendable (_ patience: Double?) throws -> any RestorableSource
         ) {
             self.path = path
             self.open = open

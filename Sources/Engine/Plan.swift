@@ -221,7 +221,7 @@ struct Plan {
         }
     }
 
-    func openSource() throws(Failure) -> any Source {
+    func openSource() throws(Failure) -> any RestorableSource {
         guard let database = engine.database else {
             throw Failure(
                 .unsupported,

@@ -7,8 +7,7 @@ struct SchemaChange: CustomStringConvertible {
         /// Nothing but names changed: the table's index holds.
         case names
         /// Columns came, went or moved: stored rows are read once, to count what they come to now.
-        /// New ones show stand-ins there that the source hasn't been compared with.
-        case columns(hasNew: Bool)
+        case columns
         /// Rows are other ones now: the table is carried whole, by a *reset*. Says why.
         case rows(reason: String)
     }
@@ -44,7 +43,7 @@ struct SchemaChange: CustomStringConvertible {
             let names = added.filter { found[$0.id] == nil }.map(\.name)
             effect =
                 names.isEmpty
-                ? .columns(hasNew: !added.isEmpty)
+                ? .columns
                 : .rows(reason: "values of \(names.joined(separator: ", ")) differ from row to row")
         }
         self.schema = schema

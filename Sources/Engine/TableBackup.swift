@@ -10,71 +10,90 @@ struct TableBackup {
     /// The collection's stored files, and what opens tables from them.
     let stored: CollectionFiles
     let pool: FilePool
-    /// What the source recorded at the parent.
-    let capture: CaptureState?
     /// Stored files of which little is left, and how many of their rows are dead.
     let deadFiles: [UInt64: UInt64]
     /// Tells the user something.
     let note: (String) -> Void
 
     /// The table whole. `known` is the table at the newest point, for stable ids.
-    func full(_ path: String, id: UInt32, known: TableRecord?, isReset: Bool) throws -> TableRecord
-    {
-        var literals = literalNames(known)
-        while true {
-            files.beginTable()
-            let description = try cut.describe(
-                path, parent: known?.schema, nextColumnID: known?.nextColumnID ?? 1,
-                literals: literals)
-            do {
-                let cursor = try scan(path, description.schema)
-                let result = try FullWriter.write(
-                    cursor, schema: description.schema, table: path, files: files, limits: limits)
-                return record(
-                    path, id: id, description, known: known, result: result, isReset: isReset)
-            } catch let misfit as Misfit {
-                files.abandonTable()
-                guard literals.insert(misfit.column).inserted else {
-                    throw Failure(
-                        .corrupt, "\(path): column \(misfit.column) fits no type: report this")
-                }
-                note(
-                    "\(path): column \(misfit.column) holds a value that doesn't fit its type; "
-                        + "from here on its values are stored as SQL literals")
+    func full(
+        _ path: String, id: UInt32, known: TableRecord?, isReset: Bool, exactly: Bool = false
+    ) throws -> TableRecord {
+        files.beginTable()
+        let description = try describe(path, known, exactly: exactly)
+        do {
+            let cursor = try scan(path, description.schema)
+            let result = try FullWriter.write(
+                cursor, schema: description.schema, table: path, files: files, limits: limits)
+            noteNews(path, description, known)
+            return record(path, id: id, description, known: known, result: result, isReset: isReset)
+        } catch let misfit as Misfit {
+            files.abandonTable()
+            if exactly {
+                throw Failure(
+                    .corrupt, "\(path): column \(misfit.column) fits no type: report this")
             }
         }
+        return try full(path, id: id, known: known, isReset: isReset, exactly: true)
+    }
+
+    private func describe(
+        _ path: String, _ known: TableRecord?, exactly: Bool
+    ) throws -> TableDescription {
+        try cut.describe(
+            path, parent: known?.schema, nextColumnID: known?.nextColumnID ?? 1, exactly: exactly)
+    }
+
+    /// Tells of columns that are literals from here on, and of what else there is to know, if it is
+    /// news.
+    private func noteNews(
+        _ path: String, _ description: TableDescription, _ known: TableRecord?
+    ) {
+        if description.notes != known?.notes { description.notes.forEach(note) }
+        let before = Set(known?.schema.columns.lazy.filter(\.isLiteral).map(\.id) ?? [])
+        let new = description.schema.columns.filter { $0.isLiteral && !before.contains($0.id) }
+        if new.isEmpty { return }
+        let names = new.map(\.name).joined(separator: ", ")
+        note(
+            "\(path): values of several kinds are stored as SQL literals from here on, in "
+                + "\(new.count == 1 ? "column" : "columns") \(names)")
     }
 
     /// What changed in the table since `parent`; nil if nothing did.
-    func incremental(_ path: String, parent: TableRecord) throws -> TableRecord? {
+    func incremental(
+        _ path: String, parent: TableRecord, exactly: Bool = false
+    ) throws -> TableRecord? {
         files.beginTable()
-        var description = try cut.describe(
-            path, parent: parent.schema, nextColumnID: parent.nextColumnID,
-            literals: literalNames(parent))
+        var description = try describe(path, parent, exactly: exactly)
         do {
             let change = try SchemaChange(from: parent.schema, to: description.schema) {
                 try standIns(for: $0, of: path, description.schema)
             }
             var seen = parent
-            var since = capture
             if let change {
                 note("\(path): \(change)")
                 guard let same = try self.parent(parent, after: change) else {
-                    return try full(path, id: parent.id, known: parent, isReset: true)
+                    return try full(
+                        path, id: parent.id, known: parent, isReset: true, exactly: exactly)
                 }
                 seen = same
                 description.schema = change.schema
-                if case .columns(hasNew: true) = change.effect { since = nil }
             }
-            let result = try changes(path, parent: seen, since: since)
-            if result == nil, change == nil, description.sql == parent.sql { return nil }
+            let result = try changes(path, parent: seen)
+            if result == nil, change == nil, description.sql == parent.sql,
+                description.sequence == parent.sequence, description.notes == parent.notes
+            {
+                return nil
+            }
+            noteNews(path, description, parent)
             return record(path, id: parent.id, description, known: seen, result: result)
         } catch is Misfit {
-            // `full` meets the same value again and says which column it is.
+            files.abandonTable()
+            if !exactly { return try incremental(path, parent: parent, exactly: true) }
         } catch let failure as Failure where failure.code == .corrupt {
             note("\(path): \(failure.message): backed up whole")
+            files.abandonTable()
         }
-        files.abandonTable()
         return try full(path, id: parent.id, known: parent, isReset: true)
     }
 
@@ -131,23 +150,7 @@ struct TableBackup {
 
     private static let standInBytes = 256
 
-    /// - Parameter capture: nil if what was captured doesn't tell all that may differ: rows differ from
-    ///   stand-ins that nobody wrote to.
-    private func changes(
-        _ path: String, parent: TableRecord, since capture: CaptureState?
-    ) throws -> TableResult? {
-        if let capture {
-            switch try cut.changes(path, schema: parent.schema, since: capture) {
-            case .keys(let cursor):
-                let result = try write(path, parent: parent, changes: cursor)
-                let rows = result?.sums.rows ?? parent.rows
-                if try cut.countRows(path) == rows { return result }
-                files.abandonTable()
-                note("\(path): captured changes don't add up: compared as a whole")
-            case .scan(let reason, let isDoubt):
-                if isDoubt { note("\(reason): compared as a whole") }
-            }
-        }
+    private func changes(_ path: String, parent: TableRecord) throws -> TableResult? {
         var live: (any RowCursor)?
         if try parent.rows <= Self.uncountedRows || cut.countRows(path) == parent.rows {
             // Most tables don't change: hashing the live rows tells, without reading stored ones.
@@ -221,16 +224,12 @@ struct TableBackup {
         Snapshot(record.snapshot, schema: record.schema, pool: pool)
     }
 
-    private func literalNames(_ known: TableRecord?) -> Set<String> {
-        Set(known?.schema.columns.filter(\.isLiteral).map(\.name) ?? [])
-    }
-
     /// `result` is nil if only the table's text changed.
     private func record(
         _ path: String, id: UInt32, _ description: TableDescription, known: TableRecord?,
         result: TableResult?, isReset: Bool = false
     ) -> TableRecord {
-        let newest = description.schema.columns.map(\.id).max() ?? 0
+        let newest = description.schema.visibleColumns.map(\.id).max() ?? 0
         return TableRecord(
             id: id, tid: known?.tid ?? TableRecord.newTID(), path: path, schema: description.schema,
             nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
@@ -240,7 +239,8 @@ struct TableBackup {
             formats: ["csv": CSVRenderer.version, "parquet": ParquetFile.version],
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, files: known?.files ?? [],
-            isReset: isReset)
+            isReset: isReset, sequence: description.sequence, shadowOf: description.shadowOf,
+            notes: description.notes)
     }
 }
 

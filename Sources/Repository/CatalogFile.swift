@@ -32,7 +32,6 @@ package struct CatalogReference: Sendable, Hashable {
 ///           list of: v entry | text name | v bytes | text SHA-256      the catalogs still in use
 ///           list of point, live | list of point, dropped
 ///           list of table, in order of first appearance
-///           optional capture of the last point ever made | v its sequence
 ///
 /// definition  list of text: tables | flag whole database | list of: text key | text value
 ///             optional text kind of source | text sql | z time
@@ -59,8 +58,8 @@ package struct CatalogReference: Sendable, Hashable {
 ///             v file | v offset | v length | u64 hash             of the snapshot's root
 ///             list of: v number | v rows                          of the files it needs
 ///             optional z sequence | optional text shadow of | list of text: notes
-/// schema    list of: v id | text name | text type | flag literal; list of v: key
-/// capture   text database | list of: text table | text state
+/// schema    list of: v id | text name | text type | flag literal | flag hidden
+///             | optional text: stand-in; list of v: key; list of v: primary key
 /// ```
 enum CatalogFile {
     private static let magic = "YDBFSCT4"
@@ -167,11 +166,6 @@ private struct CatalogWriter {
                 before = version.record ?? before
             }
         }
-        optional(state.lastCapture) { capture in
-            text(capture.database)
-            map(capture.tables, text)
-        }
-        number(state.captureSequence)
     }
 
     private func definition(_ definition: CollectionDefinition) {
@@ -279,8 +273,10 @@ private struct CatalogWriter {
             text(column.name)
             text(column.type.name)
             flag(column.isLiteral)
+            flag(column.isHidden)
             optional(column.standIn?.description) { text($0) }
         }
         list(schema.key) { number(UInt64($0)) }
+        list(schema.primaryKey) { number(UInt64($0)) }
     }
 }

@@ -97,11 +97,6 @@ struct CatalogReader {
         try state.restore(points: live, dropped: points())
         let tables = try list { try $0.table() }
         try state.restore(tables: tables)
-        state.lastCapture = try optional { reader in
-            CaptureState(
-                database: try reader.text(), tables: try reader.map { try $0.text() })
-        }
-        state.captureSequence = try number()
         guard position == content.count else { throw Self.damaged }
         return state
     }
@@ -228,9 +223,12 @@ struct CatalogReader {
             Column(
                 id: try reader.number(UInt32.self), name: try reader.text(),
                 type: try ColumnType(name: reader.text()), isLiteral: try reader.flag(),
+                isHidden: try reader.flag(),
                 standIn: try reader.optional { try StandIn($0.text()) })
         }
-        return try TableSchema(columns: columns, key: try list { try $0.number(Int.self) })
+        return try TableSchema(
+            columns: columns, key: list { try $0.number(Int.self) },
+            primaryKey: list { try $0.number(Int.self) })
     }
 }
 

@@ -64,9 +64,6 @@ package struct CollectionState: Sendable {
     /// Tokens of the last point and of the last full that were made with one, whatever became of them.
     package internal(set) var lastUID: String?
     package internal(set) var lastFullUID: String?
-    /// What the source wanted to find again after the last point ever made, and that one's sequence.
-    var lastCapture: CaptureState?
-    var captureSequence: UInt64 = 0
 
     /// By number: the files that entries named and that aren't condemned.
     package internal(set) var files: [UInt64: FileReference] = [:]
@@ -143,14 +140,6 @@ package struct CollectionState: Sendable {
         points.filter { $0.chain == point.chain && $0.sequence <= point.sequence }
     }
 
-    /// What the source wanted to find again after the newest point; nil if that one isn't the last
-    /// ever made, which was dropped: what changed since then only a comparison tells.
-    package var capture: CaptureState? {
-        captureSequence == newest?.sequence ? lastCapture : nil
-    }
-
-    /// Whether points after the newest live one were dropped, so that `capture` can't be had.
-    package var isParentOlder: Bool { newest != nil && captureSequence != newest?.sequence }
     /// Whether a point carries every table whole, so that it needs no file of an older point: a full
     /// backup, or what COMPACT made.
     package func isWhole(_ point: BackupPoint) -> Bool {

@@ -12,7 +12,6 @@ extension CollectionState {
         sequenceByUID = [:]
         lastUID = nil
         lastFullUID = nil
-        lastCapture = nil
     }
 
     mutating func drop(_ sequences: [UInt64], at time: Int64) throws {

@@ -195,19 +195,13 @@ package struct PointRecord: Sendable, Equatable {
     package var facts: DatabaseFacts?
     /// Of the database's file at the cut, where it is one.
     package var ownership: FileOwnership?
-    /// Given whole to `WriterLock.append`; the stored entry of an incremental holds only the tables
-    /// whose state differs from the parent's, or a database of 10,000 tables would repeat them all
-    /// at every point.
-    package var capture: CaptureState?
-    /// Tables in the parent's capture state that are not in this one's; stored entries only.
-    var captureRemoved: [String] = []
 
     package init(
         sequence: UInt64, name: String, kind: PointKind, parent: UInt64? = nil,
         parentHash: String? = nil, cut: Int64, operation: UInt64, uid: String? = nil,
         files: [FileReference], tables: [TableRecord], removed: [UInt32] = [],
         notBackedUp: [NotBackedUp] = [], views: String = "",
-        facts: DatabaseFacts? = nil, ownership: FileOwnership? = nil, capture: CaptureState? = nil
+        facts: DatabaseFacts? = nil, ownership: FileOwnership? = nil
     ) {
         self.sequence = sequence
         self.name = name
@@ -224,7 +218,6 @@ package struct PointRecord: Sendable, Equatable {
         self.views = views
         self.facts = facts
         self.ownership = ownership
-        self.capture = capture
     }
 }
 

@@ -114,6 +114,7 @@ extension Column: JSONValue {
         try self.init(
             id: member("id"), name: member("name"), type: ColumnType(name: member("type")),
             isLiteral: member.optional("isLiteral") ?? false,
+            isHidden: member.optional("isHidden") ?? false,
             standIn: standIn.map { try StandIn($0) })
     }
 
@@ -123,6 +124,7 @@ extension Column: JSONValue {
             json.member("name", name)
             json.member("type", type.name)
             json.member("isLiteral", isLiteral)
+            if isHidden { json.member("isHidden", isHidden) }
             json.member("standIn", standIn?.description)
         }
     }
@@ -131,13 +133,15 @@ extension Column: JSONValue {
 extension TableSchema: JSONValue {
     init(json: inout JSONReader) throws {
         let member = try json.members()
-        try self.init(columns: member("columns"), key: member("key"))
+        try self.init(
+            columns: member("columns"), key: member("key"), primaryKey: member("primaryKey"))
     }
 
     func write(json: inout JSONWriter) {
         json.object { json in
             json.member("columns", columns)
             json.member("key", key)
+            json.member("primaryKey", primaryKey)
         }
     }
 }
@@ -223,20 +227,6 @@ extension Condemnation: JSONValue {
     }
 }
 
-extension CaptureState: JSONValue {
-    init(json: inout JSONReader) throws {
-        let member = try json.members()
-        try self.init(database: member("database"), tables: member("tables"))
-    }
-
-    func write(json: inout JSONWriter) {
-        json.object { json in
-            json.member("database", database)
-            json.member("tables", tables)
-        }
-    }
-}
-
 extension DatabaseFacts: JSONValue {
     init(json: inout JSONReader) throws {
         let member = try json.members()
@@ -289,9 +279,7 @@ extension PointRecord: JSONValue {
                 try $0.sharing(shared.notBackedUp) { try [NotBackedUp](json: &$0) }
             } ?? [],
             views: member.optional("views") { try $0.sharing(shared.texts) { try $0.string() } }
-                ?? "", facts: member.optional("facts"), ownership: member.optional("ownership"),
-            capture: member.optional("capture"))
-        captureRemoved = try member.optional("captureRemoved") ?? []
+                ?? "", facts: member.optional("facts"), ownership: member.optional("ownership"))
     }
 
     func write(json: inout JSONWriter) {
@@ -311,8 +299,6 @@ extension PointRecord: JSONValue {
             if !views.isEmpty { json.member("views", views) }
             json.member("facts", facts)
             json.member("ownership", ownership)
-            json.member("capture", capture)
-            if !captureRemoved.isEmpty { json.member("captureRemoved", captureRemoved) }
         }
     }
 }

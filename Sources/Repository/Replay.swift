@@ -57,8 +57,6 @@ extension CollectionState {
         let parent = record.kind == .incremental ? newest : nil
         try add(files: record.files)
         try add(tables: record, after: parent)
-        lastCapture = wholeCapture(record)
-        captureSequence = record.sequence
         points.append(
             BackupPoint(
                 sequence: record.sequence, name: record.name, kind: record.kind,
@@ -201,32 +199,6 @@ extension CollectionState {
         if idsByPath[path, default: []].contains(id) == false {
             idsByPath[path, default: []].append(id)
         }
-    }
-
-    // MARK: Capture state
-
-    // Stored as what differs from the capture state of the entry before, whichever point is the
-    // parent.
-
-    private func wholeCapture(_ record: PointRecord) -> CaptureState? {
-        guard var whole = record.capture else { return nil }
-        if record.kind == .incremental, let parent = lastCapture {
-            whole.tables = parent.tables.merging(whole.tables) { $1 }
-            for path in record.captureRemoved { whole.tables[path] = nil }
-        }
-        return whole
-    }
-
-    /// The record with only that part of its capture state that the last point's doesn't have.
-    func stored(_ record: PointRecord) -> PointRecord {
-        guard record.kind == .incremental, let parent = lastCapture, let whole = record.capture
-        else {
-            return record
-        }
-        var stored = record
-        stored.capture!.tables = whole.tables.filter { parent.tables[$0.key] != $0.value }
-        stored.captureRemoved = parent.tables.keys.filter { whole.tables[$0] == nil }.sorted()
-        return stored
     }
 }
 

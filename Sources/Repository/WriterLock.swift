@@ -50,10 +50,10 @@ package final class WriterLock: Sendable {
     @discardableResult
     package func append(_ entry: LogEntry) throws -> UInt64 {
         try state.withLock { state in
-            var entry = entry
-            if case .point(let record) = entry, let collection = state.collection {
-                if record.kind == .incremental { try checkFiles(of: collection) }
-                entry = .point(collection.stored(record))
+            if case .point(let record) = entry, record.kind == .incremental,
+                let collection = state.collection
+            {
+                try checkFiles(of: collection)
             }
             var file = LogFile(
                 number: (state.collection?.lastEntry ?? 0) + 1,

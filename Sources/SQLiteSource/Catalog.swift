@@ -34,51 +34,66 @@ struct TableDefinition {
         var name: String
         var affinity: Affinity
         var isNotNull: Bool
-        var hasDefault: Bool
         var isGenerated: Bool
+        /// Computed when it is read, by an expression that may name a function of the application's.
+        var isVirtual: Bool
         /// 1… in the primary key, 0 outside.
         var keyPosition: Int
     }
 
     struct Index {
         var name: String
-        var isUnique: Bool
         var isPrimaryKey: Bool
-        var isPartial: Bool
-    }
-
-    struct Trigger {
-        var name: String
-        var sql: String
     }
 
     var name: String
     var isWithoutRowID: Bool
+    var kind: SourceTable.Kind
     private(set) var columns: [Column] = []
     var indexes: [Index] = []
-    /// The user's, in order of creation.
-    private(set) var triggers: [Trigger] = []
     /// The user's own statements, each ended by `;` and a line feed: the table's, then those of its
     /// indexes and triggers in order of creation.
     private(set) var sql = ""
 
-    /// Indices into `columns` in the order of the primary key.
+    /// Indices into `columns` in the order of the declared primary key; empty if there is none.
     private(set) var key: [Int] = []
 
-    /// The key is the rowid itself: an integer that is never NULL.
+    init(name: String, isWithoutRowID: Bool, kind: SourceTable.Kind) {
+        self.name = name
+        self.isWithoutRowID = isWithoutRowID
+        self.kind = kind
+    }
+
+    /// The declared key is the rowid itself: an integer that is never NULL.
     var keyIsRowID: Bool {
         !isWithoutRowID && key.count == 1 && !indexes.contains(where: \.isPrimaryKey)
     }
 
-    /// The name under which the hidden rowid can be reached; nil if columns have taken all names.
+    /// The name under which the rowid can be reached; nil if columns have taken all names.
     var rowIDName: String? {
+        if isWithoutRowID { return nil }
         let taken = Set(columns.map { folded($0.name) })
         return ["rowid", "_rowid_", "oid"].first { !taken.contains(Array($0.utf8)) }
     }
 
-    /// The key columns that may hold NULL, by an old mistake of SQLite that its documentation owns.
-    var nullableKey: [Int] {
-        isWithoutRowID || keyIsRowID ? [] : key.filter { !columns[$0].isNotNull }
+    /// What a query reads the table from: the table itself, never an index, which may be damaged.
+    var source: String { "main.\(quoted(name)) NOT INDEXED" }
+
+    /// Of a schema's columns, in its order; a hidden column has none.
+    func affinities(of schema: TableSchema) -> [Affinity] {
+        schema.columns.map { column in
+            columns.first { $0.name.utf8.elementsEqual(column.name.utf8) }?.affinity ?? .none
+        }
+    }
+
+    /// Whether all columns of the primary key's own b-tree ascend by their bytes.
+    func keyIsPlain(_ connection: Connection) throws -> Bool {
+        guard let index = indexes.first(where: \.isPrimaryKey) else { return false }
+        let others = """
+            SELECT 1 FROM pragma_index_xinfo(\(literal(index.name)), 'main')
+            WHERE key AND ("desc" OR coll <> 'BINARY') LIMIT 1
+            """
+        return try connection.integer(others) == nil
     }
 
     mutating func add(_ column: Column) {
@@ -88,11 +103,9 @@ struct TableDefinition {
         key.sort { columns[$0].keyPosition < columns[$1].keyPosition }
     }
 
-    /// Adds an object that stands on the table, or the table itself, with its statement.
-    mutating func add(type: String, name: String, sql statement: String) {
-        if isOurs(name) { return }
-        sql += ended(statement)
-        if type == "trigger" { triggers.append(Trigger(name: name, sql: statement)) }
+    /// Adds the statement of an object that stands on the table, or of the table itself.
+    mutating func add(name: String, sql statement: String) {
+        if !isOurs(name) { sql += ended(statement) }
     }
 }
 
@@ -123,13 +136,13 @@ func precedes(_ left: String, _ right: String) -> Bool {
     left.utf8.lexicographicallyPrecedes(right.utf8)
 }
 
-/// The ordinary tables of a database, and its views.
+/// The tables of a database that hold rows, and its virtual tables and views.
 struct Catalog {
     /// Of all that it was read from: the same as long as no definition has changed.
     let fingerprint: UInt64
     private(set) var tables: [TableDefinition] = []
-    /// The statements of views, then of their triggers, each ended by `;` and a line feed.
-    private(set) var views = ""
+    /// Virtual tables, views, then the triggers of views, in order of creation.
+    private var others: [(name: String, sql: String)] = []
     private var positions: [[UInt8]: Int] = [:]
 
     /// A hash of SQLite's own table of definitions, from which all follows that a catalog says.
@@ -153,38 +166,50 @@ struct Catalog {
         try readColumns(connection)
         // Names are costly to look up among 10,000; most tables have no index to ask for.
         let indexes = """
-            SELECT t.name, i.name, i."unique", i.origin = 'pk', i.partial
+            SELECT t.name, i.name, i.origin = 'pk'
             FROM pragma_table_list t JOIN pragma_index_list(t.name, 'main') i
-            WHERE t.schema = 'main' AND t.type = 'table' AND (t.wr OR t.name IN (
+            WHERE t.schema = 'main' AND t.type IN ('table', 'shadow') AND (t.wr OR t.name IN (
             SELECT tbl_name FROM main.sqlite_schema WHERE type = 'index'))
             """
         try addEach(connection, indexes) { row, table in
-            table.indexes.append(
-                .init(
-                    name: row.text(1), isUnique: row.integer(2) != 0,
-                    isPrimaryKey: row.integer(3) != 0, isPartial: row.integer(4) != 0))
+            table.indexes.append(.init(name: row.text(1), isPrimaryKey: row.integer(2) != 0))
         }
         let objects = """
-            SELECT tbl_name, type, name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL
+            SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL
             ORDER BY type <> 'table', type <> 'index', rowid
             """
         try addEach(connection, objects) { row, table in
-            table.add(type: row.text(1), name: row.text(2), sql: row.text(3))
+            table.add(name: row.text(1), sql: row.text(2))
         }
-        views = try connection.rows(
+        others = try connection.rows(
             """
-            SELECT sql FROM main.sqlite_schema WHERE type = 'view' OR (type = 'trigger'
-            AND tbl_name IN (SELECT name FROM main.sqlite_schema WHERE type = 'view'))
-            ORDER BY type <> 'view', rowid
+            SELECT name, sql FROM main.sqlite_schema WHERE type = 'view' OR \(Self.isVirtual)
+            OR (type = 'trigger' AND tbl_name IN (
+            SELECT name FROM main.sqlite_schema WHERE type = 'view'))
+            ORDER BY type <> 'table', type <> 'view', rowid
             """
-        ) { ended($0.text(0)) }.joined()
+        ) { ($0.text(0), $0.text(1)) }
+    }
+
+    /// Holds for the rows of virtual tables in `sqlite_schema`: they alone have no pages.
+    private static let isVirtual =
+        "(type = 'table' AND rootpage = 0 AND sql LIKE 'CREATE VIRTUAL%')"
+
+    /// The statements of virtual tables, views, then the triggers of views, each ended by `;` and a
+    /// line feed.
+    func views(omitting omitted: Set<String>) -> String {
+        others.filter { !omitted.contains($0.name) && !isOurs($0.name) }
+            .map { ended($0.sql) }.joined()
     }
 
     private mutating func readColumns(_ connection: Connection) throws {
+        let virtual = try connection.rows(
+            "SELECT name FROM main.sqlite_schema WHERE \(Self.isVirtual)"
+        ) { $0.text(0) }
         let sql = """
-            SELECT t.name, t.wr, c.name, c.type, c."notnull", c.dflt_value IS NOT NULL, c.pk, c.hidden
+            SELECT t.name, t.wr, c.name, c.type, c."notnull", c.pk, c.hidden, t.type
             FROM pragma_table_list t JOIN pragma_table_xinfo(t.name, 'main') c
-            WHERE t.schema = 'main' AND t.type = 'table'
+            WHERE t.schema = 'main' AND t.type IN ('table', 'shadow')
             """
         try connection.sync { _ in
             let row = try connection.prepare(sql)
@@ -197,21 +222,41 @@ struct Catalog {
             }
             while try row.step() {
                 let name = row.text(0)
-                if isOurs(name) || hasPrefix(name, "sqlite_") { continue }
+                guard let kind = Self.kind(of: name, type: row.text(7), virtual) else { continue }
                 if tables.last.map({ $0.name.utf8.elementsEqual(name.utf8) }) != true {
-                    tables.append(TableDefinition(name: name, isWithoutRowID: row.integer(1) != 0))
+                    tables.append(
+                        TableDefinition(
+                            name: name, isWithoutRowID: row.integer(1) != 0, kind: kind))
                 }
-                let hidden = row.integer(7)
+                let hidden = row.integer(6)
                 if hidden == 1 { continue }
                 tables[tables.count - 1].add(
                     .init(
                         name: row.text(2), affinity: affinity(row.text(3)),
-                        isNotNull: row.integer(4) != 0, hasDefault: row.integer(5) != 0,
-                        isGenerated: hidden >= 2, keyPosition: Int(row.integer(6))))
+                        isNotNull: row.integer(4) != 0, isGenerated: hidden >= 2,
+                        isVirtual: hidden == 2, keyPosition: Int(row.integer(5))))
             }
         }
         tables.sort { precedes($0.name, $1.name) }
         for (position, table) in tables.enumerated() { positions[folded(table.name)] = position }
+    }
+
+    /// What kind of table it is to us; nil for those that are none of the user's.
+    private static func kind(
+        of name: String, type: String, _ virtual: [String]
+    ) -> SourceTable.Kind? {
+        if isOurs(name) { return nil }
+        if hasPrefix(name, "sqlite_") {
+            return hasPrefix(name, "sqlite_stat") ? .statistics : nil
+        }
+        guard type == "shadow" else { return .ordinary }
+        // `notes_fts_data` is of `notes_fts`, not of `notes`.
+        let owner = virtual.filter { owner in
+            var prefix = folded(owner)
+            prefix.append(UInt8(ascii: "_"))
+            return folded(name).starts(with: prefix)
+        }.max { $0.utf8.count < $1.utf8.count }
+        return owner.map { .shadow(of: $0) } ?? .ordinary
     }
 
     /// Runs a query whose first column names a table, for the tables that count.

@@ -72,6 +72,12 @@ final class Connection: @unchecked Sendable {
             let code = ydbfs_sqlite_config(handle, CInt(option), isOn ? 1 : 0)
             guard code == SQLITE_OK else { throw Self.failure(code, "", path, "can't open") }
         }
+        // Collations of the application's own: rows are read as they lie, and never compared by them.
+        if access != .write && access != .new {
+            sqlite3_collation_needed(handle, nil) { _, handle, _, name in
+                _ = ydbfs_sqlite_compare_bytes(handle, name)
+            }
+        }
     }
 
     deinit { sqlite3_close_v2(handle) }

@@ -2,9 +2,7 @@ import Bytes
 import CSQLite
 import Glibc
 
-/// What our connections add to SQLite: `ydbfs_literal(x)`, the SQL literal of a value as bytes, and
-/// the collation `ydbfs_bytes`, which compares text by its UTF-8 bytes whatever the database's
-/// encoding.
+/// What our connections add to SQLite: `ydbfs_literal(x)`, the SQL literal of a value as bytes.
 ///
 /// A literal is what SQLite's `quote()` says, but for values that would not come back: `quote()`
 /// ends text at the first NUL, writes infinity as a bare word and drops the sign of -0.0.
@@ -35,14 +33,7 @@ final class LiteralMaker {
                     let maker = Unmanaged<LiteralMaker>.fromOpaque(sqlite3_user_data(context))
                     maker.takeUnretainedValue().answer(context, value)
                 }, nil, nil, { Unmanaged<LiteralMaker>.fromOpaque($0!).release() })
-            let collation = sqlite3_create_collation_v2(
-                handle, "ydbfs_bytes", SQLITE_UTF8, nil,
-                { _, leftCount, left, rightCount, right in
-                    guard let left, let right else { return leftCount - rightCount }
-                    let common = memcmp(left, right, Int(min(leftCount, rightCount)))
-                    return common != 0 ? common : leftCount - rightCount
-                }, nil)
-            guard function == SQLITE_OK, collation == SQLITE_OK else {
+            guard function == SQLITE_OK else {
                 throw connection.failure("can't prepare to read")
             }
         }

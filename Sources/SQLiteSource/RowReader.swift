@@ -8,24 +8,33 @@ import Tables
 struct RowReader {
     private enum Kind {
         case integer, real, text, utf16, blob, literal
+        /// A real number, or an integer that stands for one: SQLite stores no number without fraction
+        /// as a real one in such a column.
+        case numeric
     }
 
     private let schema: TableSchema
     private let kinds: [Kind]
     private let isKey: [Bool]
     private let table: String
-    private let bigEndian: Bool
+    /// A column that is computed as it is read, and may fail to be; nil if there is none.
+    fileprivate let computed: String?
 
-    /// - Parameter encoding: SQLite's number for the database's encoding (1 = UTF-8).
-    init(schema: TableSchema, table: String, encoding: CInt) throws {
+    /// - Parameters:
+    ///   - encoding: SQLite's number for the database's encoding (1 = UTF-8).
+    ///   - affinities: of the table's columns, in the schema's order.
+    init(
+        schema: TableSchema, table: String, encoding: CInt, affinities: [Affinity],
+        computed: String? = nil
+    ) throws {
         self.schema = schema
         self.table = table
-        bigEndian = encoding == 3
-        kinds = try schema.columns.map { column in
+        self.computed = computed
+        kinds = try zip(schema.columns, affinities).map { column, affinity in
             switch (column.type, column.isLiteral) {
             case (.utf8, true): .literal
             case (.int64, false): .integer
-            case (.double, false): .real
+            case (.double, false): affinity.turnsWholeToIntegers ? .numeric : .real
             case (.utf8, false): encoding == 1 ? .text : .utf16
             case (.string, false): .blob
             default:
@@ -38,19 +47,13 @@ struct RowReader {
     }
 
     /// What a query selects for each column, in order.
-    static func expressions(_ schema: TableSchema) -> [String] {
-        schema.columns.map { $0.isLiteral ? "ydbfs_literal(\(quoted($0.name)))" : quoted($0.name) }
-    }
-
-    /// The order of keys, as terms of ORDER BY for the expressions given, those of the key columns.
     ///
-    /// Where SQLite's own order is the same, the terms are such that it finds its index.
-    static func order(_ schema: TableSchema, _ expressions: [String], encoding: CInt) -> String {
-        zip(schema.key, expressions).map { column, expression in
-            let column = schema.columns[column]
-            if column.isLiteral || column.type != .utf8 { return expression }
-            return "\(expression) COLLATE \(encoding == 1 ? "BINARY" : "ydbfs_bytes")"
-        }.joined(separator: ", ")
+    /// - Parameter rowID: the name by which the table's rowid can be reached.
+    static func expressions(_ schema: TableSchema, rowID: String?) -> [String] {
+        schema.columns.map { column in
+            if column.isHidden { return rowID ?? quoted(column.name) }
+            return column.isLiteral ? "ydbfs_literal(\(quoted(column.name)))" : quoted(column.name)
+        }
     }
 
     /// The vectors that rows are appended to, as the row loop wants them: not counted as used again
@@ -71,29 +74,6 @@ struct RowReader {
             }
         }
         return bytes
-    }
-
-    /// Appends a row that is gone: the key from the statement's columns, the rest NULL.
-    func appendKey(of statement: OpaquePointer, to vectors: [ColumnVector]) throws -> Int {
-        var bytes = 0
-        for column in kinds.indices {
-            if let position = schema.key.firstIndex(of: column) {
-                bytes += try append(
-                    statement, CInt(truncatingIfNeeded: position), into: vectors[column], column)
-            } else {
-                vectors[column].appendNull()
-            }
-        }
-        return bytes
-    }
-
-    /// True if the key in the statement's first columns fits the types of the key columns.
-    func keyFits(_ statement: OpaquePointer) -> Bool {
-        let scratch = schema.columns.map { ColumnVector($0.type.layout) }
-        return schema.key.enumerated().allSatisfy { position, column in
-            let index = CInt(truncatingIfNeeded: position)
-            return (try? append(statement, index, into: scratch[column], column)) != nil
-        }
     }
 
     /// Appends one value of the statement's row; returns about how many bytes it takes.
@@ -119,6 +99,18 @@ struct RowReader {
             guard storage == SQLITE_FLOAT else { throw misfit(column) }
             vector.append(sqlite3_value_double(value))
             return 8
+        case .numeric:
+            if storage == SQLITE_INTEGER {
+                let integer = sqlite3_value_int64(value)
+                guard integer.magnitude <= 1 << 53 else { throw misfit(column) }
+                vector.append(Double(integer))
+                return 8
+            }
+            guard storage == SQLITE_FLOAT else { throw misfit(column) }
+            let real = sqlite3_value_double(value)
+            if isWhole(real) { throw misfit(column) }
+            vector.append(real)
+            return 8
         case .text, .utf16:
             guard storage == SQLITE_TEXT else { throw misfit(column) }
             if kinds[column] == .utf16, !isWellFormed(value) { throw misfit(column) }
@@ -138,17 +130,42 @@ struct RowReader {
         }
     }
 
-    /// A UTF-16 value is looked at before SQLite converts it, because that hides broken surrogates.
-    private func isWellFormed(_ value: OpaquePointer?) -> Bool {
-        // The C interface answers in the machine's byte order.
-        let start = sqlite3_value_text16(value)
-        let units = UnsafeRawBufferPointer(
-            start: start, count: Int(sqlite3_value_bytes16(value)))
-        return isWellFormedUTF16(units, bigEndian: 1.bigEndian == 1)
-    }
-
     @inline(never)
     private func misfit(_ column: Int) -> Misfit { Misfit(column: schema.columns[column].name) }
+}
+
+/// A UTF-16 value is looked at before SQLite converts it, because that hides broken surrogates.
+private func isWellFormed(_ value: OpaquePointer?) -> Bool {
+    // The C interface answers in the machine's byte order.
+    let start = sqlite3_value_text16(value)
+    let units = UnsafeRawBufferPointer(start: start, count: Int(sqlite3_value_bytes16(value)))
+    return isWellFormedUTF16(units, bigEndian: 1.bigEndian == 1)
+}
+
+/// Whether SQLite stores the number as an integer where it has the choice.
+private func isWhole(_ real: Double) -> Bool {
+    real.rounded(.towardZero) == real && real.magnitude < 0x1p63
+}
+
+extension StoredClasses {
+    /// - Parameter encoding: SQLite's number for the database's encoding.
+    init(_ value: OpaquePointer?, encoding: CInt) {
+        switch sqlite3_value_type(value) {
+        case SQLITE_NULL: self = []
+        case SQLITE_INTEGER:
+            self = sqlite3_value_int64(value).magnitude <= 1 << 53 ? .integer : .largeInteger
+        case SQLITE_FLOAT: self = isWhole(sqlite3_value_double(value)) ? .wholeReal : .real
+        case SQLITE_BLOB: self = .blob
+        default:
+            if encoding != 1, !isWellFormed(value) {
+                self = .otherText
+                return
+            }
+            let start = sqlite3_value_text(value)
+            let text = UnsafeRawBufferPointer(start: start, count: Int(sqlite3_value_bytes(value)))
+            self = isPlainText(text) ? .text : .otherText
+        }
+    }
 }
 
 /// Why a table can't be backed up whose key holds NULL.
@@ -161,7 +178,7 @@ func nullInKeyWords(_ table: String, _ column: String) -> String {
         + "(UPDATE … WHERE \(quoted(column)) IS NULL) and declare the column NOT NULL"
 }
 
-/// All rows of a query in key order.
+/// All rows of a query.
 final class ScanCursor: RowCursor {
     private let connection: Connection
     private let statement: Statement
@@ -182,7 +199,7 @@ final class ScanCursor: RowCursor {
             let handle = try statement.open()
             let targets = RowReader.Targets(batch)
             while count < maxRows, bytes <= maxBytes, !isAtEnd {
-                guard try statement.step() else {
+                guard try step() else {
                     isAtEnd = true
                     break
                 }
@@ -190,6 +207,16 @@ final class ScanCursor: RowCursor {
                 count += 1
             }
             return withExtendedLifetime(batch) { count > start || !isAtEnd }
+        }
+    }
+
+    /// True if there is a row. A computed column that can't be computed doesn't fit.
+    private func step() throws -> Bool {
+        do {
+            return try statement.step()
+        } catch let failure as Failure where failure.code == .system {
+            guard let column = reader.computed else { throw failure }
+            throw Misfit(column: column)
         }
     }
 }

@@ -4,47 +4,80 @@ import Tables
 /// One instant of a SQLite database. All cursors share one connection and take turns, so that they
 /// may be used by different threads.
 package final class SQLiteCut: SourceCut {
-    private let snapshot: Snapshot
+    let snapshot: Snapshot
     let catalog: Catalog
-    private let reader: ChangeReader
+    private let request: CutRequest
     private let sortLimits: SortLimits
     private var refusals: [[UInt8]: String?] = [:]
+    /// Of AUTOINCREMENT, by table; read once.
+    private var knownSequences: [[UInt8]: Int64]?
 
     package var instant: Int64 { snapshot.instant }
 
-    /// - Parameter nonce: nil if no markers were written for this cut.
-    init(
-        _ snapshot: Snapshot, catalog: Catalog, collection: String, nonce: String?,
-        sortLimits: SortLimits
-    ) throws {
+    init(_ snapshot: Snapshot, catalog: Catalog, request: CutRequest, sortLimits: SortLimits) {
         self.snapshot = snapshot
         self.catalog = catalog
+        self.request = request
         self.sortLimits = sortLimits
-        reader = ChangeReader(
-            snapshot: snapshot, meta: try CaptureMeta(snapshot.connection), collection: collection,
-            nonce: nonce)
     }
 
     package func listTables() throws -> [SourceTable] {
-        try catalog.tables.map { SourceTable(path: $0.name, refusal: try refusal($0)) }
+        try catalog.tables.filter { !isOmitted($0) }.map {
+            SourceTable(path: $0.name, kind: $0.kind, refusal: try refusal($0))
+        }
     }
 
-    package var views: String { catalog.views }
+    private func isOmitted(_ table: TableDefinition) -> Bool {
+        if case .shadow(let owner) = table.kind, request.omitted.contains(owner) { return true }
+        return request.omitted.contains(table.name)
+    }
+
+    package var views: String { catalog.views(omitting: request.omitted) }
+
+    package var facts: DatabaseFacts? {
+        get throws {
+            func number(_ pragma: String) throws -> Int64 {
+                try snapshot.connection.integer("PRAGMA main.\(pragma)") ?? 0
+            }
+            return try DatabaseFacts(
+                userVersion: number("user_version"), applicationID: number("application_id"),
+                encoding: snapshot.connection.text("PRAGMA main.encoding") ?? "UTF-8",
+                pageSize: number("page_size"), autoVacuum: number("auto_vacuum"))
+        }
+    }
 
     package func describe(
-        _ path: String, parent: TableSchema?, nextColumnID: UInt32, literals: Set<String>
+        _ path: String, parent: TableSchema?, nextColumnID: UInt32, exactly: Bool
     ) throws -> TableDescription {
         let table = try catalog.table(path)
         if let refusal = try refusal(table) { throw Failure(.unsupported, refusal) }
-        let schema = try Describing(connection: snapshot.connection).schema(
-            table, parent: parent, nextColumnID: nextColumnID, literals: literals)
-        return TableDescription(schema: schema, sql: table.sql)
+        let describing = Describing(table, snapshot.connection, encoding: snapshot.encoding)
+        var description = try describing.description(
+            parent: parent, nextColumnID: nextColumnID, exactly: exactly)
+        description.sequence = try sequences()[folded(table.name)]
+        return description
+    }
+
+    private func sequences() throws -> [[UInt8]: Int64] {
+        if let knownSequences { return knownSequences }
+        var found: [[UInt8]: Int64] = [:]
+        let isThere = "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"
+        if try snapshot.connection.integer(isThere) != nil {
+            // Programs may have written what they like there.
+            let all = "SELECT name, max(seq) FROM main.sqlite_sequence GROUP BY name"
+            for (name, number) in try snapshot.connection.rows(
+                all, { (folded($0.text(0)), $0.integer(1)) })
+            {
+                found[name] = number
+            }
+        }
+        knownSequences = found
+        return found
     }
 
     package func countRows(_ path: String) throws -> UInt64 {
         let table = try catalog.table(path)
-        let count = try snapshot.connection.integer(
-            "SELECT count(*) FROM main.\(quoted(table.name))")
+        let count = try snapshot.connection.integer("SELECT count(*) FROM \(table.source)")
         return UInt64(count ?? 0)
     }
 
@@ -60,53 +93,46 @@ package final class SQLiteCut: SourceCut {
         _ path: String, schema: TableSchema
     ) throws -> (rows: any RowCursor, inKeyOrder: Bool) {
         let table = try catalog.table(path)
-        let columns = RowReader.expressions(schema)
-        let key = RowReader.order(
-            schema, schema.key.map { columns[$0] }, encoding: snapshot.encoding)
-        let all = "SELECT \(columns.joined(separator: ", ")) FROM main.\(quoted(table.name))"
-        let ordered = "\(all) ORDER BY \(key)"
-        let inKeyOrder =
-            try table.keyIsRowID || !(wouldSort(ordered) || isScattered(table, key))
-        let cursor = try ScanCursor(
-            snapshot.connection, sql: inKeyOrder ? ordered : all,
-            reader: RowReader(schema: schema, table: path, encoding: snapshot.encoding))
-        return (cursor, inKeyOrder)
+        let columns = RowReader.expressions(schema, rowID: table.rowIDName)
+        let inKeyOrder = try isStoredInKeyOrder(table, schema)
+        var sql = "SELECT \(columns.joined(separator: ", ")) FROM \(table.source)"
+        if inKeyOrder {
+            // The order in which they lie: SQLite sorts nothing.
+            let key = schema.key.map { columns[$0] }
+            sql += " ORDER BY \(key.joined(separator: ", "))"
+        }
+        return (
+            try ScanCursor(snapshot.connection, sql: sql, reader: reader(table, schema)),
+            inKeyOrder
+        )
     }
 
-    /// Whether SQLite has no index in the order of a query, so that it would sort all rows: which
-    /// takes it more processor time than us, and can't be stopped. Sorting among rows that are
-    /// alike in the first columns of the key, which an index gives in order, is left to it.
-    private func wouldSort(_ sql: String) throws -> Bool {
-        try snapshot.connection.rows("EXPLAIN QUERY PLAN \(sql)") { $0.text(3) }
-            .contains("USE TEMP B-TREE FOR ORDER BY")
+    func reader(_ table: TableDefinition, _ schema: TableSchema) throws -> RowReader {
+        try RowReader(
+            schema: schema, table: table.name, encoding: snapshot.encoding,
+            affinities: table.affinities(of: schema),
+            computed: table.columns.first(where: \.isVirtual)?.name)
     }
 
-    /// Whether rows in key order lie all over the file, so that reading them one after another and
-    /// sorting is faster than to look each up. Judged by the first rows in key order: are they stored
-    /// in that order?
-    private func isScattered(_ table: TableDefinition, _ order: String) throws -> Bool {
-        guard !table.isWithoutRowID, let rowID = table.rowIDName else { return false }
-        let sample = 2000
-        let places = try snapshot.connection.rows(
-            "SELECT \(rowID) FROM main.\(quoted(table.name)) ORDER BY \(order) LIMIT \(sample)"
-        ) { $0.integer(0) }
-        let ascending = zip(places, places.dropFirst()).count { $0 < $1 }
-        return places.count == sample && ascending < sample * 9 / 10
+    /// Whether the table's own b-tree is in our key order: a rowid table's always is, if the rowid is
+    /// its storage key; another one's if SQLite compares its key as we do.
+    func isStoredInKeyOrder(_ table: TableDefinition, _ schema: TableSchema) throws -> Bool {
+        if !table.isWithoutRowID {
+            return schema.columns[schema.key[0]].isHidden || table.keyIsRowID
+        }
+        let isSame = schema.key.allSatisfy { index in
+            let column = schema.columns[index]
+            return !column.isLiteral && (column.type != .utf8 || snapshot.encoding == 1)
+        }
+        return try isSame && table.keyIsPlain(snapshot.connection)
     }
-
-    package func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws
-        -> Changes
-    {
-        try reader.changes(catalog.table(path), schema: schema, since: state)
-    }
-
-    package var state: CaptureState { get throws { try reader.state(catalog) } }
 
     package func close() { snapshot.close() }
 
     private func refusal(_ table: TableDefinition) throws -> String? {
         if let known = refusals[folded(table.name)] { return known }
-        let found = try Describing(connection: snapshot.connection).refusal(table)
+        let found = try Describing(table, snapshot.connection, encoding: snapshot.encoding)
+            .refusal()
         refusals[folded(table.name)] = found
         return found
     }

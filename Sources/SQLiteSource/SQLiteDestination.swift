@@ -20,7 +20,9 @@ package struct SQLiteDestination: RestoreDestination {
 
     package func obstacles(to tables: [RestoredTable]) throws -> [String] {
         for table in tables {
-            _ = try RowReader(schema: table.schema, table: table.path, encoding: 1)
+            _ = try RowReader(
+                schema: table.schema, table: table.path, encoding: 1,
+                affinities: table.schema.columns.map { _ in .none })
         }
         if isMissing {
             guard access(directory, W_OK) == 0 else { throw Failure("can't create \(name)") }

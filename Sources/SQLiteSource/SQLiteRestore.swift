@@ -99,7 +99,10 @@ final class SQLiteRestore: TableRestore {
         }
         let columns = try loadedColumns(table)
         let schema = table.source.schema
-        let names = columns.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
+        let rowID = rowIDName(schema)
+        let names = columns.map {
+            schema.columns[$0].isHidden ? rowID : quoted(schema.columns[$0].name)
+        }.joined(separator: ", ")
         let values = columns.indices.map { "?\($0 + 1)" }.joined(separator: ", ")
         insert = try connection.prepare(
             "INSERT INTO main.\(quoted(table.name))(\(names)) VALUES(\(values))")
@@ -116,13 +119,23 @@ final class SQLiteRestore: TableRestore {
             """
         ) { (name: $0.text(0), isGenerated: $0.integer(1) >= 2) }
         let columns = table.source.schema.columns
-        guard found.count == columns.count,
-            zip(found, columns).allSatisfy({ $0.name.hasSameBytes(as: $1.name) })
-        else {
-            throw Failure(
-                .corrupt, "\(table.source.path): its stored definition has other columns than rows")
+        var loaded = columns.indices.filter { columns[$0].isHidden }
+        for (position, column) in columns.enumerated() where !column.isHidden {
+            guard let definition = found.first(where: { $0.name.hasSameBytes(as: column.name) })
+            else {
+                throw Failure(
+                    .corrupt,
+                    "\(table.source.path): its stored definition has other columns than rows")
+            }
+            if !definition.isGenerated { loaded.append(position) }
         }
-        return found.indices.filter { !found[$0].isGenerated }
+        return loaded.sorted()
+    }
+
+    /// The name by which a table's rowid can be reached.
+    private func rowIDName(_ schema: TableSchema) -> String {
+        let taken = Set(schema.visibleColumns.map { folded($0.name) })
+        return ["rowid", "_rowid_", "oid"].first { !taken.contains(Array($0.utf8)) } ?? "rowid"
     }
 
     func append(_ batch: RowBatch) throws {
@@ -145,10 +158,19 @@ final class SQLiteRestore: TableRestore {
             }
         }
         let schema = table.source.schema
-        let columns = RowReader.expressions(schema).joined(separator: ", ")
+        let columns = RowReader.expressions(schema, rowID: rowIDName(schema))
+        let types = try connection.rows(
+            "SELECT name, type FROM pragma_table_xinfo(\(literal(table.name)), 'main')"
+        ) { (name: $0.text(0), affinity: Affinity(declared: $0.text(1))) }
+        let affinities = schema.columns.map { column in
+            types.first { $0.name.hasSameBytes(as: column.name) }?.affinity ?? .none
+        }
         return try ScanCursor(
-            connection, sql: "SELECT \(columns) FROM main.\(quoted(table.name))",
-            reader: RowReader(schema: schema, table: table.source.path, encoding: encoding))
+            connection,
+            sql: "SELECT \(columns.joined(separator: ", ")) FROM main.\(quoted(table.name))",
+            reader: RowReader(
+                schema: schema, table: table.source.path, encoding: encoding, affinities: affinities
+            ))
     }
 
     // MARK: Publishing

@@ -3,7 +3,7 @@ import CSQLite
 import Glibc
 
 /// Which file a database is: another file put in its place has another inode.
-struct FileIdentity: Hashable, Codable {
+struct FileIdentity: Hashable {
     var device: UInt64
     var inode: UInt64
 
@@ -34,11 +34,6 @@ final class Snapshot: Sendable {
     let connection: Connection
     /// Microseconds since 1970, UTC.
     let instant: Int64
-    let identity: FileIdentity
-    /// `PRAGMA schema_version` inside the snapshot: moves with every change of the schema.
-    let schemaVersion: Int64
-    /// In bytes; part of the file's header.
-    let pageSize: Int64
     /// SQLite's number: 1 = UTF-8, 2 and 3 = UTF-16 little and big-endian.
     let encoding: CInt
     private let source: SourceFile
@@ -46,26 +41,16 @@ final class Snapshot: Sendable {
 
     /// - Parameter copies: whether a database with a rollback journal is copied; without, its
     ///   SHARED lock is held until `close`, which is right for a short look.
-    convenience init(_ source: SourceFile, copies: Bool) throws {
+    init(_ source: SourceFile, copies: Bool) throws {
         let identity = try FileIdentity(path: source.path)
-        let hadWAL = source.hasFile("-wal")
-        try self.init(
-            source, identity, source.openReader(), isNewWAL: !hadWAL, copies: copies)
-    }
-
-    /// - Parameter isNewWAL: whether a write-ahead log, if there is one, is this connection's doing.
-    private init(
-        _ source: SourceFile, _ identity: FileIdentity, _ connection: Connection, isNewWAL: Bool,
-        copies: Bool
-    ) throws {
+        let isNewWAL = !source.hasFile("-wal")
+        var reader = try source.openReader()
         self.source = source
-        self.identity = identity
-        var reader = connection
         do {
             try reader.execute("BEGIN")
-            schemaVersion = try reader.integer("PRAGMA main.schema_version") ?? 0
+            // The first read: from here on it is this instant.
+            _ = try reader.integer("PRAGMA main.schema_version")
             instant = Self.now()
-            pageSize = try reader.integer("PRAGMA main.page_size") ?? 0
             encoding =
                 switch try reader.text("PRAGMA main.encoding") ?? "" {
                 case "UTF-16le": 2
@@ -97,20 +82,6 @@ final class Snapshot: Sendable {
             reader.close()
             throw error
         }
-    }
-
-    /// Ends the instant, but keeps the connection for `later`. No lock is held any more.
-    func rest() throws { try connection.execute("END") }
-
-    /// A later instant of the same file, after `rest`. The connection is used again if it sees what
-    /// others wrote, so that SQLite needn't read all definitions again; else it is closed.
-    func later(copies: Bool) throws -> Snapshot {
-        let isSame = (try? FileIdentity(path: source.path)) == identity
-        guard isSame, connection.isOpen, connection.access == .read else {
-            close()
-            return try Snapshot(source, copies: copies)
-        }
-        return try Snapshot(source, identity, connection, isNewWAL: createdWAL, copies: copies)
     }
 
     func close() {

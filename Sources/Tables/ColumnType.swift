@@ -79,14 +79,3 @@ package enum ColumnType: Sendable, Hashable {
         }
     }
 }
-
-extension ColumnType: Codable {
-    package init(from decoder: any Decoder) throws {
-        try self.init(name: decoder.singleValueContainer().decode(String.self))
-    }
-
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(name)
-    }
-}

@@ -1,74 +1,72 @@
 import Bytes
 
-/// A database that collections are backed up from. One protocol for all of them.
+/// A database whose tables can be read as of one instant: what every source can do.
 ///
-/// The engine calls `prepare` (which may write capture marks), then `openCut` for one consistent
-/// instant of all tables, reads from it, commits the point, and then says `committed`.
-package protocol Source: RestoreDestination {
-    /// Every ordinary table now, by name; the ones that can't be backed up say why.
+/// What else a source can do is asked of it: its cuts may know what changed since an earlier one
+/// (`SourceCut.changes`), and a `RestoreDestination` takes rows back.
+package protocol RowSource: Sendable {
+    /// What the user named, for messages.
+    var name: String { get }
+
+    /// Every table now, by name; the ones that can't be backed up say why.
     func listTables() throws -> [SourceTable]
 
-    /// Installs change capture for the tables of a collection where it pays, before a cut.
-    /// Returns lines for the user that say what was written to the database.
-    ///
-    /// - Parameters:
-    ///   - tables: nil means all that can be backed up.
-    ///   - rows: of tables at the newest point. One that had few is not counted anew; should it have
-    ///     grown since, the next backup finds that.
-    func prepare(
-        collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
-    ) throws -> [String]
-
-    /// Removes all that `prepare` installed for this collection.
-    func remove(collection: String) throws
-
-    /// One instant of every table, unchanged by what others write from now on. `nonce` is new for
-    /// each attempt; the source may record it to know its own cut again.
-    func openCut(collection: String, nonce: String) throws -> any SourceCut
-
-    /// The point of this cut is durable: what was captured before it may go.
-    func committed(collection: String, state: CaptureState) throws
+    /// One instant of every table, unchanged by what others write from now on.
+    func openCut(_ request: CutRequest) throws -> any SourceCut
 }
 
-package enum CapturePolicy: String, Sendable, Codable {
-    /// Change capture for large tables, scan-and-diff for the others.
-    case auto
-    /// Scan-and-diff always; nothing is ever written to the database.
-    case scan
-}
+/// A database that is backed up and restored into.
+package typealias RestorableSource = RowSource & RestoreDestination
 
-package struct SourceTable: Sendable {
-    /// Path below the database: `orders`, `sub/products`.
-    package var path: String
-    /// Why the table can't be backed up, and what to do; nil if it can.
-    package var refusal: String?
+/// What a cut is for.
+package struct CutRequest: Sendable {
+    /// Names of tables that are never looked at.
+    package var omitted: Set<String>
+    /// What the cut of the parent point has kept (`SourceCut.writeKnowledge`); nil if there is nothing,
+    /// or nothing that can be trusted: then everything is compared.
+    package var known: (any RandomAccess)?
+    /// Whether `writeKnowledge` will be called.
+    package var keepsKnowledge: Bool
 
-    package init(path: String, refusal: String? = nil) {
-        self.path = path
-        self.refusal = refusal
+    package init(
+        omitted: Set<String> = [], known: (any RandomAccess)? = nil, keepsKnowledge: Bool = false
+    ) {
+        self.omitted = omitted
+        self.known = known
+        self.keepsKnowledge = keepsKnowledge
     }
 }
 
-/// What a source wants to find again at the next cut: opaque text, stored in the point's entry.
-package struct CaptureState: Sendable, Hashable, Codable {
-    /// About the database as a whole: identity, markers, nonce.
-    package var database: String
-    /// By table path.
-    package var tables: [String: String]
+package struct SourceTable: Sendable {
+    package enum Kind: Sendable, Hashable {
+        case ordinary
+        /// Holds what a virtual table of this name shows.
+        case shadow(of: String)
+        /// What the database's planner knows of other tables.
+        case statistics
+    }
 
-    package init(database: String, tables: [String: String]) {
-        self.database = database
-        self.tables = tables
+    /// Path below the database: `orders`, `sub/products`.
+    package var path: String
+    package var kind: Kind
+    /// Why the table can't be backed up, and what to do; nil if it can.
+    package var refusal: String?
+
+    package init(path: String, kind: Kind = .ordinary, refusal: String? = nil) {
+        self.path = path
+        self.kind = kind
+        self.refusal = refusal
     }
 }
 
 /// How changes since the parent are to be found.
 package enum Changes {
-    /// Captured: rows whose key may have changed. What is in doubt is never answered this way.
-    case keys(any ChangeCursor)
-    /// Only a scan can tell, for the reason given. In doubt: what was captured can't be trusted, which
-    /// the user hears of.
-    case scan(reason: String, isDoubt: Bool)
+    /// Outside of the ranges every row is the parent's, and there are exactly `unchangedRows` of them;
+    /// `rows` are those that are in the ranges now, in key order. No ranges: nothing changed.
+    case ranges(KeyRanges, rows: any RowCursor, unchangedRows: UInt64)
+    /// Only a comparison of all rows can tell, for the reason given. In doubt: what was kept can't be
+    /// trusted, which the user hears of.
+    case whole(reason: String, isDoubt: Bool)
 }
 
 /// One consistent instant of a database. Used by one thread at a time, unless a method says else.
@@ -76,16 +74,17 @@ package protocol SourceCut: AnyObject {
     /// Microseconds since 1970, UTC.
     var instant: Int64 { get }
 
-    /// Tables at this instant, by name.
+    /// Tables at this instant, by name, but for those that are to be omitted.
     func listTables() throws -> [SourceTable]
 
     /// The schema of a table, and the source's own text of it (`CREATE TABLE`, indexes, triggers).
     ///
-    /// Columns that are the same as in `parent` keep their ids and stand-ins, new ones get ids from
-    /// `nextColumnID`. `literals`: names of columns to be read as literals, because a value was found
-    /// not to fit. Throws `.notFound` if there is no such table.
+    /// Columns that are the same as in `parent` keep their ids, types and stand-ins, new ones get ids
+    /// from `nextColumnID`. Types are what definition and first rows say. After a `Misfit` they are
+    /// asked for `exactly`: all rows are looked at, once, and every value fits what is answered.
+    /// Throws `.notFound` if there is no such table.
     func describe(
-        _ path: String, parent: TableSchema?, nextColumnID: UInt32, literals: Set<String>
+        _ path: String, parent: TableSchema?, nextColumnID: UInt32, exactly: Bool
     ) throws -> TableDescription
 
     /// Exact count of rows.
@@ -105,33 +104,59 @@ package protocol SourceCut: AnyObject {
         _ path: String, schema: TableSchema
     ) throws -> (rows: any RowCursor, inKeyOrder: Bool)
 
-    /// Rows that may have changed since `state` was recorded, in key order.
-    func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws -> Changes
+    /// What changed since the cut that kept what the request told of, whose table had this schema and
+    /// so many rows.
+    func changes(_ path: String, schema: TableSchema, parentRows: UInt64) throws -> Changes
 
-    /// The source's text of what stands on no single table: views and their triggers, statements
-    /// ended by `;`.
+    /// The source's text of what stands on no single table: virtual tables, views and the triggers of
+    /// views, statements ended by `;`.
     var views: String { get }
 
-    /// What to store with the point of this cut.
-    var state: CaptureState { get throws }
+    /// What else identifies the database; nil if the source has nothing of that kind.
+    var facts: DatabaseFacts? { get throws }
+
+    /// Writes what the next cut wants to know of this one.
+    func writeKnowledge(to sink: any ByteSink) throws
 
     /// Ends the instant. Called once, also after errors.
     func close()
+}
+
+extension SourceCut {
+    package var facts: DatabaseFacts? { get throws { nil } }
+
+    package func changes(_ path: String, schema: TableSchema, parentRows: UInt64) throws -> Changes
+    {
+        .whole(reason: "the source doesn't know what changed", isDoubt: false)
+    }
+
+    package func writeKnowledge(to sink: any ByteSink) throws {}
 }
 
 package struct TableDescription: Sendable {
     package var schema: TableSchema
     /// The source's text of the table, statements ended by `;`.
     package var sql: String
+    /// The highest number that was ever given to a row, where the source counts them.
+    package var sequence: Int64?
+    /// The virtual table whose content this one holds.
+    package var shadowOf: String?
+    /// What the user should know of how the table is backed up, a line each.
+    package var notes: [String]
 
-    package init(schema: TableSchema, sql: String) {
+    package init(
+        schema: TableSchema, sql: String, sequence: Int64? = nil, shadowOf: String? = nil,
+        notes: [String] = []
+    ) {
         self.schema = schema
         self.sql = sql
+        self.sequence = sequence
+        self.shadowOf = shadowOf
+        self.notes = notes
     }
 }
 
-/// A value that doesn't fit its column's type: the table is to be described anew with the column as
-/// a literal.
+/// A value that doesn't fit its column's type: the table is to be described anew, exactly.
 package struct Misfit: Error, Sendable {
     package let column: String
 

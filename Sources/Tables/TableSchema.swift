@@ -1,7 +1,7 @@
 import Bytes
 
 /// A column of a table at a point.
-package struct Column: Sendable, Hashable, Codable {
+package struct Column: Sendable, Hashable {
     /// Stable along the chain: a column dropped and added again under its name gets a new one.
     package var id: UInt32
     package var name: String
@@ -9,18 +9,21 @@ package struct Column: Sendable, Hashable, Codable {
     /// True if the values are SQL literals, as SQLite's `quote()` writes them: for columns whose
     /// values are of several storage classes, or fit no type.
     package var isLiteral: Bool
+    /// Stored, but not shown: what the source orders a table by that has no column for it.
+    package var isHidden: Bool
     /// What the column holds in rows that were stored before there was such a column; nil if there
     /// are none.
     package var standIn: StandIn?
 
     package init(
         id: UInt32, name: String, type: ColumnType, isLiteral: Bool = false,
-        standIn: StandIn? = nil
+        isHidden: Bool = false, standIn: StandIn? = nil
     ) {
         self.id = id
         self.name = name
         self.type = type
         self.isLiteral = isLiteral
+        self.isHidden = isHidden
         self.standIn = standIn
     }
 }
@@ -62,17 +65,6 @@ package struct StandIn: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-extension StandIn: Codable {
-    package init(from decoder: any Decoder) throws {
-        try self.init(decoder.singleValueContainer().decode(String.self))
-    }
-
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(description)
-    }
-}
-
 extension ColumnVector {
     /// A column's stand-in, as often as there are rows. The column must have one.
     convenience init(standIn column: Column, rows: Int) {
@@ -85,16 +77,34 @@ extension ColumnVector {
     }
 }
 
-/// Columns in the order of the table's definition, and which of them are the key.
-package struct TableSchema: Sendable, Hashable, Codable {
+/// Columns in the order of the table's definition, hidden ones behind all others, and which of them
+/// are keys.
+package struct TableSchema: Sendable, Hashable {
     package var columns: [Column]
-    /// Indices into `columns`, in key order; never empty.
+    /// The storage key, what the source orders the table by: indices into `columns`, in key order;
+    /// never empty.
     package var key: [Int]
+    /// The key that the table declares, as indices into the visible columns: mostly the storage key
+    /// too; empty if it declares none.
+    package var primaryKey: [Int]
 
-    package init(columns: [Column], key: [Int]) throws {
+    /// The id of the hidden column that holds a table's rowid. Above all that tables' own columns can
+    /// have, since it is the field id in row files too.
+    package static let rowIDColumnID: UInt32 = 1_000_003
+    /// The first id that isn't for tables' own columns.
+    package static let reservedColumnIDs: UInt32 = 1_000_001
+
+    /// - Parameter primaryKey: the same as the storage key, if it isn't given.
+    package init(columns: [Column], key: [Int], primaryKey: [Int]? = nil) throws {
+        let primaryKey = primaryKey ?? key
+        let visible = columns.prefix { !$0.isHidden }.count
         guard !key.isEmpty, Set(key).count == key.count, key.allSatisfy(columns.indices.contains),
             Set(columns.map(\.id)).count == columns.count
         else { throw Failure(.corrupt, "a table's schema has no key, or the same column twice") }
+        guard visible > 0, columns[visible...].allSatisfy(\.isHidden),
+            Set(primaryKey).count == primaryKey.count,
+            primaryKey.allSatisfy((0..<visible).contains)
+        else { throw Failure(.corrupt, "a table's schema shows no column, or hides its key") }
         for column in columns {
             if let bytes = column.standIn?.bytes, case .fixed(let width) = column.type.layout,
                 bytes.count != width
@@ -104,15 +114,29 @@ package struct TableSchema: Sendable, Hashable, Codable {
         }
         self.columns = columns
         self.key = key
+        self.primaryKey = primaryKey
     }
 
-    /// Ids of the key columns, in key order.
+    /// The columns that users see.
+    package var visibleColumns: ArraySlice<Column> { columns.prefix { !$0.isHidden } }
+
+    /// Ids of the storage key's columns, in key order.
     package var keyIDs: [UInt32] { key.map { columns[$0].id } }
 
     /// One column as a table of its own.
     init(column: Column) {
         columns = [column]
         key = [0]
+        primaryKey = []
+    }
+
+    /// The columns that users see as a table of their own, for readers that look at no key.
+    var shown: TableSchema {
+        var schema = self
+        schema.columns = Array(visibleColumns)
+        schema.key = [0]
+        schema.primaryKey = []
+        return schema
     }
 
     /// The key columns as a table of their own.
@@ -120,16 +144,8 @@ package struct TableSchema: Sendable, Hashable, Codable {
         var schema = self
         schema.columns = key.map { columns[$0] }
         schema.key = Array(key.indices)
+        schema.primaryKey = []
         return schema
-    }
-
-    private enum CodingKeys: CodingKey { case columns, key }
-
-    package init(from decoder: any Decoder) throws {
-        let container = try decoder.container(keyedBy: CodingKeys.self)
-        try self.init(
-            columns: container.decode([Column].self, forKey: .columns),
-            key: container.decode([Int].self, forKey: .key))
     }
 }
 

@@ -313,9 +313,10 @@ extension Volume {
                 ("csv_bytes", .number(table.sizes["csv"] ?? 0)),
                 ("parquet_bytes", .number(table.sizes["parquet"] ?? 0)),
                 ("content_hash", .text(table.contentHash)),
-                ("columns", .array(table.schema.columns.map(column))),
+                ("columns", .array(table.schema.visibleColumns.map(column))),
                 (
-                    "key", .array(table.schema.key.map { .text(table.schema.columns[$0].name) })
+                    "key",
+                    .array(table.schema.primaryKey.map { .text(table.schema.columns[$0].name) })
                 ),
             ])
         }

@@ -43,7 +43,6 @@ import Testing
         #expect(a.nextSequence == b.nextSequence, what)
         #expect(a.nextFileNumber == b.nextFileNumber, what)
         #expect(a.nextTableID == b.nextTableID, what)
-        #expect(a.capture == b.capture && a.isParentOlder == b.isParentOlder, what)
         #expect(a.neededFiles == b.neededFiles && a.hasCondemned == b.hasCondemned, what)
         #expect(a.mostlyDeadFiles == b.mostlyDeadFiles, what)
         #expect(a.lastUID == b.lastUID && a.lastFullUID == b.lastFullUID, what)
@@ -231,9 +230,7 @@ private struct History {
         let word = "t\(random.next() % 3)"
         var point = try nextPoint(
             lock, kind: isFull ? .full : .incremental,
-            uid: random.next() % 3 == 0 ? "uid \(random.next())" : nil, paths: paths,
-            capture: random.next() % 3 == 0
-                ? nil : CaptureState(database: word, tables: ["a": word, "b": "\(random.next())"]))
+            uid: random.next() % 3 == 0 ? "uid \(random.next())" : nil, paths: paths)
         for index in point.tables.indices {
             if random.next() % 2 == 0 { point.tables[index].sql = word }
             point.tables[index].isReset = random.next() % 3 == 0

@@ -41,7 +41,11 @@ let schema = try! TableSchema(
         Column(id: 1, name: "id", type: .int64), Column(id: 2, name: "price", type: .double),
         Column(id: 4, name: "näme \"q\" \u{1}\n\\", type: .utf8, isLiteral: true),
         Column(id: 5, name: "d", type: .decimal(precision: 22, scale: 9)),
-    ], key: [0])
+        Column(
+            id: 6, name: "new", type: .uint8, standIn: StandIn(bytes: [1, 0, 0, 0])),
+        Column(
+            id: TableSchema.rowIDColumnID, name: "__ydbfs_rowid", type: .int64, isHidden: true),
+    ], key: [5], primaryKey: [0, 1])
 
 /// What a table of this id was called when it was new.
 func tid(_ id: UInt32) -> String { String(format: "%032x", id) }
@@ -50,7 +54,7 @@ func table(
     _ id: UInt32, _ path: String, file: FileReference, rows: UInt64 = 10
 ) -> TableRecord {
     TableRecord(
-        id: id, tid: tid(id), path: path, schema: schema, nextColumnID: 6,
+        id: id, tid: tid(id), path: path, schema: schema, nextColumnID: 7,
         sql: "CREATE TABLE \(path) (id INTEGER PRIMARY KEY, price REAL);\n", rows: rows,
         inserted: rows, updated: 2, deleted: 1, sizes: ["csv": 100 * rows, "parquet": 120 * rows],
         formats: ["csv": 1, "parquet": 2], contentHash: String(repeating: "0f", count: 16),
@@ -61,8 +65,7 @@ func table(
 /// The next point of the collection: a full if it has none, with one data file of `bytes`.
 func nextPoint(
     _ lock: WriterLock, kind: PointKind? = nil, name: String? = nil, uid: String? = nil,
-    bytes: [UInt8] = [1, 2, 3], paths: [String] = ["orders", "sub/products"],
-    capture: CaptureState? = nil
+    bytes: [UInt8] = [1, 2, 3], paths: [String] = ["orders", "sub/products"]
 ) throws -> PointRecord {
     let state = lock.current!
     let writer = try lock.createFile(.idx)
@@ -81,5 +84,5 @@ func nextPoint(
         parentHash: kind == .full ? nil : state.newest?.hash,
         cut: 1_763_596_800_000_000 + Int64(state.nextSequence), operation: 17, uid: uid,
         files: [file], tables: tables,
-        notBackedUp: [NotBackedUp(path: "odd", reason: "it has no key")], capture: capture)
+        notBackedUp: [NotBackedUp(path: "odd", reason: "it has no key")])
 }

@@ -4,119 +4,89 @@ import SQLiteSource
 import Tables
 
 /// What the engine does with a source, in small: takes points of a database and keeps the contents
-/// of each table, from changes where they are captured, from scans elsewhere.
+/// of each table, from what is said to have changed where that is known, from scans elsewhere.
 ///
 /// At every point the merged contents are compared with a scan of the same cut.
 final class Chain {
     let source: SQLiteSource
-    let collection: String
     var tables: [String: Contents] = [:]
-    var state: CaptureState?
-    var policy = CapturePolicy.auto
+    /// What the newest point's cut has kept.
+    var known: MemoryObject?
     private var nextColumnID: UInt32 = 1
-    private var nextNonce = 0
 
-    /// How each table's changes were found at the newest point: nil from captured keys, else why not.
+    /// How each table's changes were found at the newest point: why by a comparison of all rows …
     private(set) var scanned: [String: String] = [:]
-    private(set) var keyed: [String: Int] = [:]
-    private(set) var lines: [String] = []
+    /// … or how many rows lay in ranges that may have changed.
+    private(set) var ranged: [String: Int] = [:]
 
-    init(
-        _ path: String, collection: String = "c", captureAbove: UInt64 = 0,
-        logLimit: Int64 = 1 << 40
-    ) throws {
-        source = try SQLiteSource(
-            path: path, captureAbove: captureAbove, logLimit: logLimit, busyTimeout: 20)
-        self.collection = collection
-    }
+    init(_ path: String) throws { source = try SQLiteSource(path: path, busyTimeout: 20) }
 
     struct Wrong: Error, CustomStringConvertible {
         var description: String
     }
 
     /// Takes a point; `whileOpen` runs as the cut is open.
-    /// - Parameter commits: false leaves the source without word that the point is durable.
+    /// - Parameter commits: false forgets the point, as if it had failed at its end.
     func takePoint(
         of names: [String] = ["t"], commits: Bool = true, whileOpen: () throws -> Void = {}
     ) throws {
-        lines = try source.prepare(
-            collection: collection, tables: names, rows: [:], capture: policy)
-        nextNonce += 1
-        let cut = try source.openCut(collection: collection, nonce: "\(collection)-\(nextNonce)")
+        let cut = try source.openCut(CutRequest(known: known, keepsKnowledge: true))
         defer { cut.close() }
         scanned = [:]
-        keyed = [:]
+        ranged = [:]
         try whileOpen()
-        for name in names {
-            tables[name] = try contents(name, cut)
+        var new: [String: Contents] = [:]
+        for name in names { new[name] = try contents(name, cut) }
+        let kept = MemoryObject()
+        try cut.writeKnowledge(to: kept)
+        if commits {
+            tables = new
+            known = kept
         }
-        for name in tables.keys where !names.contains(name) { tables[name] = nil }
-        let recorded = try cut.state
-        state = recorded
-        if commits { try source.committed(collection: collection, state: recorded) }
     }
 
     private func contents(_ name: String, _ cut: any SourceCut) throws -> Contents {
         let parent = tables[name]
         let live = try cut.read(name, parent: parent?.schema, nextColumnID: nextColumnID)
-        nextColumnID = max(nextColumnID, live.schema.columns.map(\.id).max()! + 1)
+        nextColumnID = max(nextColumnID, live.schema.visibleColumns.map(\.id).max()! + 1)
         guard live.isOrdered else {
             throw Wrong(description: "\(name) is out of order: \(live.rows)")
         }
         guard try cut.countRows(name) == UInt64(live.rows.count) else {
             throw Wrong(description: "count of \(name)")
         }
-        guard let parent, let state, parent.schema == live.schema else {
+        guard let parent, parent.schema == live.schema else {
             scanned[name] = "first or reset"
             return live
         }
-        let merged: Contents
-        do {
-            switch try cut.changes(name, schema: parent.schema, since: state) {
-            case .scan(let reason, _):
-                scanned[name] = reason
-                return live
-            case .keys(let cursor):
-                merged = try self.merged(parent, cursor, name)
-            }
-        } catch is Misfit {
-            throw Wrong(description: "\(name): a change doesn't fit, though a scan does")
+        switch try cut.changes(name, schema: parent.schema, parentRows: UInt64(parent.rows.count)) {
+        case .whole(let reason, _): scanned[name] = reason
+        case .ranges(let ranges, let rows, let unchanged):
+            let inside = try Contents(parent.schema, rows)
+            ranged[name] = inside.rows.count
+            try check(parent, inside, ranges, unchanged, live, name)
         }
-        if merged.rows.count != live.rows.count {
-            scanned[name] = "count"
-            return live
-        }
-        guard merged == live else {
-            throw Wrong(description: "\(name): merged \(merged.rows)\nlive \(live.rows)")
-        }
-        return merged
+        return live
     }
 
-    private func merged(
-        _ parent: Contents, _ cursor: any ChangeCursor, _ name: String
-    ) throws -> Contents {
-        let schema = parent.schema
-        var rows: [[Value]: [Value]] = [:]
-        for row in parent.rows { rows[parent.key(row)] = row }
-        var changed: [[Value]] = []
-        let batch = RowBatch(schema)
-        var present: [Bool] = []
-        while try cursor.next(into: batch, present: &present, maxRows: 3, maxBytes: 1 << 20) {
-            guard present.count == batch.count else { throw Wrong(description: "present") }
-            for (row, isThere) in zip(batch.rows(schema), present) {
-                let key = parent.key(row)
-                changed.append(key)
-                rows[key] = isThere ? row : nil
-            }
-            batch.removeAll()
-            present.removeAll()
+    /// The parent's rows outside of the ranges, and those inside now, are the table.
+    private func check(
+        _ parent: Contents, _ inside: Contents, _ ranges: KeyRanges, _ unchanged: UInt64,
+        _ live: Contents, _ name: String
+    ) throws {
+        guard inside.keys.allSatisfy(ranges.contains) else {
+            throw Wrong(description: "\(name): rows outside of the ranges")
         }
-        for (left, right) in zip(changed, changed.dropFirst()) where !Value.precedes(left, right) {
-            throw Wrong(description: "\(name): keys out of order or twice: \(changed)")
+        let outside = parent.keys.indices.filter { !ranges.contains(parent.keys[$0]) }
+        guard outside.count == unchanged else {
+            throw Wrong(description: "\(name): \(outside.count) unchanged, not \(unchanged)")
         }
-        keyed[name] = changed.count
-        let sorted = rows.keys.sorted(by: Value.precedes).map { rows[$0]! }
-        return Contents(schema: schema, rows: sorted)
+        let rows =
+            outside.map { (parent.keys[$0], parent.rows[$0]) } + zip(inside.keys, inside.rows)
+        let merged = rows.sorted { $0.0.lexicographicallyPrecedes($1.0) }.map(\.1)
+        guard merged == live.rows else {
+            throw Wrong(description: "\(name): merged \(merged)\nlive \(live.rows)")
+        }
     }
 }
 

@@ -53,8 +53,8 @@ import Testing
             """
             CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT, c INTEGER, d NUMERIC, e REAL, f TEXT, g BLOB);
             INSERT INTO t VALUES
-            (1,'it''s',5,1,1.0,'a'||char(0)||'b',x'41'),
-            (2,x'00c3',1.5,0.1,'x',CAST(x'c328' AS TEXT),'A'),
+            (1,'it''s',5,1<<60,1.0,'a'||char(0)||'b',x'41'),
+            (2,x'00c3','1.5x',0.1,'x',CAST(x'c328' AS TEXT),'A'),
             (3,'é',NULL,1.0/3,9e999,'plain',NULL);
             """)
         #expect(types(found) == ["Int64"] + Array(repeating: "literal", count: 6))
@@ -62,11 +62,12 @@ import Testing
         #expect(
             text == [
                 [
-                    "SQL 'it''s'", "SQL 5", "SQL 1", "SQL 1.0", "SQL CAST(X'610062' AS TEXT)",
+                    "SQL 'it''s'", "SQL 5", "SQL 1152921504606846976", "SQL 1.0",
+                    "SQL CAST(X'610062' AS TEXT)",
                     "SQL X'41'",
                 ],
                 [
-                    "SQL X'00C3'", "SQL 1.5", "SQL 0.1", "SQL 'x'", "SQL CAST(X'C328' AS TEXT)",
+                    "SQL X'00C3'", "SQL '1.5x'", "SQL 0.1", "SQL 'x'", "SQL CAST(X'C328' AS TEXT)",
                     "SQL 'A'",
                 ],
                 [
@@ -88,17 +89,22 @@ import Testing
             """#.replacing("[a]]b]", with: "\"a]b\""))
         let source = try SQLiteSource(path: bench.path())
         let tables = try source.listTables()
-        #expect(tables.map(\.path) == ["Orders", "auto", "nokey", "we\"ird 'name'/é"])
-        #expect(tables.map { $0.refusal != nil } == [false, false, true, false])
-        #expect(tables[2].refusal?.contains("nokey has no PRIMARY KEY") == true)
+        #expect(
+            tables.map(\.path) == [
+                "Orders", "auto", "f_config", "f_content", "f_data", "f_docsize", "f_idx", "nokey",
+                "we\"ird 'name'/é",
+            ])
+        #expect(tables.allSatisfy { $0.refusal == nil })
+        #expect(
+            tables.filter { $0.kind == .shadow(of: "f") }.map(\.path) == tables[2...6].map(\.path))
         try source.atCut { cut in
             let found = try cut.read("we\"ird 'name'/é")
             #expect(found.schema.columns.map(\.name) == ["k \"1\"", "naïve", "a]b"])
             #expect(found.rows == [[.int(1), .text("ü"), .int(2)]])
             #expect(#expect(throws: Failure.self) { try cut.read("orders") }?.code == .notFound)
-            #expect(#expect(throws: Failure.self) { try cut.read("nokey") }?.code == .unsupported)
             #expect(
                 (cut as? SQLiteCut)?.views == """
+                    CREATE VIRTUAL TABLE f USING fts5(x);
                     CREATE VIEW v AS SELECT * FROM Orders;
                     CREATE VIEW broken AS SELECT * FROM nowhere;
 
@@ -106,13 +112,18 @@ import Testing
         }
     }
 
-    @Test func `A key that holds NULL is refused by name, until it does not`() throws {
+    @Test func `A table whose rowid has no name goes by its key, if that never holds NULL`() throws
+    {
         try bench.shell(
-            "CREATE TABLE t(a TEXT, b INT, PRIMARY KEY(a, b)); INSERT INTO t VALUES('x',NULL)")
+            """
+            CREATE TABLE t(rowid TEXT, oid INT, _rowid_, PRIMARY KEY(rowid, oid));
+            INSERT INTO t VALUES('x', NULL, 1); CREATE TABLE u(rowid, oid, _rowid_);
+            """)
         let source = try SQLiteSource(path: bench.path())
         let refusal = try #require(try source.listTables()[0].refusal)
-        #expect(refusal.contains("table t") && refusal.contains("column b"))
-        try bench.shell("UPDATE t SET b = 1")
+        #expect(refusal.contains("table t") && refusal.contains("column oid"))
+        #expect(try source.listTables()[1].refusal?.contains("u has no PRIMARY KEY") == true)
+        try bench.shell("UPDATE t SET oid = 1")
         #expect(try source.listTables()[0].refusal == nil)
     }
 
@@ -121,12 +132,12 @@ import Testing
         let keys = ["", "A", "B", "a", "b", "é", "Ω", "\u{FFFD}", "𐍈", "b ", "aa", "\u{E000}"]
         let values = keys.map { "('\($0)')" }.joined(separator: ",")
         for column in [
-            "k TEXT PRIMARY KEY NOT NULL", "k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL",
-            "k TEXT PRIMARY KEY COLLATE RTRIM NOT NULL",
+            "k TEXT PRIMARY KEY", "k TEXT COLLATE NOCASE PRIMARY KEY",
+            "k TEXT PRIMARY KEY COLLATE RTRIM",
         ] {
             // What a collation takes for equal can't be there twice.
             let found = try contents(
-                "PRAGMA encoding = '\(encoding)'; DROP TABLE IF EXISTS t; CREATE TABLE t(\(column)); INSERT OR IGNORE INTO t VALUES\(values)"
+                "PRAGMA encoding = '\(encoding)'; DROP TABLE IF EXISTS t; CREATE TABLE t(\(column)) WITHOUT ROWID; INSERT OR IGNORE INTO t VALUES\(values)"
             )
             #expect(found.isOrdered && found.rows.count >= 9, "\(column) \(found.rows)")
         }
@@ -265,7 +276,7 @@ import Testing
         let chain = try Chain(bench.path())
         try chain.takePoint(of: ["T"])
         let sql = try chain.source.atCut {
-            try $0.describe("T", parent: nil, nextColumnID: 1, literals: []).sql
+            try $0.describe("T", parent: nil, nextColumnID: 1, exactly: false).sql
         }
         #expect(
             sql == """
@@ -289,7 +300,7 @@ import Testing
         try source.atCut { cut in
             #expect(try cut.read("empty").rows == [])
             #expect(try cut.countRows("empty") == 0)
-            let schema = try cut.describe("t", parent: nil, nextColumnID: 1, literals: []).schema
+            let schema = try cut.describe("t", parent: nil, nextColumnID: 1, exactly: false).schema
             let batch = RowBatch(schema)
             let cursor = try cut.scan("t", schema: schema, checkpoint: {})
             #expect(try cursor.next(into: batch, maxRows: 100, maxBytes: 1000))
@@ -325,11 +336,13 @@ import Testing
             """)
         let source = try SQLiteSource(path: bench.path())
         try source.atCut { cut in
-            let schema = try cut.describe("t", parent: nil, nextColumnID: 1, literals: []).schema
+            let schema = try cut.describe("t", parent: nil, nextColumnID: 1, exactly: false).schema
             nonisolated(unsafe) let shared = cut
             let counts = Mutex<[Int]>([])
             DispatchQueue.concurrentPerform(iterations: 4) { _ in
-                let rows = (try? shared.scanned("t", schema))?.count ?? -1
+                let rows =
+                    (try? Contents(schema, shared.scan("t", schema: schema, checkpoint: {})))?.rows
+                    .count ?? -1
                 counts.withLock { $0.append(rows) }
             }
             #expect(counts.withLock { $0 } == [20000, 20000, 20000, 20000])
@@ -339,13 +352,162 @@ import Testing
     @Test func `A cursor that outlives its cut fails in words`() throws {
         try bench.shell("CREATE TABLE t(k INTEGER PRIMARY KEY); INSERT INTO t VALUES(1)")
         let source = try SQLiteSource(path: bench.path())
-        let cut = try source.openCut(collection: "c", nonce: "n")
-        let schema = try cut.describe("t", parent: nil, nextColumnID: 1, literals: []).schema
+        let cut = try source.openCut(CutRequest())
+        let schema = try cut.describe("t", parent: nil, nextColumnID: 1, exactly: false).schema
         let cursor = try cut.scan("t", schema: schema, checkpoint: {})
         cut.close()
         let failure = #expect(throws: Failure.self) {
             _ = try cursor.next(into: RowBatch(schema), maxRows: 1, maxBytes: 1)
         }
         #expect(failure?.code == .cancelled)
+    }
+}
+
+extension ReadingTests {
+    @Test func `A rowid table is stored by its rowid, whatever key it declares`() throws {
+        try bench.shell(
+            """
+            CREATE TABLE plain(a, b); INSERT INTO plain(rowid, a) VALUES(5, 'x'), (-1, 'y'), (9, 'x');
+            CREATE TABLE keyed(k TEXT PRIMARY KEY, n INT); INSERT INTO keyed VALUES('b', 1), (NULL, 2), (NULL, 3), ('a', 4);
+            CREATE TABLE named(rowid TEXT, __ydbfs_rowid, oid, v, UNIQUE(v)); INSERT INTO named VALUES('r', 1, 2, 3);
+            CREATE TABLE own(v, id INTEGER PRIMARY KEY); INSERT INTO own VALUES('v', 3), ('w', 1);
+            CREATE TABLE sorted(k TEXT, id INTEGER PRIMARY KEY DESC); INSERT INTO sorted VALUES('v', 3), ('w', 1);
+            """)
+        let source = try SQLiteSource(path: bench.path())
+        try source.atCut { cut in
+            let plain = try cut.read("plain")
+            #expect(plain.schema.columns.map(\.name) == ["a", "b", "__ydbfs_rowid"])
+            #expect(plain.schema.columns[2].id == TableSchema.rowIDColumnID)
+            #expect(plain.schema.columns.map(\.isHidden) == [false, false, true])
+            #expect(plain.schema.key == [2] && plain.schema.primaryKey == [])
+            #expect(plain.rows.map { $0[2] } == [.int(-1), .int(5), .int(9)])
+            let keyed = try cut.read("keyed")
+            #expect(keyed.schema.key == [2] && keyed.schema.primaryKey == [0])
+            #expect(keyed.shown.map { $0[0] } == [.text("b"), .null, .null, .text("a")])
+            let named = try cut.read("named")
+            #expect(named.schema.columns.last?.name == "__ydbfs_rowid_")
+            #expect(named.rows == [[.text("r"), .int(1), .int(2), .int(3), .int(1)]])
+            let own = try cut.read("own")
+            #expect(own.schema.key == [1] && own.schema.columns.count == 2)
+            #expect(own.rows.map { $0[1] } == [.int(1), .int(3)])
+            let sorted = try cut.read("sorted")
+            #expect(sorted.schema.key == [2] && sorted.schema.primaryKey == [1])
+        }
+    }
+
+    @Test func `A column takes the class that all its values have, whatever it was declared`()
+        throws
+    {
+        let found = try contents(
+            """
+            CREATE TABLE t(k INTEGER PRIMARY KEY, geom POINT, price DECIMAL(10,2), whole NUMERIC,
+            large NUMERIC, text INT, exact);
+            INSERT INTO t VALUES(1, x'4750', 9.5, 1, 0.5, 'a', 1), (2, NULL, 18.00, 2, 1 << 60, 'b', 1.5),
+            (3, x'', 1e300, NULL, NULL, NULL, NULL);
+            """)
+        #expect(
+            types(found)
+                == ["Int64", "String", "Double", "Int64", "literal", "Utf8", "literal"])
+        #expect(found.rows.map { $0[2] } == [.real(9.5), .real(18), .real(1e300)])
+        #expect(found.rows.map { "\($0[6])" } == ["SQL 1", "SQL 1.5", "NULL"])
+    }
+
+    @Test func `Collations and functions that only the application has`() throws {
+        try bench.python(
+            """
+            c = sqlite3.connect(P)
+            c.create_collation('unicase', lambda a, b: (a > b) - (a < b))
+            c.create_function('fold', 1, str.lower, deterministic=True)
+            c.execute('CREATE TABLE word(w TEXT COLLATE unicase PRIMARY KEY NOT NULL, n)')
+            c.execute("INSERT INTO word VALUES('b', 1), ('A', 2)")
+            c.execute('CREATE TABLE tag(w TEXT COLLATE unicase PRIMARY KEY, n) WITHOUT ROWID')
+            c.execute("INSERT INTO tag VALUES('b', 1), ('A', 2), ('c', 3)")
+            c.execute('CREATE TABLE p(id INTEGER PRIMARY KEY, n TEXT, low AS (fold(n)), kept AS (fold(n)) STORED)')
+            c.execute("INSERT INTO p(n) VALUES('Ann')")
+            c.execute("CREATE TABLE j(id INTEGER PRIMARY KEY, x, y AS (x))")
+            c.execute("INSERT INTO j(x) VALUES('7'), ('no json')")
+            c.execute('PRAGMA writable_schema = ON')
+            c.execute("UPDATE sqlite_schema SET sql = replace(sql, 'AS (x)', 'AS (json(x))') WHERE name = 'j'")
+            c.commit()
+            """)
+        try SQLiteSource(path: bench.path()).atCut { cut in
+            #expect(try cut.read("word").shown.map { $0[0] } == [.text("b"), .text("A")])
+            let tag = try cut.read("tag")
+            #expect(tag.isOrdered && tag.rows.count == 3)
+            let p = try cut.describe("p", parent: nil, nextColumnID: 1, exactly: false)
+            #expect(p.schema.columns.map(\.name) == ["id", "n", "kept"])
+            #expect(p.notes.count == 1 && p.notes[0].contains("column low"))
+            #expect(try cut.read("p").rows == [[.int(1), .text("Ann"), .text("ann")]])
+            #expect(try cut.read("j").schema.columns.map(\.name) == ["id", "x"])
+        }
+    }
+
+    @Test func `A damaged index loses nothing`() throws {
+        try bench.shell(
+            """
+            CREATE TABLE t(k TEXT PRIMARY KEY NOT NULL, n INT); CREATE INDEX i ON t(n);
+            WITH RECURSIVE s(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM s WHERE v < 500)
+            INSERT INTO t SELECT 'k' || v, v FROM s;
+            """)
+        // Both indexes now are those of another table, which is empty.
+        try bench.python(
+            """
+            c = sqlite3.connect(P)
+            c.execute('CREATE TABLE e(k TEXT PRIMARY KEY, n INT)'); c.execute('CREATE INDEX ei ON e(n)')
+            c.execute('PRAGMA writable_schema = ON')
+            c.execute("UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'ei') WHERE name = 'i'")
+            c.execute("UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_e_1') WHERE name = 'sqlite_autoindex_t_1'")
+            c.commit()
+            """)
+        try SQLiteSource(path: bench.path()).atCut { cut throws in
+            #expect(try cut.countRows("t") == 500)
+            #expect(try cut.read("t").rows.count == 500)
+        }
+    }
+
+    @Test func `What identifies the file, numbers given to rows, and statistics`() throws {
+        try bench.shell(
+            """
+            PRAGMA page_size = 1024; PRAGMA auto_vacuum = 2; PRAGMA encoding = 'UTF-16be';
+            PRAGMA user_version = 86; PRAGMA application_id = 1196444487;
+            CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, v); CREATE INDEX i ON t(v);
+            INSERT INTO t(v) VALUES(1), (2); DELETE FROM t WHERE id = 2; ANALYZE;
+            CREATE TABLE u(id INTEGER PRIMARY KEY);
+            """)
+        try SQLiteSource(path: bench.path()).atCut { cut in
+            let facts = try #require(try cut.facts)
+            #expect(
+                facts
+                    == DatabaseFacts(
+                        userVersion: 86, applicationID: 1_196_444_487, encoding: "UTF-16be",
+                        pageSize: 1024, autoVacuum: 2))
+            let tables = try cut.listTables()
+            #expect(tables.map(\.path).contains("sqlite_stat1"))
+            #expect(
+                tables.filter { $0.kind == .statistics }.allSatisfy {
+                    $0.path.hasPrefix("sqlite_stat")
+                })
+            #expect(!tables.map(\.path).contains("sqlite_sequence"))
+            func sequence(_ table: String) throws -> Int64? {
+                try cut.describe(table, parent: nil, nextColumnID: 1, exactly: false).sequence
+            }
+            #expect(try sequence("t") == 2)
+            #expect(try sequence("u") == nil)
+        }
+    }
+
+    @Test func `Omitted tables are never looked at, nor what virtual ones are made of`() throws {
+        try bench.shell(
+            """
+            CREATE TABLE a(x); CREATE TABLE b(x); CREATE VIRTUAL TABLE f USING fts5(x);
+            CREATE VIRTUAL TABLE f_more USING fts5(x);
+            """)
+        let source = try SQLiteSource(path: bench.path())
+        try source.atCut(CutRequest(omitted: ["a", "f"])) { cut in
+            let paths = try cut.listTables().map(\.path)
+            #expect(paths.filter { !$0.hasPrefix("f_more_") } == ["b"])
+            #expect(paths.count == 6)
+            #expect(cut.views == "CREATE VIRTUAL TABLE f_more USING fts5(x);\n")
+        }
     }
 }

@@ -123,6 +123,11 @@ enum Value: Hashable, CustomStringConvertible {
 struct Contents: Equatable {
     var schema: TableSchema
     var rows: [[Value]]
+    /// Normalized, of each row.
+    var keys: [[UInt8]]
+
+    /// What users see.
+    var shown: [[Value]] { rows.map { Array($0.prefix(schema.visibleColumns.count)) } }
 
     func key(_ row: [Value]) -> [Value] { schema.key.map { row[$0] } }
 
@@ -136,28 +141,31 @@ extension SourceCut {
     func read(_ path: String, parent: TableSchema? = nil, nextColumnID: UInt32 = 1) throws
         -> Contents
     {
-        var literals: Set<String> = []
-        while true {
+        func read(exactly: Bool) throws -> Contents {
             let schema = try describe(
-                path, parent: parent, nextColumnID: nextColumnID, literals: literals
+                path, parent: parent, nextColumnID: nextColumnID, exactly: exactly
             ).schema
-            do {
-                return Contents(schema: schema, rows: try scanned(path, schema))
-            } catch let misfit as Misfit {
-                guard literals.insert(misfit.column).inserted else { throw misfit }
-            }
+            return try Contents(schema, scan(path, schema: schema, checkpoint: {}))
+        }
+        do {
+            return try read(exactly: false)
+        } catch is Misfit {
+            return try read(exactly: true)
         }
     }
+}
 
-    func scanned(_ path: String, _ schema: TableSchema) throws -> [[Value]] {
-        let cursor = try scan(path, schema: schema, checkpoint: {})
-        var rows: [[Value]] = []
+extension Contents {
+    init(_ schema: TableSchema, _ cursor: any RowCursor) throws {
+        self.init(schema: schema, rows: [], keys: [])
         let batch = RowBatch(schema)
-        while try cursor.next(into: batch, maxRows: 100, maxBytes: 1 << 20) {
+        var more = true
+        while more {
+            more = try cursor.next(into: batch, maxRows: 100, maxBytes: 1 << 20)
             rows += batch.rows(schema)
+            keys += (0..<batch.count).map { NormalizedKey.of(batch, row: $0, schema: schema) }
             batch.removeAll()
         }
-        return rows
     }
 }
 
@@ -172,10 +180,9 @@ extension RowBatch {
 extension SQLiteSource {
     /// Opens a cut, reads, and closes it.
     func atCut<R>(
-        _ collection: String = "c", nonce: String = UUID().uuidString,
-        _ body: (any SourceCut) throws -> R
+        _ request: CutRequest = CutRequest(), _ body: (any SourceCut) throws -> R
     ) throws -> R {
-        let cut = try openCut(collection: collection, nonce: nonce)
+        let cut = try openCut(request)
         defer { cut.close() }
         return try body(cut)
     }

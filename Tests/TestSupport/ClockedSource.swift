@@ -17,11 +17,11 @@ package final class TestClock: Sendable {
 }
 
 /// A source whose cuts are at the time that a clock shows; everything else is as the real one has it.
-package struct ClockedSource: Source {
-    private let base: any Source
+package struct ClockedSource: RestorableSource {
+    private let base: any RestorableSource
     private let clock: TestClock
 
-    package init(_ base: any Source, _ clock: TestClock) {
+    package init(_ base: any RestorableSource, _ clock: TestClock) {
         self.base = base
         self.clock = clock
     }
@@ -30,18 +30,8 @@ package struct ClockedSource: Source {
 
     package func listTables() throws -> [SourceTable] { try base.listTables() }
 
-    package func prepare(
-        collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
-    ) throws -> [String] {
-        try base.prepare(collection: collection, tables: tables, rows: rows, capture: capture)
-    }
-
-    package func remove(collection: String) throws { try base.remove(collection: collection) }
-
-    package func openCut(collection: String, nonce: String) throws -> any SourceCut {
-        ClockedCut(
-            base: try base.openCut(collection: collection, nonce: nonce),
-            instant: clock.microseconds)
+    package func openCut(_ request: CutRequest) throws -> any SourceCut {
+        ClockedCut(base: try base.openCut(request), instant: clock.microseconds)
     }
 
     package func obstacles(to tables: [RestoredTable]) throws -> [String] {
@@ -57,10 +47,6 @@ package struct ClockedSource: Source {
     package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
         try base.removeLeftovers(isGone: isGone)
     }
-
-    package func committed(collection: String, state: CaptureState) throws {
-        try base.committed(collection: collection, state: state)
-    }
 }
 
 private final class ClockedCut: SourceCut {
@@ -75,9 +61,9 @@ private final class ClockedCut: SourceCut {
     func listTables() throws -> [SourceTable] { try base.listTables() }
 
     func describe(
-        _ path: String, parent: TableSchema?, nextColumnID: UInt32, literals: Set<String>
+        _ path: String, parent: TableSchema?, nextColumnID: UInt32, exactly: Bool
     ) throws -> TableDescription {
-        try base.describe(path, parent: parent, nextColumnID: nextColumnID, literals: literals)
+        try base.describe(path, parent: parent, nextColumnID: nextColumnID, exactly: exactly)
     }
 
     func countRows(_ path: String) throws -> UInt64 { try base.countRows(path) }
@@ -94,13 +80,15 @@ private final class ClockedCut: SourceCut {
         try base.rows(path, schema: schema)
     }
 
-    func changes(_ path: String, schema: TableSchema, since state: CaptureState) throws -> Changes {
-        try base.changes(path, schema: schema, since: state)
+    func changes(_ path: String, schema: TableSchema, parentRows: UInt64) throws -> Changes {
+        try base.changes(path, schema: schema, parentRows: parentRows)
     }
 
     var views: String { base.views }
 
-    var state: CaptureState { get throws { try base.state } }
+    var facts: DatabaseFacts? { get throws { try base.facts } }
+
+    func writeKnowledge(to sink: any ByteSink) throws { try base.writeKnowledge(to: sink) }
 
     func close() { base.close() }
 }

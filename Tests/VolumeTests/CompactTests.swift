@@ -18,7 +18,6 @@ import Testing
     private func product(hasDatabase: Bool = true) throws -> Product {
         var settings = Settings()
         settings.limits = .tiny
-        settings.captureAbove = 0
         settings.hasDatabase = hasDatabase
         return try Product(shop.database, settings)
     }

@@ -63,7 +63,7 @@ import Testing
             engine = try Engine(
                 location: "/r/p",
                 database: Engine.Database(path: "/Root/database") { _ in
-                    ClockedSource(try SQLiteSource(path: database, captureAbove: 0), clock)
+                    ClockedSource(try SQLiteSource(path: database), clock)
                 }, cache: SharedCache(maxBytes: 1 << 20), options: options)
         }
 
@@ -120,7 +120,7 @@ import Testing
             """
             SELECT id || ',' || item || ',' || amount FROM orders ORDER BY id;
             SELECT '-';
-            SELECT sku || ',' || price FROM products ORDER BY sku;
+            SELECT sku || ',' || price FROM products ORDER BY rowid;
             """, on: database)
         let parts = text.split(separator: "-\n", omittingEmptySubsequences: false)
         return ["orders": "id,item,amount\n" + parts[0], "products": "sku,price\n" + parts[1]]

@@ -29,7 +29,7 @@ import Testing
     }
 
     private func verify(
-        _ level: CheckLevel, source: (any Source)? = nil
+        _ level: CheckLevel, source: (any RowSource)? = nil
     ) throws -> VerifyReport {
         try Verifier(
             Repository.open(shop.database + ".backups"), collection: "shop", at: nil,
@@ -57,8 +57,7 @@ import Testing
                 PointRecord(
                     sequence: state.nextSequence, name: "20990101000000Z_incremental",
                     kind: .incremental, parent: newest.sequence, parentHash: newest.hash,
-                    cut: newest.cut, operation: 0, files: files, tables: [record],
-                    capture: state.capture)))
+                    cut: newest.cut, operation: 0, files: files, tables: [record])))
     }
 
     /// Hashes must pass, content must say `words` of the forged point, and of no other.

@@ -72,7 +72,6 @@ import Testing
             var settings = Settings()
             if seed % 3 != 0 { settings.limits = .tiny }
             settings.cacheBytes = [4 << 10, 64 << 10, 16 << 20].randomElement(using: &random)!
-            settings.captureAbove = [0, 0, 10, nil].randomElement(using: &random)!
             self.settings = settings
             self.random = random
         }

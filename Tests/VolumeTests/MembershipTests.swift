@@ -30,13 +30,12 @@ import Volume
         try Manifest(tree, point).tables.map(\.path)
     }
 
-    @Test(arguments: Way.allCases, [nil, 0] as [UInt64?])
+    @Test(arguments: Way.allCases)
     func `tables come and go from the next backup on, and points before stay as they were`(
-        way: Way, captureAbove: UInt64?
+        way: Way
     ) throws {
         var settings = Settings()
         settings.limits = .tiny
-        settings.captureAbove = captureAbove
         try withShop(way, settings) { tree, shop, _ in
             let full = try tree.backup("full", of: "shop")
             let before = try tree.files(below: full).map { ($0, try tree.read($0)) }
@@ -205,57 +204,6 @@ import Volume
                 // At once, not at the next look around.
                 #expect(errno { try tree.write("control", alter) } == EEXIST)
             }
-        }
-    }
-
-    /// Names of what we have put into the database.
-    private func capture(_ shop: Shop) throws -> [String] {
-        try sqlite(
-            "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE '_ydbfs_%' "
-                + "GROUP BY 1 ORDER BY 1", on: shop.database
-        ).split(separator: "\n").map(String.init)
-    }
-
-    @Test func `triggers come with tables and settings, and go with them`() throws {
-        var settings = Settings()
-        settings.captureAbove = 10
-        try withShop(.direct, settings) { tree, shop, _ in
-            try shop.run(
-                """
-                WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
-                INSERT INTO suppliers SELECT i, 'name ' || i FROM n
-                """)
-            func alter(_ change: String) throws {
-                try tree.write("control", "ALTER BACKUP COLLECTION shop \(change);")
-            }
-            func rows(_ table: String) throws -> String {
-                try "id,name\n"
-                    + sqlite(
-                        "SELECT id || ',' || name FROM \(table) ORDER BY id", on: shop.database)
-            }
-            _ = try tree.backup("full", of: "shop")
-            #expect(try capture(shop) == ["orders"])
-            try alter("ADD TABLE suppliers")
-            _ = try tree.backup("incremental", of: "shop")
-            #expect(try capture(shop) == ["orders", "suppliers"])
-            try alter("DROP TABLE orders")
-            #expect(try capture(shop) == ["suppliers"])
-            try shop.run("UPDATE suppliers SET name = 'captured' WHERE id = 7")
-            let captured = try tree.backup("incremental", of: "shop")
-            #expect(try tree.text(captured + "/suppliers.csv") == rows("suppliers"))
-            try alter("SET (CAPTURE = scan)")
-            #expect(try capture(shop) == [])
-            try shop.run("UPDATE suppliers SET name = 'unseen' WHERE id = 8")
-            let scanned = try tree.backup("incremental", of: "shop")
-            #expect(try tree.text(scanned + "/suppliers.csv") == rows("suppliers"))
-            try alter("RESET (CAPTURE)")
-            try shop.run("UPDATE suppliers SET name = 'unseen too' WHERE id = 9")
-            let again = try tree.backup("incremental", of: "shop")
-            #expect(try capture(shop) == ["suppliers"])
-            #expect(try tree.text(again + "/suppliers.csv") == rows("suppliers"))
-            try alter("SET (INCREMENTAL_BACKUP_ENABLED = 'false')")
-            #expect(try capture(shop) == [])
-            #expect(errno { try tree.write("shop/control", "incremental\n") } == EOPNOTSUPP)
         }
     }
 }

@@ -28,8 +28,6 @@ final class Scratch: Sendable {
 struct Settings {
     var limits = FormatLimits()
     var cacheBytes = 16 << 20
-    /// Rows above which changes are captured by triggers; nil: SQLiteSource's own.
-    var captureAbove: UInt64?
     /// Whether there is a database behind it.
     var hasDatabase = true
     var isReadOnly = false
@@ -69,12 +67,8 @@ final class Product: Sendable {
         options.clock = settings.clock
         options.rate = settings.rate
         options.storage = settings.storage
-        let captureAbove = settings.captureAbove
         let plain = Engine.Database(path: "/Root/database") { patience in
-            let source =
-                try captureAbove.map {
-                    try SQLiteSource(path: database, captureAbove: $0, busyTimeout: patience ?? 60)
-                } ?? SQLiteSource(path: database, busyTimeout: patience ?? 60)
+            let source = try SQLiteSource(path: database, busyTimeout: patience ?? 60)
             return testClock.map { ClockedSource(source, $0) } ?? source
         }
         engine = try Engine(

@@ -21,7 +21,6 @@ import Testing
             (rules + within + ["KEEP_DROPPED = '\(kept)'"]).joined(separator: ", ")
         ) {
             $0.removalDelay = [0, 10].randomElement(using: &random)!
-            $0.captureAbove = [0, 200_000].randomElement(using: &random)!
             $0.limits.rebaseMinEdits = random.below(8)
             $0.limits.maxRuns = 1 + random.below(4)
         }

@@ -7,10 +7,9 @@ import Testing
 
 /// What `RESTORE` brings back, as another program sees it.
 @Suite struct RestoreTests {
-    private func settings(_ captureAbove: UInt64? = nil) -> Settings {
+    private var settings: Settings {
         var settings = Settings()
         settings.limits = .tiny
-        settings.captureAbove = captureAbove
         return settings
     }
 
@@ -130,7 +129,7 @@ import Testing
             (encoding.map { "PRAGMA encoding = '\($0)';" } ?? "")
                 + "PRAGMA journal_mode = \(journal);" + Self.odd, on: database)
         let before = try contents(database)
-        try withTree(.direct, Product(database, settings())) { tree in
+        try withTree(.direct, Product(database, settings)) { tree in
             try tree.write("control", Self.all)
             _ = try tree.backup("full", of: "shop")
             try dropAll(database)
@@ -168,7 +167,7 @@ import Testing
     @Test(arguments: Way.allCases)
     func `any point by name or time, beside what is there`(way: Way) throws {
         let shop = try Shop(rows: 60)
-        try withTree(way, Product(shop.database, settings())) { tree in
+        try withTree(way, Product(shop.database, settings)) { tree in
             try tree.write("control", Shop.create)
             var points: [(name: String, rows: String)] = []
             for salt in 0..<5 {
@@ -203,7 +202,7 @@ import Testing
         let scratch = try Scratch()
         let database = scratch / "database.db"
         try sqlite(Self.odd, on: database)
-        try withTree(.direct, Product(database, settings())) { tree in
+        try withTree(.direct, Product(database, settings)) { tree in
             try tree.write("control", Self.all)
             _ = try tree.backup("full", of: "shop")
             let line = try tree.run(
@@ -243,7 +242,7 @@ import Testing
     @Test(arguments: Way.allCases)
     func `what can't be restored is refused at once, and nothing is written`(way: Way) throws {
         let shop = try Shop(rows: 5)
-        try withTree(way, Product(shop.database, settings())) { tree in
+        try withTree(way, Product(shop.database, settings)) { tree in
             try tree.write("control", Shop.create)
             _ = try tree.backup("full", of: "shop")
             try shop.run("CREATE VIEW seen AS SELECT 1")
@@ -288,7 +287,7 @@ import Testing
 
     @Test func `rows that would not be the same are not shown`() throws {
         let shop = try Shop(rows: 20)
-        try withTree(.direct, Product(shop.database, settings())) { tree in
+        try withTree(.direct, Product(shop.database, settings)) { tree in
             try tree.write("control", Shop.create)
             try shop.run("UPDATE orders SET customer = CAST(x'c328' AS TEXT) WHERE id = 3")
             _ = try tree.backup("full", of: "shop")
@@ -296,7 +295,7 @@ import Testing
         // The bytes of broken text mean something else in another encoding.
         let other = shop.scratch / "other.db"
         try sqlite("PRAGMA encoding = 'UTF-16le'; CREATE TABLE x(y);", on: other)
-        let product = try Product(other, location: shop.database + ".backups", settings())
+        let product = try Product(other, location: shop.database + ".backups", settings)
         try withTree(.direct, product) { tree in
             let line = try tree.run("RESTORE", in: "shop")
             #expect(line.hasPrefix("failed: orders: the 20 rows loaded are not the 20"), "\(line)")
@@ -307,12 +306,12 @@ import Testing
 
     // MARK: History
 
-    @Test(arguments: [nil, 0] as [UInt64?], [true, false])
+    @Test(arguments: [true, false])
     func `incrementals after a restore show what is there`(
-        captureAbove: UInt64?, bySwap: Bool
+        bySwap: Bool
     ) throws {
         let shop = try Shop(rows: 80)
-        try withTree(.direct, Product(shop.database, settings(captureAbove))) { tree in
+        try withTree(.direct, Product(shop.database, settings)) { tree in
             try tree.write("control", Shop.create)
             let full = try tree.backup("full", of: "shop")
             let old = try tree.read(full + "/orders.csv")
@@ -357,7 +356,7 @@ import Testing
 
     @Test func `a cancelled restore leaves nothing, even while it waits for a lock`() throws {
         let shop = try Shop(rows: 2000)
-        try withTree(.direct, Product(shop.database, settings())) { tree in
+        try withTree(.direct, Product(shop.database, settings)) { tree in
             try tree.write("control", Shop.create)
             _ = try tree.backup("full", of: "shop")
             try shop.run("DROP TABLE orders")

@@ -69,7 +69,7 @@ struct Shop {
             let rows = try sqlite(
                 """
                 SELECT CASE WHEN instr(sku, ',') THEN '"' || sku || '"' ELSE sku END || ','
-                || coalesce(price, '') FROM "sub/products" ORDER BY sku COLLATE BINARY;
+                || coalesce(price, '') FROM "sub/products" ORDER BY rowid;
                 """, on: database)
             return Array("sku,price\n\(rows)".utf8)
         }
@@ -99,25 +99,15 @@ final class Gate: Sendable {
         }
     }
 
-    private struct Gated: Source {
+    private struct Gated: RestorableSource {
         let source: SQLiteSource
         let gate: Gate
 
         var name: String { source.name }
         func listTables() throws -> [SourceTable] { try source.listTables() }
-        func prepare(
-            collection: String, tables: [String]?, rows: [String: UInt64], capture: CapturePolicy
-        ) throws -> [String] {
-            try source.prepare(
-                collection: collection, tables: tables, rows: rows, capture: capture)
-        }
-        func remove(collection: String) throws { try source.remove(collection: collection) }
-        func openCut(collection: String, nonce: String) throws -> any SourceCut {
+        func openCut(_ request: CutRequest) throws -> any SourceCut {
             gate.pass()
-            return try source.openCut(collection: collection, nonce: nonce)
-        }
-        func committed(collection: String, state: CaptureState) throws {
-            try source.committed(collection: collection, state: state)
+            return try source.openCut(request)
         }
         func obstacles(to tables: [RestoredTable]) throws -> [String] {
             try source.obstacles(to: tables)

@@ -36,7 +36,7 @@ import Testing
     // MARK: Looking
 
     private func verify(
-        _ level: CheckLevel, at moment: Moment? = nil, source: (any Source)? = nil
+        _ level: CheckLevel, at moment: Moment? = nil, source: (any RowSource)? = nil
     ) throws -> VerifyReport {
         try Verifier(
             Repository.open(location), collection: "shop", at: moment, level: level,

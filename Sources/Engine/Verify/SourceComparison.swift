@@ -6,7 +6,7 @@ import Tables
 struct SourceComparison {
     let repository: Repository
     let state: CollectionState
-    let source: any Source
+    let source: any RowSource
     let operation: Operation
 
     private static let firstKeys = 5
@@ -20,7 +20,7 @@ struct SourceComparison {
         report.sourcePoint = point.name
         let pool = FilePool(
             CollectionFiles(repository, state), cache: SharedCache(maxBytes: Self.cacheBytes))
-        let cut = try source.openCut(collection: state.name, nonce: "")
+        let cut = try source.openCut(CutRequest())
         defer { cut.close() }
         let tables = state.tables(at: point.sequence)
         let rows = tables.reduce(0) { $0 + $1.rows }
@@ -42,10 +42,8 @@ struct SourceComparison {
             VerifyReport.Difference(table: table.path, message: message)
         }
         do {
-            let literals = table.schema.columns.filter(\.isLiteral).map(\.name)
             let live = try cut.describe(
-                table.path, parent: table.schema, nextColumnID: table.nextColumnID,
-                literals: Set(literals))
+                table.path, parent: table.schema, nextColumnID: table.nextColumnID, exactly: false)
             if live.schema != table.schema { return differs("its columns are others now") }
             return try rows(of: table, pool, cut)
         } catch let misfit as Misfit {

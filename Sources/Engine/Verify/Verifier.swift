@@ -29,7 +29,7 @@ package struct Verifier {
     }
 
     /// Throws what kept it from looking, `.cancelled` included; damage is in the report.
-    package func run(source: (any Source)? = nil) throws -> VerifyReport {
+    package func run(source: (any RowSource)? = nil) throws -> VerifyReport {
         var attempts = 3
         while true {
             let (repository, state, logDamage) = try read()

@@ -5,10 +5,13 @@ package struct CSVFile: RenderedFile {
     package let snapshot: Snapshot
     private let renderer: CSVRenderer
     private let header: ByteBuffer
+    /// The columns to be read.
+    private let shown: TableSchema
 
     package init(_ snapshot: Snapshot) {
         self.snapshot = snapshot
-        renderer = CSVRenderer(snapshot.schema)
+        shown = snapshot.schema.shown
+        renderer = CSVRenderer(shown)
         header = ByteBuffer(capacity: renderer.header.count)
         header.append(renderer.header)
     }
@@ -42,7 +45,7 @@ package struct CSVFile: RenderedFile {
 
     package func next(after page: FilePart) throws -> (slice: SlicePlace, columns: [Column])? {
         guard case .page(let place, _, _) = page.place else { return nil }
-        return try snapshot.place(after: place).map { ($0, snapshot.schema.columns) }
+        return try snapshot.place(after: place).map { ($0, shown.columns) }
     }
 
     package func key(_ part: FilePart) -> SharedCache.Key? {
@@ -59,11 +62,11 @@ package struct CSVFile: RenderedFile {
             key, of: place, bytes: part.bytes, room: 1024
         ) { slice, output in
             let reader = SliceReader(
-                slice, schema: snapshot.schema, pool: snapshot.pool, isSequential: isSequential)
+                slice, schema: shown, pool: snapshot.pool, isSequential: isSequential)
             let rows = try reader.merged(page: page)
             renderer.render(
-                try rows.sources(snapshot.schema, snapshot.pool), rows.pieces, into: output)
-            if isSequential { rows.forgetPassed(snapshot.schema.columns, snapshot.pool) }
+                try rows.sources(shown, snapshot.pool), rows.pieces, into: output)
+            if isSequential { rows.forgetPassed(shown.columns, snapshot.pool) }
         }
     }
 }

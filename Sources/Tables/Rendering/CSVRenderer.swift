@@ -12,9 +12,9 @@ package struct CSVRenderer: Sendable {
     package let header: [UInt8]
 
     package init(_ schema: TableSchema) {
-        forms = schema.columns.map(\.type.csvForm)
+        forms = schema.visibleColumns.map(\.type.csvForm)
         let line = ByteBuffer()
-        for (index, column) in schema.columns.enumerated() {
+        for (index, column) in schema.visibleColumns.enumerated() {
             if index > 0 { line.append(byte: UInt8(ascii: ",")) }
             line.append(csvField: column.name)
         }
@@ -23,16 +23,22 @@ package struct CSVRenderer: Sendable {
     }
 
     package func render(_ batch: RowBatch, _ rows: Range<Int>, into output: ByteBuffer) {
-        output.append(csv: CSVRows(batch.columns, forms: forms), rows)
+        output.append(csv: CSVRows(shown(batch), forms: forms), rows)
     }
 
     /// How many bytes `render` makes of rows.
     package func byteCount(_ batch: RowBatch, _ rows: Range<Int>) -> UInt64 {
-        CSVRows(batch.columns, forms: forms).byteCount(rows)
+        CSVRows(shown(batch), forms: forms).byteCount(rows)
+    }
+
+    /// Hidden columns stand behind the others.
+    private func shown(_ batch: RowBatch) -> [ColumnVector] {
+        batch.columns.count == forms.count
+            ? batch.columns : Array(batch.columns.prefix(forms.count))
     }
 
     func render(_ sources: [RowBatch], _ pieces: [RowPiece], into output: ByteBuffer) {
-        output.append(csv: sources.map { CSVRows($0.columns, forms: forms) }, pieces)
+        output.append(csv: sources.map { CSVRows(shown($0), forms: forms) }, pieces)
     }
 }
 

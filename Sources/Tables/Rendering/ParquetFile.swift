@@ -16,7 +16,7 @@ package final class ParquetFile: RenderedFile {
     private let footer: ParquetFooter
     private let measure: RowMeasure
     private let forms: [ParquetForm]
-    /// Each column as a table of its own, to be read alone.
+    /// Each visible column as a table of its own, to be read alone.
     private let columns: [TableSchema]
     /// Kept while the file is open: every read needs it, and it is 16 bytes a column chunk.
     private let foundLayout = Mutex<ParquetLayout?>(nil)
@@ -25,8 +25,8 @@ package final class ParquetFile: RenderedFile {
         self.snapshot = snapshot
         footer = ParquetFooter(snapshot.schema)
         measure = RowMeasure(snapshot.schema)
-        forms = snapshot.schema.columns.map { ParquetForm($0.type) }
-        columns = snapshot.schema.columns.map { TableSchema(column: $0) }
+        forms = snapshot.schema.visibleColumns.map { ParquetForm($0.type) }
+        columns = snapshot.schema.visibleColumns.map { TableSchema(column: $0) }
     }
 
     /// Bytes of the file of a table.
@@ -118,7 +118,7 @@ package final class ParquetFile: RenderedFile {
             // Points that differ in nothing but names share all else.
             snapshot.key(
                 .parquetFooter,
-                UInt64(bitPattern: Int64(snapshot.schema.columns.map(\.name).hashValue)))
+                UInt64(bitPattern: Int64(snapshot.schema.visibleColumns.map(\.name).hashValue)))
         }
     }
 
@@ -200,12 +200,13 @@ package final class ParquetFile: RenderedFile {
         return footer.render(groups)
     }
 
-    /// The least and the greatest value of the leading key column, if they can be told exactly: those
+    /// The least and the greatest value of the storage key's leading column, if they can be told exactly: those
     /// of the first and the last row.
     private func bounds(
         _ group: ParquetLayout.Group, _ rowGroup: ParquetFooter.RowGroup
     ) throws -> (least: [UInt8], greatest: [UInt8])? {
         let column = snapshot.schema.key[0]
+        if snapshot.schema.columns[column].isHidden { return nil }
         if rowGroup.chunks[column].nulls > 0 { return nil }
         guard let least = try bound(group.first, column, isLast: false),
             let greatest = try bound(group.last, column, isLast: true)

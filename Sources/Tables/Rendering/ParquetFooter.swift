@@ -26,16 +26,17 @@ struct ParquetFooter: Sendable {
 
     init(_ schema: TableSchema) {
         self.schema = schema
-        types = schema.columns.map { ParquetType(rendered: $0.type) }
-        let leading = schema.columns[schema.key[0]].type
-        boundsRoom = Self.bytes(ofBounds: 2 * ParquetForm(leading).boundBytes)
+        types = schema.visibleColumns.map { ParquetType(rendered: $0.type) }
+        let leading = schema.columns[schema.key[0]]
+        boundsRoom =
+            leading.isHidden ? 0 : Self.bytes(ofBounds: 2 * ParquetForm(leading.type).boundBytes)
         let none = ByteBuffer()
         let types = types
         Self.write([], schema, types, unused: 0, into: none)
         bytesOfNone = none.count
         let group = ByteBuffer()
         var writer = ThriftWriter(into: group)
-        let empty = RowGroup(chunks: schema.columns.map { _ in (0, 0, 0) })
+        let empty = RowGroup(chunks: schema.visibleColumns.map { _ in (0, 0, 0) })
         Self.write(empty, schema, types, &writer)
         bytesOfGroup = group.count
     }
@@ -43,7 +44,7 @@ struct ParquetFooter: Sendable {
     /// How many row groups a file has of which so many slices have rows: one each, if that isn't too
     /// many; then each has this many slices, the last one what is left.
     func groups(filledSlices: UInt64) -> (count: Int, slices: UInt64) {
-        let most = UInt64(max(1, Self.maxChunks / schema.columns.count))
+        let most = UInt64(max(1, Self.maxChunks / schema.visibleColumns.count))
         let slices = max(1, (filledSlices + most - 1) / most)
         return (Int((filledSlices + slices - 1) / slices), slices)
     }
@@ -78,17 +79,18 @@ struct ParquetFooter: Sendable {
         writer.element { writer in
             writer.int32(1, 1)
             writer.schema(
-                zip(schema.columns, types).map { ($0.name, $1, Int($0.id), true) })
+                zip(schema.visibleColumns, types).map { ($0.name, $1, Int($0.id), true) })
             writer.padded64(3, Int(groups.reduce(0) { $0 + $1.rows }))
             writer.list(4, of: .structure, count: groups.count)
             for group in groups { write(group, schema, types, &writer) }
             writer.list(5, of: .structure, count: 3)
-            writer.pair("ydbfs.types", schema.columns.map(\.type.name).joined(separator: " "))
-            writer.pair("ydbfs.key", schema.key.map { "\($0)" }.joined(separator: " "))
+            writer.pair(
+                "ydbfs.types", schema.visibleColumns.map(\.type.name).joined(separator: " "))
+            writer.pair("ydbfs.key", schema.primaryKey.map { "\($0)" }.joined(separator: " "))
             writeFiller(unused, &writer)
             writer.text(6, ParquetType.createdBy)
-            writer.list(7, of: .structure, count: schema.columns.count)
-            for _ in schema.columns { writer.element { $0.structure(1) { _ in } } }
+            writer.list(7, of: .structure, count: types.count)
+            for _ in types { writer.element { $0.structure(1) { _ in } } }
         }
         output.append(fixed: UInt32(output.count))
         output.append("PAR1")

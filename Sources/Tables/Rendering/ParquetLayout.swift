@@ -21,7 +21,7 @@ final class ParquetLayout: Sendable {
 
     init(_ snapshot: Snapshot, footer: ParquetFooter) throws {
         let root = try snapshot.root()
-        let columns = snapshot.schema.columns.count
+        let columns = snapshot.schema.visibleColumns.count
         let (count, slicesOfGroup) = footer.groups(filledSlices: root.sums.filledSlices)
         var groups: [Group] = []
         var bytes = [UInt64](repeating: 0, count: count * columns)

@@ -280,8 +280,8 @@ package struct IndexReader {
 
     private mutating func sums() throws(Failure) -> SliceSums {
         var sums = SliceSums()
-        sums.fill(schema.columns.count)
-        sums.pages.fill(schema.columns.count)
+        sums.fill(schema.visibleColumns.count)
+        sums.pages.fill(schema.visibleColumns.count)
         for series in ofSlices {
             let value = try fixed(UInt64.self)
             if let series { sums[series] = value }
@@ -347,7 +347,7 @@ package struct IndexReader {
         let pages = try size()
         guard pages > 0, pages <= (content.count - position) / ofPages.count else { throw damaged }
         var empty = PageSums()
-        empty.fill(schema.columns.count)
+        empty.fill(schema.visibleColumns.count)
         slice.pages = [PageSums](repeating: empty, count: pages)
         for series in ofPages {
             var total: UInt64 = 0

@@ -3,13 +3,14 @@ import Bytes
 /// What rows, pages and slices come to in every format: the one place where sizes are counted.
 package struct RowMeasure: Sendable {
     private let csv: CSVRenderer
+    /// Of the visible columns, as all that is counted here.
     private let isVariable: [Bool]
     private let parquet: [ParquetForm]
 
     package init(_ schema: TableSchema) {
         csv = CSVRenderer(schema)
-        isVariable = schema.columns.map { $0.type.layout == .variable }
-        parquet = schema.columns.map { ParquetForm($0.type) }
+        isVariable = schema.visibleColumns.map { $0.type.layout == .variable }
+        parquet = schema.visibleColumns.map { ParquetForm($0.type) }
     }
 
     var columns: Range<Int> { parquet.indices }

@@ -66,7 +66,8 @@ final class RunWriter {
         let operation = StoredColumn(
             name: free("__ydbfs_op"), type: .int8, fieldID: operationFieldID, optional: false)
         let deleted = StoredColumn(
-            name: free("__ydb_incrBackupImpl_deleted"), type: .bool, fieldID: deletedFieldID, optional: false)
+            name: free("__ydb_incrBackupImpl_deleted"), type: .bool, fieldID: deletedFieldID,
+            optional: false)
         return [operation] + FullWriter.storedColumns(schema) + [deleted]
     }
 

@@ -107,7 +107,7 @@ package struct EditTier: Sendable, Hashable {
 }
 
 /// Where an object lies in an index file, and its XXH3 there.
-package struct BlockReference: Sendable, Hashable, Codable {
+package struct BlockReference: Sendable, Hashable {
     package var file: UInt64
     package var offset: UInt64
     package var length: UInt64

@@ -14,7 +14,7 @@ package struct PageSums: Sendable, Hashable {
     package var csvBytes: UInt64 = 0
     /// Edits in the page.
     package var edits: UInt64 = 0
-    /// In the schema's order; none at all instead of nothing but zeros.
+    /// Of the visible columns, in the schema's order; none at all instead of nothing but zeros.
     package var columns: [ColumnSums] = []
 
     package init(
@@ -87,7 +87,7 @@ package struct SliceSums: Sendable, Hashable {
     package var pages = PageSums()
     /// Slices that have rows.
     package var filledSlices: UInt64 = 0
-    /// For each column, bytes of its pages as Parquet, headers included; none instead of zeros.
+    /// For each visible column, bytes of its pages as Parquet, headers included; none instead of zeros.
     package var parquetBytes: [UInt64] = []
 
     package init() {}
@@ -118,14 +118,14 @@ enum Series: Hashable {
 
     /// What is stored of each page.
     static func ofPages(_ schema: TableSchema) -> [Series] {
-        let columns = schema.columns.indices
+        let columns = schema.visibleColumns.indices
         return [.baseRows, .rows, .csvBytes, .edits] + columns.map { .nulls($0) }
             + columns.filter { schema.columns[$0].type.layout == .variable }.map { .valueBytes($0) }
     }
 
     /// What is stored of each slice and block.
     static func ofSlices(_ schema: TableSchema) -> [Series] {
-        ofPages(schema) + [.filledSlices] + schema.columns.indices.map { .parquetBytes($0) }
+        ofPages(schema) + [.filledSlices] + schema.visibleColumns.indices.map { .parquetBytes($0) }
     }
 
     /// Its number in the index format, and that of its column, or 0.

@@ -127,14 +127,21 @@ package final class TableAudit {
     }
 }
 
-/// Keys as people read them: their columns as CSV.
+/// Keys as people read them: the columns of the declared key as CSV, or of the storage key where
+/// none is declared.
 package struct KeyText: Sendable {
     private let key: [Int]
     private let renderer: CSVRenderer
 
     package init(_ schema: TableSchema) {
-        key = schema.key
-        renderer = CSVRenderer(schema.ofKey)
+        key = schema.primaryKey.isEmpty ? schema.key : schema.primaryKey
+        var columns = schema
+        columns.columns = key.map { index in
+            var column = schema.columns[index]
+            column.isHidden = false
+            return column
+        }
+        renderer = CSVRenderer(columns)
     }
 
     package func text(of rows: RowBatch, _ row: Int) -> String {
@@ -336,7 +343,7 @@ extension PageSums {
     /// With a number for each column, so that equal sums are equal.
     fileprivate func filled(_ schema: TableSchema) -> PageSums {
         var sums = self
-        sums.fill(schema.columns.count)
+        sums.fill(schema.visibleColumns.count)
         return sums
     }
 }
@@ -344,7 +351,7 @@ extension PageSums {
 extension SliceSums {
     fileprivate func filled(_ schema: TableSchema) -> SliceSums {
         var sums = self
-        sums.fill(schema.columns.count)
+        sums.fill(schema.visibleColumns.count)
         sums.pages = sums.pages.filled(schema)
         return sums
     }
