@@ -94,6 +94,7 @@ extension TextWriter {
             special |= specials(source.loadUnaligned(fromByteOffset: count - 8, as: UInt64.self))
         } else {
             for byte in bytes { special |= specials(UInt64(byte)) }
+            if isEndMark(bytes) { special = .max }
         }
         let space = UInt8(ascii: " ")
         if special & 0x8080_8080_8080_8080 == 0, bytes[0] != space, bytes[count - 1] != space {

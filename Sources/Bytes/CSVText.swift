@@ -164,8 +164,9 @@ extension TextWriter {
     @inline(__always)
     static func fieldRoom(_ count: Int) -> Int { 2 * count + 16 }
 
-    /// A CSV field, quoted if it is empty, holds a comma, a quote, CR or LF, or begins or ends with
-    /// a space. Copies while it looks, eight bytes at a time, and begins again if it must quote.
+    /// A CSV field, quoted if it is empty, holds a comma, a quote, CR or LF, begins or ends with a
+    /// space, or is what `isEndMark` means. Copies while it looks, eight bytes at a time, and begins
+    /// again if it must quote.
     @inline(__always)
     mutating func field(_ bytes: UnsafeRawBufferPointer) {
         let count = bytes.count
@@ -193,6 +194,7 @@ extension TextWriter {
                 special |= Self.specials(UInt64(byte))
                 next.storeBytes(of: byte, toByteOffset: index, as: UInt8.self)
             }
+            if Self.isEndMark(bytes) { special = .max }
         }
         let space = UInt8(ascii: " ")
         if special & 0x8080_8080_8080_8080 != 0 || source.load(as: UInt8.self) == space
@@ -202,6 +204,12 @@ extension TextWriter {
         } else {
             next += count
         }
+    }
+
+    /// Whether a field is `\.`: alone on a line it would end PostgreSQL's COPY, unless it is quoted.
+    @inline(__always)
+    static func isEndMark(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count == 2 && bytes[0] == 0x5C && bytes[1] == 0x2E
     }
 
     @inline(__always)

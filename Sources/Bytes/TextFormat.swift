@@ -23,8 +23,8 @@ extension ByteBuffer {
         text.withUTF8 { append(csvField: UnsafeRawBufferPointer($0)) }
     }
 
-    /// A CSV field as RFC 4180 has it, quoted only where it must be, or where it is empty, or
-    /// where it begins or ends with a space.
+    /// A CSV field as RFC 4180 has it, quoted only where it must be, or where it is empty, begins or
+    /// ends with a space, or is `\.`.
     package func append(csvField bytes: UnsafeRawBufferPointer) {
         write(room: TextWriter.fieldRoom(bytes.count)) { $0.field(bytes) }
     }

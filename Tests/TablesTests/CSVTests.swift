@@ -256,6 +256,8 @@ import Testing
             (nil, ""), ("", "\"\""), (" ", "\" \""), (" a", "\" a\""), ("a ", "\"a \""),
             ("a b", "a b"), ("a,b", "\"a,b\""), ("\"", "\"\"\"\""), ("a\"b", "\"a\"\"b\""),
             ("\n", "\"\n\""), ("\r", "\"\r\""), ("\t", "\t"), (";", ";"), ("'", "'"), ("\0", "\0"),
+            ("\\.", "\"\\.\""), ("\\", "\\"), (".", "."), ("\\..", "\\.."), (".\\", ".\\"),
+            (" \\.", "\" \\.\""), ("\\.\n", "\"\\.\n\""), ("\\x", "\\x"), ("a\\.", "a\\."),
         ]
         for (text, expected) in cases {
             let batch = RowBatch(schema)
@@ -265,7 +267,18 @@ import Testing
                 batch.columns[0].appendNull()
             }
             #expect(Self.render(batch, schema) == [UInt8]("c0\n\(expected)\n".utf8))
+            let counted = CSVRenderer(schema).byteCount(batch, 0..<1)
+            #expect(counted == expected.utf8.count + 1, "\(expected)")
         }
+        // Bytes that are text look the same, and so does a column's name.
+        let bytes = try TableSchema(types: [.string])
+        let batch = RowBatch(bytes)
+        for text in ["\\.", "\\x.", "\\."] { batch.columns[0].append(text: text) }
+        #expect(Self.render(batch, bytes) == [UInt8]("c0\n\"\\.\"\n\\x5c782e\n\"\\.\"\n".utf8))
+        #expect(CSVRenderer(bytes).byteCount(batch, 0..<3) == 5 + 9 + 5)
+        let line = ByteBuffer()
+        line.append(csvField: "\\.")
+        #expect(line.array == [UInt8](#""\.""#.utf8))
         // A special character at every place of texts of every length around a word's.
         for length in 1...40 {
             for place in 0..<length {

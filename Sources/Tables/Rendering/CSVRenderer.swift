@@ -6,7 +6,7 @@ import Bytes
 /// The bytes of a row depend on nothing but the row, so that sizes can be added and subtracted.
 package struct CSVRenderer: Sendable {
     /// Changes whenever the same rows would give other bytes; stored with every sum.
-    package static let version = 1
+    package static let version = 2
 
     private let forms: [CSVForm]
     package let header: [UInt8]
