@@ -25,7 +25,7 @@ struct TableBackup {
             let cursor = try scan(path, description.schema)
             let result = try FullWriter.write(
                 cursor, schema: description.schema, table: path, files: files, limits: limits)
-            noteNews(path, description, known)
+            noteNews(path, description, known, tellsLiterals: !isReset)
             return record(path, id: id, description, known: known, result: result, isReset: isReset)
         } catch let misfit as Misfit {
             files.abandonTable()
@@ -47,12 +47,12 @@ struct TableBackup {
     /// Tells of columns that are literals from here on, and of what else there is to know, if it is
     /// news.
     private func noteNews(
-        _ path: String, _ description: TableDescription, _ known: TableRecord?
+        _ path: String, _ description: TableDescription, _ known: TableRecord?, tellsLiterals: Bool
     ) {
         if description.notes != known?.notes { description.notes.forEach(note) }
         let before = Set(known?.schema.columns.lazy.filter(\.isLiteral).map(\.id) ?? [])
         let new = description.schema.columns.filter { $0.isLiteral && !before.contains($0.id) }
-        if new.isEmpty { return }
+        if new.isEmpty || !tellsLiterals { return }
         let names = new.map(\.name).joined(separator: ", ")
         note(
             "\(path): values of several kinds are stored as SQL literals from here on, in "
@@ -85,7 +85,7 @@ struct TableBackup {
             {
                 return nil
             }
-            noteNews(path, description, parent)
+            noteNews(path, description, parent, tellsLiterals: false)
             return record(path, id: parent.id, description, known: seen, result: result)
         } catch is Misfit {
             files.abandonTable()

@@ -60,7 +60,7 @@ def literal(value):
     return calculator.execute("SELECT quote(?)", (value,)).fetchone()[0].encode()
 
 
-def converted(value, kind, is_literal):
+def converted(value, kind, is_literal, is_numeric):
     """A value as it stands in a column of that type: int, float, or bytes."""
     if value is None:
         return None
@@ -68,6 +68,10 @@ def converted(value, kind, is_literal):
         assert kind == "Utf8", kind
         return literal(value)
     classes = {"Int64": int, "Double": float, "Utf8": Text, "String": bytes}
+    if kind == "Double" and type(value) is int:
+        # Where SQLite stores numbers without fraction as integers.
+        assert is_numeric and abs(value) <= 2 ** 53, value
+        value = float(value)
     assert type(value) is classes[kind], f"{value!r} in a column of {kind}"
     return value
 
@@ -86,8 +90,12 @@ class Shape:
     """A table's columns at one version."""
 
     def __init__(self, connection, table):
-        self.names, self.affinities, self.writable = [], [], []
+        self.names, self.affinities, self.writable, self.numeric = [], [], [], []
         keys = []
+        without, = connection.execute(
+            "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?",
+            (table,)).fetchone() or (0,)
+        self.has_rowid = not without
         for row in connection.execute(f"PRAGMA table_xinfo({quoted(table)})"):
             _, name, declared, _, _, position, hidden = [
                 value.decode() if isinstance(value, Text) else value for value in row]
@@ -95,14 +103,18 @@ class Shape:
                 keys.append((position, len(self.names)))
             self.names.append(name)
             self.affinities.append(affinity(declared))
+            self.numeric.append(self.affinities[-1] == "Int64" or bool(
+                self.affinities[-1] is None and declared))
             self.writable.append(hidden == 0)
         self.key = [column for _, column in sorted(keys)]
 
     def csv(self, rows, types):
         assert list(types) == self.names, (list(types), self.names)
         columns = list(types.values())
-        values = [[converted(v, *c) for v, c in zip(row, columns)] for row in rows]
-        values.sort(key=lambda row: [row[column] for column in self.key])
+        values = [[converted(v, *c, n) for v, c, n in zip(row, columns, self.numeric)]
+                  for row in rows]
+        if not self.has_rowid:
+            values.sort(key=lambda row: [row[column] for column in self.key])
         lines = [[field(name.encode()) for name in self.names]]
         lines += [[rendered(v, c[0]) for v, c in zip(row, columns)] for row in values]
         return b"".join(b",".join(line) + b"\n" for line in lines)
@@ -125,6 +137,19 @@ def class_of(value):
     if isinstance(value, Text) and (b"\0" in value or not is_utf8(value)):
         return "odd"
     return {int: "Int64", float: "Double", Text: "Utf8", bytes: "String"}[type(value)]
+
+
+def needs_literals(values, is_numeric):
+    """Whether no type takes all values of a column."""
+    values = [value for value in values if value is not None]
+    classes = {class_of(value) for value in values}
+    if classes == {"Int64", "Double"}:
+        return not is_numeric or any(
+            abs(v) > 2 ** 53 if type(v) is int else abs(v) < 2.0 ** 63 and v == int(v)
+            for v in values)
+    if classes == {"Double"} and is_numeric:
+        return any(abs(v) < 2.0 ** 63 and v == int(v) for v in values)
+    return len(classes) > 1 or "odd" in classes
 
 
 # ---------------------------------------------------------------- Random histories
@@ -269,13 +294,11 @@ class History:
                 continue
             shape = self.shape(name)
             columns = ", ".join(map(quoted, shape.names))
-            rows = self.db.execute(f"SELECT {columns} FROM {quoted(name)}").fetchall()
-            if not shape.key or any(row[column] is None for row in rows for column in shape.key):
-                continue
+            order = " NOT INDEXED ORDER BY rowid" if shape.has_rowid else ""
+            rows = self.db.execute(f"SELECT {columns} FROM {quoted(name)}{order}").fetchall()
             state[name] = (shape, rows)
-            for column, kind in enumerate(shape.affinities):
-                classes = {class_of(row[column]) for row in rows if row[column] is not None}
-                if len(classes) > 1 or "odd" in classes or (kind and classes - {kind}):
+            for column, is_numeric in enumerate(shape.numeric):
+                if needs_literals([row[column] for row in rows], is_numeric):
                     self.odd.add((name, shape.names[column]))
         return state
 
@@ -565,13 +588,9 @@ class History:
                 continue
             assert name in tables, f"table {name} is missing, there are {list(tables)}"
             types = {column: (kind, bool(is_literal)) for column, kind, is_literal in tables[name]}
-            for column, kind in enumerate(shape.affinities):
-                chosen, is_literal = types.get(shape.names[column], (None, None))
-                if is_literal:
-                    assert (name, shape.names[column]) in self.odd, (
-                        f"{name}.{shape.names[column]} is literal without need")
-                elif kind:
-                    assert chosen == kind, f"{name}.{shape.names[column]} is {chosen}, not {kind}"
+            for column in shape.names:
+                if types.get(column, (None, None))[1]:
+                    assert (name, column) in self.odd, f"{name}.{column} is literal without need"
             files[name] = shape.csv(rows, types)
         extra = set(tables) - set(files)
         assert not extra, f"tables {extra} can't be there at version {version}"
