@@ -46,13 +46,13 @@ extension Plan {
             case .dropTable(let table):
                 try alteration.drop(table, path: resolve(table, statement))
             case .set(var settings):
-                try checkSettings(statement, settings)
                 if !before.isDatabase { try refuseOmitting(settings, statement) }
                 settings.values = try resolved(settings, statement)
                 if !settings.values.omitTables.isEmpty {
                     notes += unknownTables(settings.values, among: try sourceTables())
                 }
                 try alteration.set(settings)
+                try checkSettings(statement, settings)
             case .reset(let keys): try alteration.reset(keys)
             case .dropBackup, .undropBackup, .pinBackup, .unpinBackup:
                 throw statement.refusal(
