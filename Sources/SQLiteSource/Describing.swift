@@ -40,7 +40,12 @@ struct Describing {
     ) throws -> TableDescription {
         var notes: [String] = []
         let columns = try table.columns.filter { column in
-            guard column.isVirtual, let fault = try fault(of: column, inAllRows: exactly) else {
+            guard column.isVirtual else { return true }
+            // One that the parent hasn't got may have been left out there for its values.
+            let isNew = parent.map { parent in
+                !parent.columns.contains { $0.name.utf8.elementsEqual(column.name.utf8) }
+            }
+            guard let fault = try fault(of: column, inAllRows: exactly || isNew == true) else {
                 return true
             }
             notes.append(

@@ -20,3 +20,12 @@ package struct DatabaseFacts: Sendable, Hashable {
         self.autoVacuum = autoVacuum
     }
 }
+
+extension DatabaseFacts: CustomStringConvertible {
+    /// As SQLite's own statements that set them.
+    package var description: String {
+        "PRAGMA encoding = '\(encoding)'; PRAGMA page_size = \(pageSize); "
+            + "PRAGMA auto_vacuum = \(autoVacuum); PRAGMA user_version = \(userVersion); "
+            + "PRAGMA application_id = \(applicationID);"
+    }
+}

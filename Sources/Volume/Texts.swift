@@ -306,7 +306,7 @@ extension Volume {
         let (shown, point) = try point(number, sequence)
         let paths = try listing(shown, sequence).paths
         let tables = shown.state.tables(at: sequence).map { table -> JSONText in
-            .object([
+            var members: [(String, JSONText)] = [
                 ("path", .text(table.path)), ("csv", .optional(paths[table.id]?[.csv])),
                 ("parquet", .optional(paths[table.id]?[.parquet])),
                 ("sql", .optional(paths[table.id]?[.sql])), ("rows", .number(table.rows)),
@@ -318,11 +318,19 @@ extension Volume {
                     "key",
                     .array(table.schema.primaryKey.map { .text(table.schema.columns[$0].name) })
                 ),
-            ])
+            ]
+            if let owner = table.shadowOf { members.append(("shadow_of", .text(owner))) }
+            if !table.notes.isEmpty {
+                members.append(("notes", .array(table.notes.map { .text($0) })))
+            }
+            return .object(members)
         }
+        var others: [(String, JSONText)] = []
+        if let facts = point.facts { others.append(("database", .text(facts.description))) }
+        if !point.views.isEmpty { others.append(("views_sql", .text(point.views))) }
         return JSONText.object(
             [("collection", .text(shown.name))] + head(shown, point)
-                + [("tables", .array(tables)), ("not_backed_up", refused(point))]
+                + [("tables", .array(tables)), ("not_backed_up", refused(point))] + others
         ).document
     }
 
