@@ -72,7 +72,7 @@ struct CompactJob {
     private func write(
         _ table: TableRecord, _ pool: FilePool, _ files: DataFiles
     ) throws -> TableRecord {
-        files.beginTable()
+        files.beginTable(table.tid)
         let snapshot = Snapshot(table.snapshot, schema: table.schema, pool: pool)
         let result = try FullWriter.write(
             SnapshotCursor(snapshot), schema: table.schema, table: table.path, files: files,

@@ -19,7 +19,7 @@ struct TableBackup {
     func full(
         _ path: String, id: UInt32, known: TableRecord?, isReset: Bool, exactly: Bool = false
     ) throws -> TableRecord {
-        files.beginTable()
+        files.beginTable(known?.tid ?? TableRecord.newTID())
         let description = try describe(path, known, exactly: exactly)
         do {
             let cursor = try scan(path, description.schema)
@@ -63,7 +63,7 @@ struct TableBackup {
     func incremental(
         _ path: String, parent: TableRecord, exactly: Bool = false
     ) throws -> TableRecord? {
-        files.beginTable()
+        files.beginTable(parent.tid)
         var description = try describe(path, parent, exactly: exactly)
         do {
             let change = try SchemaChange(from: parent.schema, to: description.schema) {
@@ -231,7 +231,7 @@ struct TableBackup {
     ) -> TableRecord {
         let newest = description.schema.visibleColumns.map(\.id).max() ?? 0
         return TableRecord(
-            id: id, tid: known?.tid ?? TableRecord.newTID(), path: path, schema: description.schema,
+            id: id, tid: files.table, path: path, schema: description.schema,
             nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
             rows: result?.sums.rows ?? known!.rows, inserted: result?.inserted ?? 0,
             updated: result?.updated ?? 0, deleted: result?.deleted ?? 0,

@@ -71,7 +71,7 @@ package struct CollectionState: Sendable {
     package internal(set) var catalogs: [(entry: UInt64, reference: CatalogReference)] = []
     /// The one before the newest stays for whoever has just read that entry.
     static let catalogsKept = 2
-    /// Names of files that are about to go, and since when: 0 if nobody can be reading them.
+    /// Places of files that are about to go, and since when: 0 if nobody can be reading them.
     var condemned: [String: Int64] = [:]
     /// What live and dropped points show of each table, and nothing else.
     var histories: [UInt32: TableHistory] = [:]

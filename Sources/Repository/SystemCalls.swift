@@ -20,6 +20,8 @@ package protocol SystemCalls: Sendable {
     func renameNew(_ path: String, to name: String) throws(Errno)
     func unlink(_ path: String) throws(Errno)
     func makeDirectory(_ path: String) throws(Errno)
+    /// Of a directory with nothing in it.
+    func removeDirectory(_ path: String) throws(Errno)
     /// Names in a directory without `.` and `..`, in no order.
     func list(_ path: String) throws(Errno) -> [String]
     func status(_ path: String) throws(Errno) -> FileStatus
@@ -135,6 +137,8 @@ package struct Kernel: SystemCalls {
     package func unlink(_ path: String) throws(Errno) { try checked(Glibc.unlink(path)) }
 
     package func makeDirectory(_ path: String) throws(Errno) { try checked(mkdir(path, 0o777)) }
+
+    package func removeDirectory(_ path: String) throws(Errno) { try checked(rmdir(path)) }
 
     package func list(_ path: String) throws(Errno) -> [String] {
         guard let directory = opendir(path) else { throw .current }

@@ -17,12 +17,13 @@ struct LocklessStorage: Storage {
     func read(_ name: String, limit: Int) throws -> [UInt8]? { try base.read(name, limit: limit) }
     func size(of name: String) throws -> UInt64? { try base.size(of: name) }
     func open(_ name: String) throws -> (any StoredObject)? { try base.open(name) }
-    func create(_ name: String) throws -> any ObjectWriter { try base.create(name) }
+    func beginBatch() -> any ObjectBatch { base.beginBatch() }
     func publish(_ bytes: [UInt8], as name: String) throws -> Bool {
         try base.publish(bytes, as: name)
     }
     func settle(_ directory: String) throws { try base.settle(directory) }
     func remove(_ name: String) throws { try base.remove(name) }
+    func removeEmpty(_ directory: String) { base.removeEmpty(directory) }
     func removeUnfinished(in directory: String, olderThan seconds: Int64) throws {
         try base.removeUnfinished(in: directory, olderThan: seconds)
     }
@@ -133,14 +134,15 @@ struct LocklessStorage: Storage {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededGenerator(seed: seed)
         let repository = try Repository.create(location)
-        let data = "\(location)/collections/\(repository.collectionID("shop"))/data"
+        let id = repository.collectionID("shop")
         var live: Set<String> = []
         for round in 0..<30 {
             let lock = try repository.lock(collection: "shop")
             if lock.current?.definition == nil { try lock.append(.define(definition("shop"))) }
             var left: UInt64 = 0
             for _ in 0..<Int.random(in: 0...3, using: &random) {
-                let writer = try lock.createFile(Bool.random(using: &random) ? .idx : .parquet)
+                let table = Bool.random(using: &random) ? tid(.random(in: 1...4)) : nil
+                let writer = try lock.createFile(table == nil ? .idx : .parquet, table: table)
                 try writer.append([UInt8](repeating: 1, count: 300_000))
                 if Bool.random(using: &random) { _ = try writer.finish(rows: 1) }
                 left += 1
@@ -150,7 +152,7 @@ struct LocklessStorage: Storage {
             let record = try nextPoint(lock, kind: kind)
             if Bool.random(using: &random) {
                 try lock.append(.point(record))
-                live.formUnion(record.files.map(\.name))
+                live.formUnion(record.files.map { "collections/\(id)/data/\($0.name)" })
             } else {
                 left += 1
             }
@@ -159,8 +161,12 @@ struct LocklessStorage: Storage {
             #expect(try lock.removeUnneeded().files == Int(left), "seed \(seed)")
             #expect(lock.current!.lastEntry == entries + (left > 0 ? 1 : 0), "seed \(seed)")
             #expect(try lock.removeUnneeded() == (0, 0), "seed \(seed)")
-            let there = try FileManager.default.contentsOfDirectory(atPath: data)
-            #expect(Set(there) == live, "seed \(seed)")
+            let there = directory.contents().keys.map { $0.dropFirst("r/".count) }
+                .filter { $0.contains("/data/") || $0.hasPrefix("tables/") }
+            #expect(Set(there.map(String.init)) == live, "seed \(seed)")
+            let tables = try? FileManager.default.contentsOfDirectory(
+                atPath: "\(location)/tables/\(id)")
+            #expect(tables ?? [] == [], "folders go with their last file, seed \(seed)")
         }
         #expect(try Repository.open(location).failures == [])
     }
@@ -171,15 +177,24 @@ struct LocklessStorage: Storage {
         try lock.append(.define(definition("shop")))
         try lock.append(.point(try nextPoint(lock)))
         let id = repository.collectionID("shop")
-        let strangers = ["notes.txt", "ABCDEF.parquet", ".hidden", "0.idx"]
+        let folders = ["collections/\(id)/data", "tables/\(id)/\(tid(1))", "tables/\(id)/mine"]
+        let own = String(repeating: "a", count: 32)
+        let strangers =
+            ["notes.txt", "ABCDEF.parquet", ".hidden", "0.idx"].flatMap { name in
+                folders.map { "\($0)/\(name)" }
+            } + ["\(folders[0])/\(own).parquet", "\(folders[1])/\(own).idx", "tables/\(id)/\(own)"]
+        for folder in folders {
+            try FileManager.default.createDirectory(
+                atPath: "\(location)/\(folder)", withIntermediateDirectories: true)
+        }
         for name in strangers {
             #expect(
                 FileManager.default.createFile(
-                    atPath: "\(location)/collections/\(id)/data/\(name)", contents: Data([1])))
+                    atPath: "\(location)/\(name)", contents: Data([1])))
         }
         #expect(try lock.removeUnneeded() == (0, 0))
         let there = directory.contents().keys
-        for name in strangers { #expect(there.contains { $0.hasSuffix("/data/\(name)") }) }
+        for name in strangers { #expect(there.contains("r/\(name)"), "\(name)") }
     }
 
     @Test func `Names of collections never reach the file system`() throws {
@@ -225,13 +240,71 @@ struct LocklessStorage: Storage {
         )
         #expect(
             disk.trace == [
-                "open create \(data)", "write \(data)", "sync \(data)",
-                "open directory \(root)/data", "sync \(root)/data",
-                "status \(before)",
+                "open create \(data)", "write \(data)", "status \(before)",
+                "sync \(data)", "open directory \(root)/data", "sync \(root)/data",
                 "open create \(temporary)", "write \(temporary)", "sync \(temporary)",
                 "link \(temporary) \(root)/log/0000000003.json", "unlink \(temporary)",
                 "open directory \(root)/log", "sync \(root)/log",
             ])
+    }
+
+    @Test func `The folder of a new table is durable before the entry, too`() throws {
+        let disk = SimulatedDisk()
+        let repository = try Repository.create(DirectoryStorage("/r", calls: disk))
+        let lock = try repository.lock(collection: "shop")
+        try lock.append(.define(definition("shop")))
+        try lock.append(.point(try nextPoint(lock)))
+        disk.forgetTrace()
+        var record = try nextPoint(lock, kind: .full)
+        let writer = try lock.createFile(.parquet, table: tid(1))
+        try writer.append([1])
+        record.files.append(try writer.finish(rows: 1))
+        try lock.append(.point(record))
+        let tables = "/r/tables/\(repository.collectionID("shop"))"
+        let file = "\(tables)/\(tid(1))/\(record.files[1].name)"
+        let commit = try #require(disk.trace.firstIndex { $0.hasPrefix("link") })
+        for place in ["/r", "/r/tables", tables, "\(tables)/\(tid(1))", file] {
+            #expect(disk.trace[..<commit].contains("sync \(place)"), "\(place)")
+        }
+        // What is known to be durable isn't synced again.
+        disk.forgetTrace()
+        let next = try lock.createFile(.parquet, table: tid(1))
+        try next.append([1])
+        _ = try next.finish(rows: 1)
+        try lock.settle()
+        let synced = disk.trace.filter { $0.hasPrefix("sync") }
+        #expect(synced == ["sync \(tables)/\(tid(1))/\(next.name)", "sync \(tables)/\(tid(1))"])
+    }
+
+    @Test func `A folder that another process has removed is made again`() throws {
+        let repository = try Repository.create(location)
+        let lock = try repository.lock(collection: "shop")
+        try lock.append(.define(definition("shop")))
+        for _ in 0..<3 {
+            let writer = try lock.createFile(.parquet, table: tid(1))
+            try writer.append([1])
+            let file = try writer.finish(rows: 1)
+            try lock.settle()
+            let folder = "\(location)/tables/\(repository.collectionID("shop"))/\(tid(1))"
+            #expect(FileManager.default.fileExists(atPath: "\(folder)/\(file.name)"))
+            try FileManager.default.removeItem(atPath: folder)
+        }
+    }
+
+    @Test func `What couldn't be made durable is never committed`() throws {
+        let disk = SimulatedDisk()
+        let repository = try Repository.create(DirectoryStorage("/r", calls: disk))
+        let lock = try repository.lock(collection: "shop")
+        try lock.append(.define(definition("shop")))
+        let record = try nextPoint(lock)
+        disk.fail(atChange: disk.changes + 1, .error(EIO))
+        let failure = #expect(throws: Failure.self) { try lock.settle() }
+        #expect(failure?.message.contains(record.files[0].name) == true)
+        for _ in 0..<2 { #expect(throws: failure!) { try lock.append(.point(record)) } }
+        // Given up, the lock is as good as before.
+        lock.removeUncommitted()
+        try lock.append(.point(try nextPoint(lock)))
+        #expect(lock.current?.points.count == 1)
     }
 
     @Test func `No file is written twice, or over another`() throws {

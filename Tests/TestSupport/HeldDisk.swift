@@ -12,7 +12,7 @@ package final class HeldDisk: SystemCalls {
     package func hold(_ isHeld: Bool) { state.update { $0.isHeld = isHeld } }
 
     package func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
-        if access == .read, path.contains("/data/") {
+        if access == .read, path.contains("/data/") || path.contains("/tables/") {
             state.update { $0.waiting += 1 }
             state.wait { $0.isHeld ? nil : () }
             state.update { $0.waiting -= 1 }
@@ -37,6 +37,9 @@ package final class HeldDisk: SystemCalls {
     }
     package func unlink(_ path: String) throws(Errno) { try kernel.unlink(path) }
     package func makeDirectory(_ path: String) throws(Errno) { try kernel.makeDirectory(path) }
+    package func removeDirectory(_ path: String) throws(Errno) {
+        try kernel.removeDirectory(path)
+    }
     package func list(_ path: String) throws(Errno) -> [String] { try kernel.list(path) }
     package func status(_ path: String) throws(Errno) -> FileStatus { try kernel.status(path) }
     package func lock(_ descriptor: Int32) throws(Errno) { try kernel.lock(descriptor) }

@@ -315,6 +315,16 @@ package final class SimulatedDisk: SystemCalls {
         }
     }
 
+    package func removeDirectory(_ path: String) throws(Errno) {
+        try call("rmdir \(path)", writes: true) { (state) throws(Errno) in
+            guard state.nodes[try Self.find(path, state)]!.names.isEmpty else {
+                throw Errno(rawValue: ENOTEMPTY)
+            }
+            let (parent, name) = try Self.parent(path, state)
+            state.nodes[parent]!.names[name] = nil
+        }
+    }
+
     package func list(_ path: String) throws(Errno) -> [String] {
         try call("list \(path)") { (state) throws(Errno) in
             Array(state.nodes[try Self.find(path, state)]!.names.keys)

@@ -221,9 +221,8 @@ import Testing
         #expect(try life.contents(newest) == stage.now, what)
         let state = try #require(life.engine.collection("shop"))
         let named = state.files.values.map(\.name) + state.catalogs.map(\.reference.name)
-        let found = disk.files().keys.filter { $0.contains("/data/") }.map {
-            String($0.split(separator: "/").last!)
-        }
+        let found = disk.files().keys.filter { $0.contains("/data/") || $0.contains("/tables/") }
+            .map { String($0.split(separator: "/").last!) }
         #expect(Set(found) == Set(named), what)
     }
 
