@@ -3,13 +3,21 @@ import Synchronization
 
 /// Files of a `DirectoryStorage` that are made durable together: their bytes, their names, and the
 /// folders that were made for them.
+///
+/// Few are synced one by one. When they are many, a call for each is what takes most of a backup's
+/// time; then one call syncs all of the file system. It reports every failure since its directory
+/// was opened, which is done before the first file is written.
 final class DirectoryBatch: ObjectBatch {
     private let storage: DirectoryStorage
     private let state = Mutex(State())
 
     private struct State: Sendable {
-        /// Finished files whose bytes may be lost yet.
+        /// Finished files whose bytes may be lost yet: open, or, once they are many, by path.
         var files: [File] = []
+        var many: [String] = []
+        /// By which all are synced at once; nil where that isn't possible.
+        var whole: File?
+        var isBegun = false
         /// Folders in which names may be lost yet.
         var folders: Set<String> = []
         /// Folders that exist, but whose own names may be lost yet.
@@ -18,8 +26,6 @@ final class DirectoryBatch: ObjectBatch {
         var failure: Failure?
     }
 
-    /// So many finished files are kept open; for one more the oldest is synced.
-    private static let filesKept = 64
     /// A larger file is synced when it is finished: that takes time which others have for their work.
     private static let largeBytes: UInt64 = 1 << 20
 
@@ -29,6 +35,7 @@ final class DirectoryBatch: ObjectBatch {
 
     func create(_ name: String) throws -> any ObjectWriter {
         let folder = storage.folder(of: name)
+        try begin()
         try prepare(folder)
         do {
             return BatchWriter(try storage.createFile(name), folder, self)
@@ -36,6 +43,16 @@ final class DirectoryBatch: ObjectBatch {
             // Whoever took its last file took the folder too.
             try prepare(folder)
             return BatchWriter(try storage.createFile(name), folder, self)
+        }
+    }
+
+    /// Before the first file is written.
+    private func begin() throws {
+        if state.withLock({ $0.isBegun }) { return }
+        let location = try storage.openLocation()
+        state.withLock { state in
+            if !state.isBegun, location.canSyncAll { state.whole = location }
+            state.isBegun = true
         }
     }
 
@@ -66,8 +83,13 @@ final class DirectoryBatch: ObjectBatch {
         if isLarge { try sync { try file.sync() } }
         let oldest: File? = state.withLock { state in
             state.folders.insert(folder)
-            if !isLarge { state.files.append(file) }
-            return state.files.count > Self.filesKept ? state.files.removeFirst() : nil
+            if isLarge { return nil }
+            state.files.append(file)
+            if state.many.isEmpty, state.files.count <= storage.fewFiles { return nil }
+            if state.whole == nil { return state.files.removeFirst() }
+            state.many += state.files.map(\.path)
+            state.files = []
+            return nil
         }
         if let oldest { try sync { try oldest.sync() } }
     }
@@ -78,6 +100,7 @@ final class DirectoryBatch: ObjectBatch {
         let pending = state.withLock { state in
             defer {
                 state.files = []
+                state.many = []
                 state.folders = []
                 state.made = []
             }
@@ -85,6 +108,8 @@ final class DirectoryBatch: ObjectBatch {
         }
         if let failure = pending.failure { throw failure }
         try sync {
+            if !pending.many.isEmpty, try pending.whole!.syncAll() { return }
+            for path in pending.many { try storage.sync(path) }
             for file in pending.files { try file.sync() }
             for folder in pending.folders.sorted() { try storage.settle(folder) }
         }

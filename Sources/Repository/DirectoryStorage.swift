@@ -9,15 +9,19 @@ import Synchronization
 /// with a dot, and `list` doesn't show it.
 package final class DirectoryStorage: Storage {
     package let location: String
-    private let calls: any SystemCalls
+    let calls: any SystemCalls
+    /// Up to so many files are made durable one by one; for more the whole file system is asked to,
+    /// which may have to write what is other programs'.
+    let fewFiles: Int
     /// Directories that this process knows to exist durably: three for a collection, one for a table.
     private let prepared = Mutex<Set<String>>([])
 
     /// Nothing is touched before something is asked for.
-    package init(_ location: String, calls: any SystemCalls = Kernel()) {
+    package init(_ location: String, calls: any SystemCalls = Kernel(), fewFiles: Int = 32) {
         self.location =
             location.count > 1 && location.hasSuffix("/") ? String(location.dropLast()) : location
         self.calls = calls
+        self.fewFiles = fewFiles
     }
 
     private func path(_ name: String) -> String { name.isEmpty ? location : "\(location)/\(name)" }
@@ -84,6 +88,20 @@ package final class DirectoryStorage: Storage {
     // MARK: Writing
 
     package func beginBatch() -> any ObjectBatch { DirectoryBatch(self) }
+
+    /// The location itself, to be synced.
+    func openLocation() throws -> File {
+        try attempt("can't open \(location)") { () throws(Errno) in
+            try File(location, .directory, calls: calls)
+        }
+    }
+
+    /// A file that was closed since it was written.
+    func sync(_ path: String) throws {
+        try attempt("can't open \(path)") { () throws(Errno) in
+            try File(path, .read, calls: calls)
+        }.sync()
+    }
 
     /// In a folder that is there.
     func createFile(_ name: String) throws -> File {

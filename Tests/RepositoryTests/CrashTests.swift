@@ -17,8 +17,9 @@ import Testing
     /// A repository is made, a collection defined, backed up thrice (one backup is given up, with
     /// its files left behind and swept later), dropped and made again. Goes on where the log is.
     func live(_ disk: SimulatedDisk, _ acknowledged: Acknowledged) throws {
+        // The first point's three files are made durable together, those of others one by one.
         let repository = try Repository.create(
-            DirectoryStorage("/r/p", calls: disk), options: often)
+            DirectoryStorage("/r/p", calls: disk, fewFiles: 2), options: often)
         acknowledged.isCreated = true
         func commit(_ make: (WriterLock) throws -> LogEntry) throws {
             let operation = try repository.operations.begin(

@@ -28,6 +28,8 @@ package final class HeldDisk: SystemCalls {
         try kernel.write(descriptor, bytes)
     }
     package func sync(_ descriptor: Int32) throws(Errno) { try kernel.sync(descriptor) }
+    package func canSyncAll(_ descriptor: Int32) -> Bool { kernel.canSyncAll(descriptor) }
+    package func syncAll(_ descriptor: Int32) throws(Errno) { try kernel.syncAll(descriptor) }
     package func size(_ descriptor: Int32) throws(Errno) -> UInt64 { try kernel.size(descriptor) }
     package func link(_ path: String, as name: String) throws(Errno) {
         try kernel.link(path, as: name)

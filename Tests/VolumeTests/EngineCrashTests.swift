@@ -59,7 +59,8 @@ import Testing
             options.repository.catalogInterval = 3
             options.repository.removalDelay = 0
             options.repository.now = { clock.microseconds }
-            options.storage = { DirectoryStorage($0, calls: disk) }
+            // A full's three files are made durable together, an incremental's one by one.
+            options.storage = { DirectoryStorage($0, calls: disk, fewFiles: 2) }
             engine = try Engine(
                 location: "/r/p",
                 database: Engine.Database(path: "/Root/database") { _ in
