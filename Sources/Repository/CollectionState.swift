@@ -228,10 +228,12 @@ package struct CollectionState: Sendable {
             .sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
 
-    /// Ids and paths of a point's tables, by path in byte order.
-    package func paths(at sequence: UInt64) -> [(id: UInt32, path: String)] {
+    /// Ids, paths and sizes of a point's tables, by path in byte order.
+    package func paths(
+        at sequence: UInt64
+    ) -> [(id: UInt32, path: String, sizes: [String: UInt64])] {
         ids.compactMap { id in
-            histories[id]?.version(at: sequence)?.record.map { (id, $0.path) }
+            histories[id]?.version(at: sequence)?.record.map { (id, $0.path, $0.sizes) }
         }.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
 
