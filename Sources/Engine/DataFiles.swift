@@ -75,11 +75,10 @@ final class DataFiles: FileFactory {
         return file
     }
 
-    /// Ends the index, makes all files durable, and answers them.
+    /// Ends the index and answers all files of the point.
     func finish() throws -> [FileReference] {
         precondition(rowFiles.isEmpty)
         _ = try endIndex()
-        try lock.settle()
         return finished.sorted { $0.number < $1.number }
     }
 }
