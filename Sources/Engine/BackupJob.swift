@@ -74,35 +74,40 @@ struct BackupJob {
     ) throws -> PointRecord {
         let stored = CollectionFiles(repository, state)
         let pool = FilePool(stored, cache: cache)
+        var nextID = state.nextTableID
         let backup = TableBackup(
             cut: cut, files: files, limits: limits, stored: stored, pool: pool,
             deadFiles: isIncremental ? state.mostlyDeadFiles : [:],
-            note: note)
+            newID: {
+                defer { nextID += 1 }
+                return nextID
+            }, note: note)
         let (present, refused) = try tables(cut, definition)
         let parent = state.newest
         let known = parent.map { state.tables(at: $0.sequence) } ?? []
         let counts = try countRows(cut, present, known)
         var records: [TableRecord] = []
-        var nextID = state.nextTableID
+        var removed: [UInt32] = []
         // By bytes: names that only look alike are different tables.
         var gone = Dictionary(
             known.map { (Array($0.path.utf8), $0) }, uniquingKeysWith: { first, _ in first })
         for path in present {
             operation.update { $0.beginTable(rows: counts[path] ?? 0) }
             let before = gone.removeValue(forKey: Array(path.utf8))
-            let id = before?.id ?? nextID
-            if before == nil { nextID += 1 }
+            let record: TableRecord?
             if isIncremental, let before {
-                if let record = try backup.incremental(path, parent: before) {
-                    records.append(record)
-                }
+                record = try backup.incremental(path, parent: before)
             } else {
-                records.append(
-                    try backup.full(path, id: id, known: before, isReset: isIncremental))
+                record = try backup.full(path, known: before, isReset: isIncremental)
+            }
+            if let record {
+                records.append(record)
+                // Another table has taken its name.
+                if let before, record.id != before.id { removed.append(before.id) }
             }
             try operation.checkpoint()
         }
-        let removed = gone.values.map(\.id).sorted()
+        removed += gone.values.map(\.id)
         let written = try files.finish()
         stored.add(written)
         for index in records.indices {
@@ -112,7 +117,7 @@ struct BackupJob {
         return PointRecord(
             after: state, parent: isIncremental ? parent : nil, cut: cut.instant,
             operation: operation, uid: operation.uid, files: written, tables: records,
-            removed: isIncremental ? removed : [], notBackedUp: refused,
+            removed: isIncremental ? removed.sorted() : [], notBackedUp: refused,
             views: definition.isDatabase ? cut.views : "",
             facts: try definition.isDatabase ? cut.facts : nil)
     }
