@@ -240,7 +240,8 @@ struct LocklessStorage: Storage {
         )
         #expect(
             disk.trace == [
-                "open create \(data)", "write \(data)", "status \(before)",
+                "open create \(data)", "open directory \(root)/data", "sync \(root)/data",
+                "write \(data)", "status \(before)",
                 "sync \(data)", "open directory \(root)/data", "sync \(root)/data",
                 "open create \(temporary)", "write \(temporary)", "sync \(temporary)",
                 "link \(temporary) \(root)/log/0000000003.json", "unlink \(temporary)",
@@ -336,6 +337,36 @@ struct LocklessStorage: Storage {
         #expect(throws: failure!) { try lock.append(.point(record)) }
         #expect(disk.trace.count { $0 == "sync all" } == 1)
         #expect(lock.current?.points.isEmpty == true)
+    }
+
+    @Test func `Folders of known tables are looked into only where there may be something`() throws
+    {
+        let disk = SimulatedDisk()
+        let storage = DirectoryStorage("/r", calls: disk)
+        func lock() throws -> WriterLock { try Repository.create(storage).lock(collection: "shop") }
+        func listed() -> Int { disk.trace.count { $0.hasPrefix("list /r/tables/") } }
+        var lock1: WriterLock? = try lock()
+        try lock1!.append(.define(definition("shop")))
+        var record = try nextPoint(lock1!)
+        for index in record.tables.indices {
+            let writer = try lock1!.createFile(.parquet, table: record.tables[index].tid)
+            try writer.append([1])
+            record.files.append(try writer.finish(rows: 1))
+        }
+        try lock1!.append(.point(record))
+        lock1 = nil
+        disk.forgetTrace()
+        do { #expect(try lock().removeUnneeded() == (0, 0)) }
+        // Which tables there are.
+        #expect(listed() == 1)
+        do {
+            let given = try lock()
+            _ = try given.createFile(.idx)
+            _ = try given.createFile(.parquet, table: tid(2))
+        }
+        disk.forgetTrace()
+        do { #expect(try lock().removeUnneeded().files == 2) }
+        #expect(listed() == 3)
     }
 
     @Test func `A folder that another process has removed is made again`() throws {
