@@ -29,6 +29,7 @@ let package = Package(
     targets: [
         // Floor 0
         .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CMalloc"),
         .systemLibrary(
             name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
@@ -45,7 +46,9 @@ let package = Package(
         // Floor 2
         .target(
             name: "Repository",
-            dependencies: ["Bytes", "Tables", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: [
+                "Bytes", "Tables", "CLinux", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: house),
         .target(
             name: "SQLiteSource",

@@ -2,6 +2,9 @@
 ///
 /// The thread that calls `submit` also consumes, so that only `transform` must be thread-safe. At
 /// most `capacity` inputs and outputs are under way, which bounds memory.
+///
+/// As long as there is one input at a time, the thread that waits for its output makes it too: a
+/// backup of thousands of small tables doesn't start threads for each.
 package final class OrderedPipeline<Input: Sendable, Output: Sendable> {
     private struct State {
         var inputs: [(index: Int, input: Input)] = []
@@ -9,26 +12,34 @@ package final class OrderedPipeline<Input: Sendable, Output: Sendable> {
         var isClosed = false
     }
 
-    private let state: Monitor<State>
-    private let threads: [WorkerThread]
+    private let state = Monitor(State())
+    private var threads: [WorkerThread] = []
+    private let threadCount: Int
     private let capacity: Int
     private var submitted = 0
     private var consumed = 0
+    /// The only input there is, as long as no threads were needed.
+    private var single: Input?
+    private let transform: @Sendable (Input) throws -> Output
     private let consume: (Output) throws -> Void
 
-    /// `transform` runs on any of the threads; `close` must be called, also after an error.
+    /// `transform` runs on any of the threads, or on the caller's; `close` must be called, also after
+    /// an error.
     package init(
         threads count: Int, capacity: Int,
         transform: @escaping @Sendable (Input) throws -> Output,
         consume: @escaping (Output) throws -> Void
     ) {
         precondition(count > 0 && capacity >= count)
-        let state = Monitor(State())
-        self.state = state
+        threadCount = count
         self.capacity = capacity
+        self.transform = transform
         self.consume = consume
-        threads = (0..<count).map { _ in
-            WorkerThread {
+    }
+
+    private func startThreads() {
+        threads = (0..<threadCount).map { _ in
+            WorkerThread { [state, transform] in
                 while true {
                     let next: (index: Int, input: Input)?? = state.wait { state in
                         if !state.inputs.isEmpty { return .some(state.inputs.removeFirst()) }
@@ -55,12 +66,27 @@ package final class OrderedPipeline<Input: Sendable, Output: Sendable> {
     package func submit(_ input: Input) throws {
         let index = submitted
         submitted += 1
+        if threads.isEmpty {
+            if index == consumed {
+                single = input
+                return
+            }
+            startThreads()
+            let first = single!
+            single = nil
+            state.update { $0.inputs.append((index - 1, first)) }
+        }
         state.update { $0.inputs.append((index, input)) }
         try drain(to: capacity - 1)
     }
 
     /// Waits for all that was submitted and consumes it.
-    package func finish() throws { try drain(to: 0) }
+    package func finish() throws {
+        guard let input = single else { return try drain(to: 0) }
+        single = nil
+        consumed += 1
+        try consume(transform(input))
+    }
 
     private func drain(to allowed: Int) throws {
         while submitted > consumed {

@@ -14,31 +14,17 @@ struct CompactJob {
 
     /// Answers the name of the point, or nil if the newest one needs no older file already.
     func run() throws -> String? {
-        let lock = try repository.patientLock(collection: collection, seconds: 5)
-        guard let state = lock.current, !state.isDropped else {
-            throw Failure(.notFound, "there is no collection \(collection)")
-        }
+        let commit = PointCommit(
+            repository: repository, collection: collection, operation: operation,
+            maker: "compacting")
+        let (lock, state, _) = try commit.begin()
         guard let parent = state.newest else {
             throw Failure(.noData, "\(collection) has no point to compact")
         }
         if state.isWhole(parent) { return nil }
         try lock.removeUnneeded()
-        let point: PointRecord
-        do {
-            point = try write(parent, lock, state)
-            try operation.checkpoint()
-        } catch {
-            lock.removeUncommitted()
-            throw error
-        }
-        // From here on an error may hide that the entry is there.
-        try lock.append(.point(point))
-        do {
-            try lock.writeCatalogIfDue()
-        } catch {
-            let reason = (error as? Failure)?.message ?? "\(error)"
-            operation.update { $0.notes.append("after compacting: \(reason)") }
-        }
+        let point = try commit.commit(lock) { try write(parent, lock, state) }
+        commit.finish(lock)
         return point.name
     }
 
@@ -61,18 +47,16 @@ struct CompactJob {
         let written = try files.finish()
         try check(&records, written, state)
         return PointRecord(
-            sequence: state.nextSequence,
-            name: state.nextPointName(cut: parent.cut, isIncremental: true), kind: .incremental,
-            parent: parent.sequence, parentHash: parent.hash, cut: parent.cut,
-            operation: operation.id, files: written, tables: records,
-            notBackedUp: parent.notBackedUp, views: parent.views, facts: parent.facts,
+            after: state, parent: parent, cut: parent.cut, operation: operation, files: written,
+            tables: records, notBackedUp: parent.notBackedUp, views: parent.views,
+            facts: parent.facts,
             ownership: parent.ownership)
     }
 
     private func write(
         _ table: TableRecord, _ pool: FilePool, _ files: DataFiles
     ) throws -> TableRecord {
-        files.beginTable()
+        files.beginTable(table.tid)
         let snapshot = Snapshot(table.snapshot, schema: table.schema, pool: pool)
         let result = try FullWriter.write(
             SnapshotCursor(snapshot), schema: table.schema, table: table.path, files: files,

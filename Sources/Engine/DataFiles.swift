@@ -13,6 +13,8 @@ final class DataFiles: FileFactory {
     /// Files of tables that had to be begun anew.
     private(set) var hasAbandoned = false
     private var tableFiles: [UInt64] = []
+    /// The `tid` of the table that row files are of.
+    private(set) var table = ""
 
     init(_ lock: WriterLock, operation: Operation) {
         self.lock = lock
@@ -20,14 +22,16 @@ final class DataFiles: FileFactory {
     }
 
     func createRowFile() throws -> (number: UInt64, sink: any ByteSink) {
-        let writer = try create(.parquet)
+        // The index first, as `WriterLock.createFile` wants it.
+        _ = try indexFile()
+        let writer = try create(.parquet, table: table)
         rowFiles[writer.number] = writer
         tableFiles.append(writer.number)
         return (writer.number, writer)
     }
 
-    private func create(_ kind: DataFileKind) throws -> DataFileWriter {
-        let writer = try lock.createFile(kind)
+    private func create(_ kind: DataFileKind, table: String? = nil) throws -> DataFileWriter {
+        let writer = try lock.createFile(kind, table: table)
         writer.willWrite = { [operation] in try operation.willWrite($0) }
         return writer
     }
@@ -47,8 +51,11 @@ final class DataFiles: FileFactory {
         try operation.checkpoint()
     }
 
-    /// From here on files belong to another table.
-    func beginTable() { tableFiles = [] }
+    /// From here on row files belong to another table, the one of this `tid`.
+    func beginTable(_ tid: String) {
+        tableFiles = []
+        table = tid
+    }
 
     /// The row files of the present table are of no use.
     func abandonTable() {
@@ -60,17 +67,21 @@ final class DataFiles: FileFactory {
         tableFiles = []
     }
 
-    /// Makes the present index durable, so that it can be read, and answers it; what follows goes to
-    /// another one. Nil if none was begun.
+    /// Ends the present index, so that it can be read, and answers it; what follows goes to another
+    /// one. Nil if none was begun.
     func endIndex() throws -> FileReference? {
         guard let index else { return nil }
         self.index = nil
+        if index.position == 0 {
+            hasAbandoned = true
+            return nil
+        }
         let file = try index.finish(rows: 0)
         finished.append(file)
         return file
     }
 
-    /// Makes the index durable and answers all files of the backup.
+    /// Ends the index and answers all files of the point.
     func finish() throws -> [FileReference] {
         precondition(rowFiles.isEmpty)
         _ = try endIndex()

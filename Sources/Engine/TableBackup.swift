@@ -12,21 +12,27 @@ struct TableBackup {
     let pool: FilePool
     /// Stored files of which little is left, and how many of their rows are dead.
     let deadFiles: [UInt64: UInt64]
+    /// Answers the id of a table that enters the collection.
+    let newID: () -> UInt32
     /// Tells the user something.
     let note: (String) -> Void
 
-    /// The table whole. `known` is the table at the newest point, for stable ids.
+    /// The table whole. `known` is the table at the newest point, for stable ids: but with another
+    /// storage key it is another table.
     func full(
-        _ path: String, id: UInt32, known: TableRecord?, isReset: Bool, exactly: Bool = false
+        _ path: String, known: TableRecord?, isReset: Bool, exactly: Bool = false
     ) throws -> TableRecord {
-        files.beginTable()
         let description = try describe(path, known, exactly: exactly)
+        if let known, description.schema.keyIDs != known.schema.keyIDs {
+            return try full(path, known: nil, isReset: isReset, exactly: exactly)
+        }
+        files.beginTable(known?.tid ?? TableRecord.newTID())
         do {
             let cursor = try scan(path, description.schema)
             let result = try FullWriter.write(
                 cursor, schema: description.schema, table: path, files: files, limits: limits)
             noteNews(path, description, known, tellsLiterals: !isReset)
-            return record(path, id: id, description, known: known, result: result, isReset: isReset)
+            return record(path, description, known: known, result: result, isReset: isReset)
         } catch let misfit as Misfit {
             files.abandonTable()
             if exactly {
@@ -34,7 +40,7 @@ struct TableBackup {
                     .corrupt, "\(path): column \(misfit.column) fits no type: report this")
             }
         }
-        return try full(path, id: id, known: known, isReset: isReset, exactly: true)
+        return try full(path, known: known, isReset: isReset, exactly: true)
     }
 
     private func describe(
@@ -63,7 +69,7 @@ struct TableBackup {
     func incremental(
         _ path: String, parent: TableRecord, exactly: Bool = false
     ) throws -> TableRecord? {
-        files.beginTable()
+        files.beginTable(parent.tid)
         var description = try describe(path, parent, exactly: exactly)
         do {
             let change = try SchemaChange(from: parent.schema, to: description.schema) {
@@ -73,8 +79,7 @@ struct TableBackup {
             if let change {
                 note("\(path): \(change)")
                 guard let same = try self.parent(parent, after: change) else {
-                    return try full(
-                        path, id: parent.id, known: parent, isReset: true, exactly: exactly)
+                    return try full(path, known: parent, isReset: true, exactly: exactly)
                 }
                 seen = same
                 description.schema = change.schema
@@ -86,7 +91,7 @@ struct TableBackup {
                 return nil
             }
             noteNews(path, description, parent, tellsLiterals: false)
-            return record(path, id: parent.id, description, known: seen, result: result)
+            return record(path, description, known: seen, result: result)
         } catch is Misfit {
             files.abandonTable()
             if !exactly { return try incremental(path, parent: parent, exactly: true) }
@@ -94,7 +99,7 @@ struct TableBackup {
             note("\(path): \(failure.message): backed up whole")
             files.abandonTable()
         }
-        return try full(path, id: parent.id, known: parent, isReset: true)
+        return try full(path, known: parent, isReset: true)
     }
 
     /// The newest point's table as if it had had its new columns already; nil if it can't.
@@ -226,12 +231,12 @@ struct TableBackup {
 
     /// `result` is nil if only the table's text changed.
     private func record(
-        _ path: String, id: UInt32, _ description: TableDescription, known: TableRecord?,
+        _ path: String, _ description: TableDescription, known: TableRecord?,
         result: TableResult?, isReset: Bool = false
     ) -> TableRecord {
         let newest = description.schema.visibleColumns.map(\.id).max() ?? 0
         return TableRecord(
-            id: id, tid: known?.tid ?? TableRecord.newTID(), path: path, schema: description.schema,
+            id: known?.id ?? newID(), tid: files.table, path: path, schema: description.schema,
             nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
             rows: result?.sums.rows ?? known!.rows, inserted: result?.inserted ?? 0,
             updated: result?.updated ?? 0, deleted: result?.deleted ?? 0,

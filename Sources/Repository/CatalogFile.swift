@@ -26,7 +26,7 @@ package struct CatalogReference: Sendable, Hashable {
 ///           optional text: name of the last point ever made
 ///           optional text, optional text: uids of the last point and full made with one
 ///           optional definition | flag the collection is dropped
-///           list of: text condemned file name | z since when, in order of names
+///           list of: text place of a condemned file | z since when, in order of places
 ///           list of file: those that points need or have needed
 ///           list of: text uid | v sequence      of points made with one, in order of uids
 ///           list of: v entry | text name | v bytes | text SHA-256      the catalogs still in use

@@ -71,7 +71,7 @@ package struct CollectionState: Sendable {
     package internal(set) var catalogs: [(entry: UInt64, reference: CatalogReference)] = []
     /// The one before the newest stays for whoever has just read that entry.
     static let catalogsKept = 2
-    /// Names of files that are about to go, and since when: 0 if nobody can be reading them.
+    /// Places of files that are about to go, and since when: 0 if nobody can be reading them.
     var condemned: [String: Int64] = [:]
     /// What live and dropped points show of each table, and nothing else.
     var histories: [UInt32: TableHistory] = [:]
@@ -228,10 +228,12 @@ package struct CollectionState: Sendable {
             .sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
 
-    /// Ids and paths of a point's tables, by path in byte order.
-    package func paths(at sequence: UInt64) -> [(id: UInt32, path: String)] {
+    /// Ids, paths and sizes of a point's tables, by path in byte order.
+    package func paths(
+        at sequence: UInt64
+    ) -> [(id: UInt32, path: String, sizes: [String: UInt64])] {
         ids.compactMap { id in
-            histories[id]?.version(at: sequence)?.record.map { (id, $0.path) }
+            histories[id]?.version(at: sequence)?.record.map { (id, $0.path, $0.sizes) }
         }.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
 

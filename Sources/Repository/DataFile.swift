@@ -22,6 +22,8 @@ package final class DataFileWriter: ByteSink {
     /// What the file will be called in the collection once an entry commits it.
     package let number: UInt64
     package let name: String
+    /// The `tid` of the table whose rows it holds.
+    private let table: String?
     /// Bytes so far: where the next ones will lie.
     package private(set) var position: UInt64 = 0
     /// Hears of bytes before they are written; may wait, or throw to end it.
@@ -33,9 +35,10 @@ package final class DataFileWriter: ByteSink {
 
     private static let pieceBytes = 1 << 18
 
-    init(number: UInt64, name: String, _ writer: any ObjectWriter) {
+    init(number: UInt64, name: String, table: String?, _ writer: any ObjectWriter) {
         self.number = number
         self.name = name
+        self.table = table
         self.writer = writer
     }
 
@@ -65,14 +68,15 @@ package final class DataFileWriter: ByteSink {
         try writer.append(bytes)
     }
 
-    /// Makes the file durable. After any error the file is a leftover.
+    /// The file is whole and can be read. It is durable once `WriterLock.settle` returned. After any
+    /// error it is a leftover.
     package func finish(rows: UInt64) throws -> FileReference {
         precondition(!isFinished)
         try flush()
         isFinished = true
         try writer.finish()
         return FileReference(
-            number: number, name: name, bytes: position, rows: rows,
+            number: number, name: name, table: table, bytes: position, rows: rows,
             sha256: hexText(hasher.finalize()))
     }
 }
@@ -80,16 +84,14 @@ package final class DataFileWriter: ByteSink {
 /// A committed data file, read by any thread at any place. It is opened when it is needed.
 package struct DataFile: RandomAccess {
     package let reference: FileReference
-    private let directory: String
+    private let object: String
     private let cache: DataFileCache
 
-    init(_ reference: FileReference, directory: String, cache: DataFileCache) {
+    init(_ reference: FileReference, object: String, cache: DataFileCache) {
         self.reference = reference
-        self.directory = directory
+        self.object = object
         self.cache = cache
     }
-
-    private var object: String { "\(directory)/\(reference.name)" }
 
     /// For messages.
     package var name: String { "\(cache.location)/\(object)" }

@@ -9,15 +9,19 @@ import Synchronization
 /// with a dot, and `list` doesn't show it.
 package final class DirectoryStorage: Storage {
     package let location: String
-    private let calls: any SystemCalls
-    /// Directories that this process knows to exist durably. At most three for a collection.
+    let calls: any SystemCalls
+    /// Up to so many files are made durable one by one; for more the whole file system is asked to,
+    /// which may have to write what is other programs'.
+    let fewFiles: Int
+    /// Directories that this process knows to exist durably: three for a collection, one for a table.
     private let prepared = Mutex<Set<String>>([])
 
     /// Nothing is touched before something is asked for.
-    package init(_ location: String, calls: any SystemCalls = Kernel()) {
+    package init(_ location: String, calls: any SystemCalls = Kernel(), fewFiles: Int = 32) {
         self.location =
             location.count > 1 && location.hasSuffix("/") ? String(location.dropLast()) : location
         self.calls = calls
+        self.fewFiles = fewFiles
     }
 
     private func path(_ name: String) -> String { name.isEmpty ? location : "\(location)/\(name)" }
@@ -83,18 +87,32 @@ package final class DirectoryStorage: Storage {
 
     // MARK: Writing
 
-    package func create(_ name: String) throws -> any ObjectWriter {
-        let (directory, _) = split(name)
-        try prepare(directory)
+    package func beginBatch() -> any ObjectBatch { DirectoryBatch(self) }
+
+    /// The location itself, to be synced.
+    func openLocation() throws -> File {
+        try attempt("can't open \(location)") { () throws(Errno) in
+            try File(location, .directory, calls: calls)
+        }
+    }
+
+    /// A file that was closed since it was written.
+    func sync(_ path: String) throws {
+        try attempt("can't open \(path)") { () throws(Errno) in
+            try File(path, .read, calls: calls)
+        }.sync()
+    }
+
+    /// In a folder that is there.
+    func createFile(_ name: String) throws -> File {
         let path = path(name)
-        let file = try attempt("can't create \(path)") { () throws(Errno) in
+        return try attempt("can't create \(path)") { () throws(Errno) in
             try File(path, .create, calls: calls)
         }
-        return DirectoryWriter(file) { [self] in try settle(directory) }
     }
 
     package func replace(_ name: String) throws -> any ObjectWriter {
-        let (directory, _) = split(name)
+        let directory = folder(of: name)
         try prepare(directory)
         let temporary = temporary(in: directory)
         let file = try attempt("can't create \(temporary)") { () throws(Errno) in
@@ -108,7 +126,7 @@ package final class DirectoryStorage: Storage {
     }
 
     package func publish(_ bytes: [UInt8], as name: String) throws -> Bool {
-        let (directory, _) = split(name)
+        let directory = folder(of: name)
         try prepare(directory)
         let temporary = temporary(in: directory)
         do {
@@ -167,6 +185,12 @@ package final class DirectoryStorage: Storage {
         _ = try ifPresent("can't remove \(path)") { () throws(Errno) in try calls.unlink(path) }
     }
 
+    package func removeEmpty(_ directory: String) {
+        forgetPrepared(directory)
+        let path = path(directory)
+        try? uninterrupted { () throws(Errno) in try calls.removeDirectory(path) }
+    }
+
     package func removeUnfinished(in directory: String, olderThan seconds: Int64) throws {
         for name in try everything(in: directory) where name.hasPrefix(".") {
             let path = path("\(directory)/\(name)")
@@ -181,7 +205,7 @@ package final class DirectoryStorage: Storage {
     }
 
     package func lock(_ name: String) throws -> (any StorageLock)? {
-        try prepare(split(name).directory)
+        try prepare(folder(of: name))
         let path = path(name)
         let file = try attempt("can't open \(path)") { () throws(Errno) in
             try File(path, .lock, calls: calls)
@@ -191,25 +215,37 @@ package final class DirectoryStorage: Storage {
 
     // MARK: Directories
 
-    private func split(_ name: String) -> (directory: String, last: String) {
-        guard let slash = name.lastIndex(of: "/") else { return ("", name) }
-        return (String(name[..<slash]), String(name[name.index(after: slash)...]))
+    /// The directory that an object or a directory lies in; empty for the location itself.
+    func folder(of name: String) -> String {
+        name.lastIndex(of: "/").map { String(name[..<$0]) } ?? ""
     }
+
+    func isPrepared(_ directory: String) -> Bool { prepared.withLock { $0.contains(directory) } }
+
+    func addPrepared(_ directories: Set<String>) { prepared.withLock { $0.formUnion(directories) } }
+
+    /// False if nobody thought that it exists.
+    @discardableResult
+    func forgetPrepared(_ directory: String) -> Bool {
+        prepared.withLock { $0.remove(directory) != nil }
+    }
+
+    func makeFolder(_ directory: String) throws { try makeDirectory(path(directory)) }
 
     /// Makes sure that `directory` exists and is still there after a power cut. A directory that
     /// was there already is synced too, once: whoever made it may have been killed before.
     private func prepare(_ directory: String) throws {
-        if prepared.withLock({ $0.contains(directory) }) { return }
+        if isPrepared(directory) { return }
         if directory.isEmpty {
             try prepareLocation()
         } else {
             // The location itself is durable since the first object was published in it.
-            let parent = split(directory).directory
+            let parent = folder(of: directory)
             if !parent.isEmpty { try prepare(parent) }
             try makeDirectory(path(directory))
             try syncDirectory(path(parent))
         }
-        prepared.withLock { _ = $0.insert(directory) }
+        addPrepared([directory])
     }
 
     /// Above the location, directories that were there and that we may not open are somebody
@@ -225,7 +261,7 @@ package final class DirectoryStorage: Storage {
         for directory in ancestors.reversed() {
             let isNew = try !exists(directory)
             if isNew { try makeDirectory(directory) }
-            let parent = split(directory).directory
+            let parent = folder(of: directory)
             do {
                 try syncDirectory(parent.isEmpty ? (directory.hasPrefix("/") ? "/" : ".") : parent)
             } catch let failure as Failure where !isNew && failure.code == .denied {
@@ -256,23 +292,6 @@ private final class DirectoryLock: StorageLock {
     init(_ file: File) { self.file = file }
 
     deinit { file.unlock() }
-}
-
-private final class DirectoryWriter: ObjectWriter {
-    private let file: File
-    private let settle: () throws -> Void
-
-    init(_ file: File, settle: @escaping () throws -> Void) {
-        self.file = file
-        self.settle = settle
-    }
-
-    func append(_ bytes: UnsafeRawBufferPointer) throws { try file.write(bytes) }
-
-    func finish() throws {
-        try file.sync()
-        try settle()
-    }
 }
 
 /// Writes a temporary and gives it the name of another file.

@@ -66,11 +66,11 @@ extension CollectionState {
 
     mutating func condemn(_ new: Condemnation, at time: Int64) throws {
         try forget(new.points)
-        let names = Set(new.files + new.leftovers)
-        if let catalog = catalogs.first(where: { names.contains($0.reference.name) }) {
+        let places = Set(new.files + new.leftovers)
+        if let catalog = catalogs.first(where: { places.contains($0.reference.name) }) {
             throw Failure(.corrupt, "it condemns \(catalog.reference.name), which is needed")
         }
-        let dying = files.values.filter { names.contains($0.name) }
+        let dying = files.values.filter { places.contains($0.place) }
         let needed = dying.isEmpty ? [] : neededFiles
         for file in dying {
             if needed.contains(file.number) {
@@ -78,9 +78,9 @@ extension CollectionState {
             }
             files[file.number] = nil
         }
-        for name in new.gone { condemned[name] = nil }
-        for name in new.files { condemned[name] = time }
-        for name in new.leftovers { condemned[name] = 0 }
+        for place in new.gone { condemned[place] = nil }
+        for place in new.files { condemned[place] = time }
+        for place in new.leftovers { condemned[place] = 0 }
     }
 
     /// Dropped points can't be had back any more.

@@ -59,6 +59,21 @@ final class File: Sendable {
         }
     }
 
+    /// Of a directory: whether `syncAll` does what it says.
+    var canSyncAll: Bool { calls.canSyncAll(descriptor) }
+
+    /// Of a directory: all is durable that was written to its file system, or whatever failed of it
+    /// since the directory was opened is thrown. False where there is no such thing after all.
+    func syncAll() throws -> Bool {
+        do throws(Errno) {
+            try uninterrupted { () throws(Errno) in try calls.syncAll(descriptor) }
+            return true
+        } catch {
+            if [ENOSYS, EPERM, EINVAL, EOPNOTSUPP].contains(error.rawValue) { return false }
+            throw Failure("can't make \(path) durable", errno: error)
+        }
+    }
+
     var sizeBytes: UInt64 {
         get throws {
             try attempt("can't read \(path)") { () throws(Errno) in try calls.size(descriptor) }

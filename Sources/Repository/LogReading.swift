@@ -43,7 +43,7 @@ extension Repository {
     /// What is read here and condemned, by whomever, stays readable.
     private func secureCondemned(_ state: CollectionState?) {
         guard let state else { return }
-        dataFiles.secure(state.condemned.keys.map { "collections/\(state.id)/data/\($0)" })
+        dataFiles.secure(state.condemned.keys.map { FilePlace.object($0, of: state.id) })
     }
 
     /// Takes a state that a writer has just made by its own entry.
@@ -171,7 +171,7 @@ extension Repository {
     private func catalog(
         _ reference: CatalogReference, before file: LogFile, _ id: String
     ) throws -> CollectionState {
-        let name = "collections/\(id)/data/\(reference.name)"
+        let name = FilePlace.object(reference.name, of: id)
         return try naming("\(storage.location)/\(name)") {
             guard DataFileKind(name: reference.name) == .cat else {
                 throw Failure(.corrupt, "it is no name of a catalog")

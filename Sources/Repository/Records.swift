@@ -221,7 +221,7 @@ package struct PointRecord: Sendable, Equatable {
     }
 }
 
-/// Files and points that are about to go, or are gone.
+/// Files, by their place (`FilePlace`), and points that are about to go, or are gone.
 package struct Condemnation: Sendable, Equatable {
     /// Files that entries named and no point needs any more. Removed after a delay, for whoever has
     /// just opened them.
@@ -251,8 +251,8 @@ package enum LogEntry: Sendable, Equatable {
     /// These points can't be dropped.
     case pinPoints([UInt64])
     case unpinPoints([UInt64])
-    /// These files of `data` are about to be removed: no later entry may use them.
+    /// These files are about to be removed: no later entry may use them.
     case condemn(Condemnation)
-    /// The state before this entry, in a file of `data`: only for speed.
+    /// The state before this entry, in a file beside the indexes: only for speed.
     case catalog(CatalogReference)
 }

@@ -101,10 +101,10 @@ extension CollectionState {
             guard file.number >= nextFileNumber, file.number < .max else {
                 throw Failure(.corrupt, "file number \(file.number) comes twice")
             }
-            guard DataFileKind(name: file.name) != nil else {
-                throw Failure(.corrupt, "“\(file.name)” is no name of a data file")
+            guard FilePlace.kind(file.place) != nil else {
+                throw Failure(.corrupt, "“\(file.place)” is no name of a data file")
             }
-            guard condemned[file.name] == nil else {
+            guard condemned[file.place] == nil else {
                 throw Failure(.corrupt, "it uses \(file.name), which is condemned")
             }
             files[file.number] = file

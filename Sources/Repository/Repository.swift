@@ -138,13 +138,15 @@ package final class Repository: Sendable {
 
     /// A file that the collection may not name any more, or not yet.
     package func file(_ reference: FileReference, of collection: CollectionState) -> DataFile {
-        DataFile(reference, directory: "collections/\(collection.id)/data", cache: dataFiles)
+        DataFile(
+            reference, object: FilePlace.object(reference.place, of: collection.id),
+            cache: dataFiles)
     }
 
     /// Keeps files readable in this process, whoever removes them, until the last hold goes.
     package func hold(_ files: [FileReference], of collection: CollectionState) -> FileHold {
         FileHold(
-            files.map { "collections/\(collection.id)/data/\($0.name)" }, cache: dataFiles)
+            files.map { FilePlace.object($0.place, of: collection.id) }, cache: dataFiles)
     }
 
     /// Closes the files that are open for reading; whoever reads on opens them again.

@@ -23,9 +23,8 @@ package protocol Storage: Sendable {
     /// An object to read at any place; nil if there is none.
     func open(_ name: String) throws -> (any StoredObject)?
 
-    /// A new object to be written from front to back. The name must be new; nobody may rely on it
-    /// before `finish` returned.
-    func create(_ name: String) throws -> any ObjectWriter
+    /// For new objects that are made durable together, when there are all of them.
+    func beginBatch() -> any ObjectBatch
 
     /// Makes an object of these bytes, whole and durable when this returns true. False when other
     /// bytes have the name already; meeting the very same bytes there is success, since an answer
@@ -43,6 +42,9 @@ package protocol Storage: Sendable {
 
     /// Removes an object; none there is success.
     func remove(_ name: String) throws
+
+    /// Removes a directory that has nothing left in it, where such a thing exists. Best effort.
+    func removeEmpty(_ directory: String)
 
     /// Removes what killed processes left half made in `directory` and that has no name yet, if it
     /// is at least this old.
@@ -65,10 +67,21 @@ package protocol StoredObject: Sendable {
     func willNeed(at offset: UInt64, count: Int)
 }
 
+/// Objects being written. Any thread may call any method.
+package protocol ObjectBatch: AnyObject, Sendable {
+    /// A new object to be written from front to back. The name must be new.
+    func create(_ name: String) throws -> any ObjectWriter
+
+    /// Durable when this returns: every object that was finished. Throws ever after once something
+    /// couldn't be made durable.
+    func settle() throws
+}
+
 /// An object being written, by one thread at a time.
 package protocol ObjectWriter: AnyObject {
     func append(_ bytes: UnsafeRawBufferPointer) throws
-    /// There under its name when this returns, and durable too if `create` made it. Called at most once; never after an error.
+    /// Whole under its name when this returns, but not durable before its batch is settled. Called at
+    /// most once; never after an error.
     func finish() throws
 }
 

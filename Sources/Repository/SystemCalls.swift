@@ -1,4 +1,5 @@
 import Bytes
+import CLinux
 import Glibc
 
 /// The file system calls that a repository in a directory makes, one method a call: the seam where
@@ -13,6 +14,11 @@ package protocol SystemCalls: Sendable {
     func willNeed(_ descriptor: Int32, at offset: UInt64, count: Int)
     func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int
     func sync(_ descriptor: Int32) throws(Errno)
+    /// Whether `syncAll` is to be had and tells of everything that failed since the directory was
+    /// opened.
+    func canSyncAll(_ descriptor: Int32) -> Bool
+    /// Makes all durable that was written to the file system that the open directory lies on.
+    func syncAll(_ descriptor: Int32) throws(Errno)
     func size(_ descriptor: Int32) throws(Errno) -> UInt64
     /// Gives the file another name that must not exist.
     func link(_ path: String, as name: String) throws(Errno)
@@ -22,6 +28,8 @@ package protocol SystemCalls: Sendable {
     func renameNew(_ path: String, to name: String) throws(Errno)
     func unlink(_ path: String) throws(Errno)
     func makeDirectory(_ path: String) throws(Errno)
+    /// Of a directory with nothing in it.
+    func removeDirectory(_ path: String) throws(Errno)
     /// Names in a directory without `.` and `..`, in no order.
     func list(_ path: String) throws(Errno) -> [String]
     func status(_ path: String) throws(Errno) -> FileStatus
@@ -119,6 +127,32 @@ package struct Kernel: SystemCalls {
 
     package func sync(_ descriptor: Int32) throws(Errno) { try checked(fsync(descriptor)) }
 
+    package func canSyncAll(_ descriptor: Int32) -> Bool {
+        guard Self.reportsSyncFailures else { return false }
+        var status = statfs()
+        return fstatfs(descriptor, &status) == 0
+            && Self.localFileSystems.contains(UInt32(truncatingIfNeeded: status.f_type))
+    }
+
+    package func syncAll(_ descriptor: Int32) throws(Errno) { try checked(syncfs(descriptor)) }
+
+    /// ext4, XFS, Btrfs, F2FS, tmpfs, as linux/magic.h has them: to others, those in layers and those of a
+    /// network among them, `syncfs` may come and say nothing.
+    private static let localFileSystems: Set<UInt32> = [
+        0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x0102_1994,
+    ]
+
+    /// From Linux 5.8 on `syncfs` reports what couldn't be written.
+    private static let reportsSyncFailures: Bool = {
+        var name = utsname()
+        guard uname(&name) == 0 else { return false }
+        let release = withUnsafeBytes(of: &name.release) {
+            String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        let numbers = release.split(separator: ".").prefix(2).compactMap { Int($0) }
+        return numbers.count == 2 && (numbers[0], numbers[1]) >= (5, 8)
+    }()
+
     package func size(_ descriptor: Int32) throws(Errno) -> UInt64 {
         var status = stat()
         try checked(fstat(descriptor, &status))
@@ -141,6 +175,8 @@ package struct Kernel: SystemCalls {
     package func unlink(_ path: String) throws(Errno) { try checked(Glibc.unlink(path)) }
 
     package func makeDirectory(_ path: String) throws(Errno) { try checked(mkdir(path, 0o777)) }
+
+    package func removeDirectory(_ path: String) throws(Errno) { try checked(rmdir(path)) }
 
     package func list(_ path: String) throws(Errno) -> [String] {
         guard let directory = opendir(path) else { throw .current }

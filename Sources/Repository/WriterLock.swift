@@ -19,8 +19,10 @@ package final class WriterLock: Sendable {
         /// Nil before the first definition.
         var collection: CollectionState?
         var nextFileNumber: UInt64
-        /// Names of the files made by this lock.
+        /// Places of the files made by this lock.
         var created: [String] = []
+        /// What they are made durable by.
+        var batch: any ObjectBatch
     }
 
     fileprivate init(
@@ -36,14 +38,17 @@ package final class WriterLock: Sendable {
             try repository.storage.settle("collections/\(id)/log")
         }
         let read = try repository.readToEnd(id)
-        state = Mutex(State(collection: read, nextFileNumber: read?.nextFileNumber ?? 1))
+        state = Mutex(
+            State(
+                collection: read, nextFileNumber: read?.nextFileNumber ?? 1,
+                batch: repository.storage.beginBatch()))
     }
 
     /// The collection as this writer has read or written it; nil before the first definition.
     package var current: CollectionState? { state.withLock { $0.collection } }
 
-    /// Commits. Durable when it returns the entry's number; the collection's new state is then in
-    /// `current` and in the repository.
+    /// Commits. Durable when it returns the entry's number, with all files made until now; the
+    /// collection's new state is then in `current` and in the repository.
     ///
     /// Throws `.busy` if another process has committed meanwhile: release this lock, read again,
     /// redo. Throws `.corrupt` if the entry can't follow this log; nothing is written then.
@@ -67,6 +72,7 @@ package final class WriterLock: Sendable {
             } else {
                 try next!.apply(file)
             }
+            try state.batch.settle()
             let name = Repository.entryName(file.number, id)
             guard try repository.storage.publish(encoded.bytes, as: name) else {
                 throw Failure(
@@ -84,18 +90,19 @@ package final class WriterLock: Sendable {
         guard let newest = collection.newest else { return }
         for number in collection.neededFiles(of: newest).sorted() {
             let file = try collection.file(number)
-            let size = try repository.storage.size(of: dataName(file.name))
+            let object = object(file.place)
+            let size = try repository.storage.size(of: object)
             guard size == file.bytes else {
                 throw Failure(
                     .corrupt,
-                    "\(repository.storage.location)/\(dataName(file.name)) "
+                    "\(repository.storage.location)/\(object) "
                         + (size == nil ? "is missing" : "has a wrong size")
                         + ": make a full backup of \(collection.name)")
             }
         }
     }
 
-    private func dataName(_ name: String) -> String { "collections/\(id)/data/\(name)" }
+    private func object(_ place: String) -> String { FilePlace.object(place, of: id) }
 
     /// Makes a catalog of the log if enough entries have come since the last one, or that one is
     /// damaged. The log says the same: without a catalog it is only read more slowly.
@@ -117,35 +124,65 @@ package final class WriterLock: Sendable {
 
     /// A new data file under a name that was never used. It exists for others once an entry names
     /// it; until then it is a leftover.
-    package func createFile(_ kind: DataFileKind) throws -> DataFileWriter {
+    ///
+    /// Make an index before the first row file: its name is durable at once, so that an attempt that
+    /// was given up can be told by it, without a look into every table's folder.
+    ///
+    /// - Parameter table: the `tid` of the table whose rows it holds; nil for other files.
+    package func createFile(
+        _ kind: DataFileKind, table: String? = nil
+    ) throws -> DataFileWriter {
+        precondition((kind == .parquet) == (table != nil))
         let name = "\(randomHex()).\(kind.rawValue)"
-        let writer = try repository.storage.create(dataName(name))
+        let place = table.map { "\($0)/\(name)" } ?? name
+        let batch = state.withLock { state in
+            state.created.append(place)
+            return state.batch
+        }
+        let writer = try batch.create(object(place))
+        if kind == .idx { try repository.storage.settle(FilePlace.indexes(of: id)) }
         let number = state.withLock { state in
             defer { state.nextFileNumber += 1 }
-            state.created.append(name)
             return state.nextFileNumber
         }
-        return DataFileWriter(number: number, name: name, writer)
+        return DataFileWriter(number: number, name: name, table: table, writer)
     }
+
+    /// Makes all files durable that were made until now, as `append` would: if that can fail, it had
+    /// better fail here, where it is certain that there is no entry.
+    package func settle() throws { try state.withLock(\.batch).settle() }
 
     /// Removes the files of this lock's own work that no entry names, as far as that is possible: for
     /// a backup that is given up. Not after a failed commit, which may have been one.
     package func removeUncommitted() {
         let (created, collection) = state.withLock { state in
-            defer { state.created = [] }
+            defer {
+                state.created = []
+                // What it has not made durable must not be touched any more.
+                state.batch = repository.storage.beginBatch()
+            }
             return (state.created, state.collection)
         }
-        let referred = Self.names(referredBy: collection)
-        for name in created where !referred.contains(name) {
-            // What stays is a leftover.
-            try? repository.storage.remove(dataName(name))
+        let referred = Self.places(referredBy: collection)
+        // What stays is a leftover.
+        try? remove(created.filter { !referred.contains($0) })
+    }
+
+    /// Removes files, and the folders of tables that have none any more.
+    private func remove(_ places: [String]) throws {
+        for place in places {
+            try repository.storage.remove(object(place))
+            repository.dataFiles.close(object(place))
+        }
+        for table in Set(places.compactMap { FilePlace.table($0) }).sorted() {
+            repository.storage.removeEmpty("\(FilePlace.tables(of: id))/\(table)")
         }
     }
 
-    private static func names(referredBy collection: CollectionState?) -> Set<String> {
+    private static func places(referredBy collection: CollectionState?) -> Set<String> {
         guard let collection else { return [] }
         return Set(
-            collection.files.values.map(\.name) + collection.catalogs.map(\.reference.name))
+            collection.files.values.map(\.place) + collection.catalogs.map(\.reference.name))
     }
 
     /// Removes the data files that nothing needs: the one way in which files go. Those are files that
@@ -166,31 +203,58 @@ package final class WriterLock: Sendable {
     package func removeUnneeded(forgetting points: [UInt64] = []) throws -> (
         files: Int, bytes: UInt64
     ) {
-        let storage = repository.storage
-        // Before the log is looked at, so that what was committed until now counts as referred to.
-        let listed = try Set(storage.list("collections/\(id)/data"))
         guard let collection = current else { return (0, 0) }
         var condemned = Condemnation()
         condemned.points = points
         condemned.files = try Self.unneeded(collection, forgetting: points)
-        let referred = Self.names(referredBy: collection)
+        let referred = Self.places(referredBy: collection)
+        let listed = try listFiles(collection, referred, going: condemned.files)
         condemned.leftovers = listed.filter {
             !referred.contains($0) && collection.condemned[$0] == nil
-                && DataFileKind(name: $0) != nil
         }.sorted()
         condemned.gone = collection.condemned.keys.filter { !listed.contains($0) }.sorted()
         if !condemned.isEmpty { try append(.condemn(condemned)) }
-        var removed = (files: 0, bytes: UInt64(0))
         let due = repository.options.now() - repository.options.removalDelay * 1_000_000
-        for (name, since) in current!.condemned.sorted(by: { $0.key < $1.key })
-        where listed.contains(name) && (since == 0 || since <= due) {
-            removed.bytes += try storage.size(of: dataName(name)) ?? 0
-            removed.files += 1
-            try storage.remove(dataName(name))
-            repository.dataFiles.close(dataName(name))
-        }
+        let going = current!.condemned.filter { place, since in
+            listed.contains(place) && (since == 0 || since <= due)
+        }.keys.sorted()
+        var bytes: UInt64 = 0
+        for place in going { bytes += try repository.storage.size(of: object(place)) ?? 0 }
+        try remove(going)
         try removeUnfinishedEntries()
-        return removed
+        return (going.count, bytes)
+    }
+
+    /// Places of the data files that are there, as far as some of them may have to go; files of
+    /// strangers are none.
+    ///
+    /// A collection may have thousands of tables. Into the folder of one that it knows one looks if
+    /// there are files in it that are to go, or if an index tells that an attempt was given up; and now
+    /// and then.
+    private func listFiles(
+        _ collection: CollectionState, _ referred: Set<String>, going: [String]
+    ) throws -> Set<String> {
+        let storage = repository.storage
+        var places = try Set(storage.list(FilePlace.indexes(of: id)))
+        let isGivenUp = places.contains {
+            FilePlace.kind($0) == .idx && !referred.contains($0) && collection.condemned[$0] == nil
+        }
+        var passedOver: Set<String> = []
+        if !isGivenUp, !collection.lastEntry.isMultiple(of: 64) {
+            passedOver = Set(collection.histories.values.map(\.tid))
+            let created = state.withLock(\.created)
+            for place in going + collection.condemned.keys + created {
+                if let table = FilePlace.table(place) { passedOver.remove(String(table)) }
+            }
+        }
+        let tables = FilePlace.tables(of: id)
+        for table in try storage.list(tables) where !passedOver.contains(table) {
+            let names = try storage.list("\(tables)/\(table)")
+            // A killed writer may have made the folder and no more.
+            if names.isEmpty { storage.removeEmpty("\(tables)/\(table)") }
+            places.formUnion(names.lazy.map { "\(table)/\($0)" })
+        }
+        return places.filter { FilePlace.kind($0) != nil }
     }
 
     /// Removes what killed writers left of log entries. The log only grows: it is looked through once
@@ -201,14 +265,14 @@ package final class WriterLock: Sendable {
         try repository.storage.removeUnfinished(in: "collections/\(id)/log", olderThan: 0)
     }
 
-    /// Names of the files that no point needs once these are forgotten.
+    /// Places of the files that no point needs once these are forgotten.
     private static func unneeded(
         _ collection: CollectionState, forgetting points: [UInt64]
     ) throws -> [String] {
         var after = collection
         try after.forget(points)
         let needed = after.neededFiles
-        return after.files.values.filter { !needed.contains($0.number) }.map(\.name).sorted()
+        return after.files.values.filter { !needed.contains($0.number) }.map(\.place).sorted()
     }
 }
 

@@ -68,7 +68,7 @@ package enum TableFormat: String, Sendable, CaseIterable {
 /// The files and directories of one backup point, and of all others that have the same tables.
 /// Immutable, like the point.
 final class PointListing: Sendable {
-    typealias Table = (id: UInt32, path: String)
+    typealias Table = (id: UInt32, path: String, sizes: [String: UInt64])
 
     enum Item: Sendable {
         case manifest
@@ -90,7 +90,7 @@ final class PointListing: Sendable {
     let paths: [UInt32: [Node.TableFile: String]]
     private let tables: [Table]
 
-    /// - Parameter formats: what is shown of each table; its SQL always is.
+    /// - Parameter formats: what is shown of each table, if its size is known; its SQL always is.
     init(_ tables: [Table], formats: Set<TableFormat>) {
         self.tables = tables
         var builder = Builder()
@@ -100,15 +100,11 @@ final class PointListing: Sendable {
             let parts = table.path.split(separator: "/", omittingEmptySubsequences: false)
             return builder.directory(parts.dropLast().map(String.init))
         }
-        var files: [Node.TableFile] = []
-        if formats.contains(.csv) { files.append(.csv) }
-        files.append(.sql)
-        if formats.contains(.parquet) { files.append(.parquet) }
         var paths: [UInt32: [Node.TableFile: String]] = [:]
         for (table, place) in zip(tables, places) {
             let leaf = String(
                 table.path.split(separator: "/", omittingEmptySubsequences: false).last!)
-            for file in files {
+            for file in Self.files(of: table, formats) {
                 let name = builder.add(
                     leaf, suffix: file.suffix, .table(file, table), to: place.index)
                 paths[table.id, default: [:]][file] = place.path + name
@@ -124,11 +120,24 @@ final class PointListing: Sendable {
         }
     }
 
+    private static func files(of table: Table, _ formats: Set<TableFormat>) -> [Node.TableFile] {
+        var files: [Node.TableFile] = []
+        if formats.contains(.csv), table.sizes[TableFormat.csv.rawValue] != nil {
+            files.append(.csv)
+        }
+        files.append(.sql)
+        if formats.contains(.parquet), table.sizes[TableFormat.parquet.rawValue] != nil {
+            files.append(.parquet)
+        }
+        return files
+    }
+
     /// Whether a point with these tables looks the same.
     func shows(_ others: [Table]) -> Bool {
         tables.count == others.count
             && zip(tables, others).allSatisfy {
                 $0.id == $1.id && $0.path.utf8.elementsEqual($1.path.utf8)
+                    && $0.sizes.keys == $1.sizes.keys
             }
     }
 

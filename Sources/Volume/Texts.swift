@@ -310,8 +310,8 @@ extension Volume {
                 ("path", .text(table.path)), ("csv", .optional(paths[table.id]?[.csv])),
                 ("parquet", .optional(paths[table.id]?[.parquet])),
                 ("sql", .optional(paths[table.id]?[.sql])), ("rows", .number(table.rows)),
-                ("csv_bytes", .number(table.sizes["csv"] ?? 0)),
-                ("parquet_bytes", .number(table.sizes["parquet"] ?? 0)),
+                ("csv_bytes", table.sizes["csv"].map { .number($0) } ?? .null),
+                ("parquet_bytes", table.sizes["parquet"].map { .number($0) } ?? .null),
                 ("content_hash", .text(table.contentHash)),
                 ("columns", .array(table.schema.visibleColumns.map(column))),
                 (

@@ -23,9 +23,10 @@ def row_files(database):
         with open(entry) as file:
             point = json.load(file).get("point")
         if point:
-            data = os.path.join(os.path.dirname(os.path.dirname(entry)), "data")
-            names = [f["name"] for f in point["files"] if f["name"].endswith(".parquet") and f["rows"] > 1]
-            result.append([path for path in (f"{data}/{name}" for name in names) if is_needed(path)])
+            collection = os.path.basename(os.path.dirname(os.path.dirname(entry)))
+            tables = f"{database}.backups/tables/{collection}"
+            names = [f"{f['table']}/{f['name']}" for f in point["files"] if "table" in f and f["rows"] > 1]
+            result.append([path for path in (f"{tables}/{name}" for name in names) if is_needed(path)])
     return result
 
 

@@ -135,7 +135,9 @@ import Testing
             #expect(try points().count == 1)
             #expect(try sandbox.text("there/shop/latest/orders.csv") == before)
         }
-        let files = try shell("bash", "ls disk/backups/collections/*/data | wc -l").output
+        let files = try shell(
+            "bash", "find disk/backups/tables disk/backups/*/*/data -type f | wc -l"
+        ).output
         #expect(files == "3\n", "a failed backup leaves no files to fill the disk with: \(files)")
         // When not even the journal of the operation fits, the errno of the write says so.
         #expect(try shell("bash", "dd if=/dev/zero of=disk/filler bs=64k").status == 1)

@@ -84,14 +84,15 @@ import Testing
                 "\(path): \(files)")
         }
         let data = try sandbox.run(
-            "/bin/bash", ["-c", "ls database.db.backups/collections/*/data | wc -l"])
+            "/bin/bash", ["-c", Sandbox.dataFiles + " | wc -l"])
         let named = try sandbox.run(
             "/bin/bash",
             [
                 "-c",
                 "cat database.db.backups/collections/*/log/*.json | "
                     + "grep -oE '[0-9a-f]{32}\\.(parquet|idx)' | sort -u > named; "
-                    + "ls database.db.backups/collections/*/data | sort | comm -23 - named",
+                    + Sandbox.dataFiles
+                    + " | grep -v cat$ | sed 's,.*/,,' | sort | comm -23 - named",
             ])
         #expect(named.output == "", "leftovers of \(data.output): \(named.output)")
     }
@@ -112,7 +113,7 @@ import Testing
         let commit = try #require(
             lines.firstIndex { $0.contains("link") && $0.contains("/log/0000000002.json") })
         let stored = try sandbox.run(
-            "/bin/bash", ["-c", "ls database.db.backups/collections/*/data"]
+            "/bin/bash", ["-c", Sandbox.dataFiles + " | sed 's,.*/,,'"]
         ).output.split(separator: "\n").map(String.init)
         #expect(stored.count == 3)
         for name in stored {
@@ -125,9 +126,16 @@ import Testing
                 lines[..<commit].contains { $0.contains("fsync(") && $0.contains(name) },
                 "\(name) is synced before the commit")
         }
-        #expect(
-            lines[..<commit].contains { $0.contains("fsync(") && $0.contains("/data>") },
-            "the directory of data files is synced before the commit")
+        let folders = try sandbox.run(
+            "/bin/bash",
+            ["-c", "find database.db.backups/tables database.db.backups/*/*/data -type d"]
+        ).output.split(separator: "\n")
+        #expect(folders.count == 5)
+        for folder in folders {
+            #expect(
+                lines[..<commit].contains { $0.contains("fsync(") && $0.contains("\(folder)>") },
+                "\(folder) is synced before the commit")
+        }
         #expect(
             lines[commit...].contains { $0.contains("fsync(") && $0.contains("/log>") },
             "the directory of the log is synced after it")

@@ -140,7 +140,7 @@ import Testing
     @Test func `Damage fails the export and leaves no half file`() throws {
         let damage = try shell(
             """
-            file=$(ls -S database.db.backups/collections/*/data/*.parquet | head -1)
+            file=$(ls -S database.db.backups/tables/*/*/*.parquet | head -1)
             printf X | dd of=$file bs=1 seek=5000 conv=notrunc status=none
             """)
         #expect(damage.status == 0)

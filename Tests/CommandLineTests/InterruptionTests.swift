@@ -20,7 +20,7 @@ import Testing
 
     private var data: [String] {
         get throws {
-            try sandbox.run("/usr/bin/find", [".", "-path", "*/data/*", "-size", "+0"]).output
+            try sandbox.run("/bin/sh", ["-c", Sandbox.dataFiles + " -size +0"]).output
                 .split(separator: "\n").map(String.init)
         }
     }

@@ -39,7 +39,7 @@ import Testing
         #expect(verify.status == 0)
         let named = try sandbox.python("j['collections'][0]['files']", json: verify.output)
         let files = try sandbox.run(
-            "/bin/sh", ["-c", "ls database.db.backups/collections/*/data | wc -l"])
+            "/bin/sh", ["-c", Sandbox.dataFiles + " | wc -l"])
         #expect(files.output.trimmingCharacters(in: .whitespacesAndNewlines) == named)
     }
 

@@ -102,7 +102,7 @@ import Testing
             #expect(verify.status == 0, "\(step): \(verify.output)")
             let named = try sandbox.python("j['collections'][0]['files']", json: verify.output)
             let files = try sandbox.run(
-                "/bin/sh", ["-c", "ls -A database.db.backups/collections/*/data | wc -l"])
+                "/bin/sh", ["-c", Sandbox.dataFiles + " | wc -l"])
             // Files that points needed are removed ten seconds after they were condemned.
             if found == old {
                 #expect(files.output == named + "\n", "\(step)")

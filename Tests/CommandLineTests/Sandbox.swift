@@ -167,6 +167,10 @@ final class Sandbox {
             """)
     }
 
+    /// Lists the data files of the database's repository, in a shell.
+    static let dataFiles =
+        "find database.db.backups/tables database.db.backups/*/*/data -type f"
+
     static let create = """
         CREATE BACKUP COLLECTION shop ( TABLE orders, TABLE `/Root/database/products` )
         WITH ( STORAGE = 'cluster', INCREMENTAL_BACKUP_ENABLED = 'true' );

@@ -32,7 +32,8 @@ import Testing
             failed.errors.contains(
                 "/small: No space left on device; make room there, or let TMPDIR"),
             "\(failed.errors)")
-        let left = try sandbox.run("/usr/bin/find", [".", "-path", "*/data/*"])
+        let left = try sandbox.run(
+            "/usr/bin/find", [".", "-path", "*/data/*", "-o", "-name", "*.parquet"])
         #expect(left.output == "")
         let again = try sandbox.ydbfs("run", "database.db", "BACKUP shop")
         #expect(again.status == 0, "\(again.errors)")

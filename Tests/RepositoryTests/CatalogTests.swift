@@ -197,7 +197,7 @@ private struct History {
             case 3...13: try retain(lock)
             case 1: try lock.append(.define(definition("shop", sql: "again")))
             case 2:
-                try lock.createFile(.parquet).append([1])
+                try lock.createFile(.parquet, table: tid(9)).append([1])
                 try lock.removeUnneeded()
             default: try lock.append(.point(point(lock)))
             }

@@ -17,8 +17,9 @@ import Testing
     /// A repository is made, a collection defined, backed up thrice (one backup is given up, with
     /// its files left behind and swept later), dropped and made again. Goes on where the log is.
     func live(_ disk: SimulatedDisk, _ acknowledged: Acknowledged) throws {
+        // The first point's three files are made durable together, those of others one by one.
         let repository = try Repository.create(
-            DirectoryStorage("/r/p", calls: disk), options: often)
+            DirectoryStorage("/r/p", calls: disk, fewFiles: 2), options: often)
         acknowledged.isCreated = true
         func commit(_ make: (WriterLock) throws -> LogEntry) throws {
             let operation = try repository.operations.begin(
@@ -36,11 +37,12 @@ import Testing
         }
         let steps: [(WriterLock) throws -> LogEntry] = [
             { _ in .define(definition("shop")) },
-            { .point(try nextPoint($0, bytes: [UInt8](repeating: 7, count: 700))) },
-            { .point(try nextPoint($0, paths: ["orders"])) },
+            { .point(try self.point($0, bytes: [UInt8](repeating: 7, count: 700))) },
+            { .point(try self.point($0, paths: ["orders"])) },
             { lock in
-                try lock.createFile(.parquet).append([9, 9, 9])
-                return .point(try nextPoint(lock, kind: .full, bytes: [5]))
+                let point = try nextPoint(lock, kind: .full, bytes: [5])
+                try lock.createFile(.parquet, table: tid(1)).append([9, 9, 9])
+                return .point(point)
             },
         ]
         let log = repository.collection("shop")
@@ -64,6 +66,22 @@ import Testing
         acknowledged.entries = lock.current!.lastEntry
         try lock.append(.define(definition("shop", sql: "again")))
         acknowledged.entries = lock.current!.lastEntry
+    }
+
+    /// The next point, with a row file for each of its tables.
+    private func point(
+        _ lock: WriterLock, bytes: [UInt8] = [1, 2, 3],
+        paths: [String] = ["orders", "sub/products"]
+    ) throws -> PointRecord {
+        var record = try nextPoint(lock, bytes: bytes, paths: paths)
+        for index in record.tables.indices {
+            let writer = try lock.createFile(.parquet, table: record.tables[index].tid)
+            try writer.append(bytes)
+            let file = try writer.finish(rows: 1)
+            record.files.append(file)
+            record.tables[index].files.append(NeededFile(number: file.number, rows: 1))
+        }
+        return record
     }
 
     /// A catalog after every third entry.
@@ -115,7 +133,9 @@ import Testing
         if lock.current?.definition == nil { try lock.append(.define(definition("shop"))) }
         try lock.removeUnneeded()
         try lock.append(.point(try nextPoint(lock, name: "after", bytes: [1])))
-        let files = disk.files().keys.filter { $0.contains("/data/") || $0.contains("/log/.") }
+        let files = disk.files().keys.filter {
+            $0.contains("/data/") || $0.contains("/tables/") || $0.contains("/log/.")
+        }
         let state = lock.current!
         #expect(state.neededFiles == Set(state.files.keys), what)
         let referred =

@@ -15,7 +15,7 @@ import Testing
         try lock.append(.define(definition("shop")))
         var record = try nextPoint(lock)
         record.files += try contents.map { bytes in
-            let writer = try lock.createFile(.parquet)
+            let writer = try lock.createFile(.parquet, table: tid(1))
             var rest = bytes[...]
             var random = SeededGenerator(seed: UInt64(bytes.count))
             while !rest.isEmpty {
@@ -86,7 +86,7 @@ import Testing
     @Test func `A file that is missing, short or changed is named`() throws {
         let (_, state) = try collection([[UInt8](repeating: 1, count: 5000)])
         let name = state.points[0].files[1].name
-        let path = "\(directory.path)/collections/\(state.id)/data/\(name)"
+        let path = "\(directory.path)/tables/\(state.id)/\(tid(1))/\(name)"
         for bytes in [nil, 4999, 5001, 5000] as [Int?] {
             try? FileManager.default.removeItem(atPath: path)
             if let bytes {

@@ -18,6 +18,8 @@ private struct Unsynced: SystemCalls {
         try kernel.write(descriptor, bytes)
     }
     func sync(_ descriptor: Int32) throws(Errno) {}
+    func canSyncAll(_ descriptor: Int32) -> Bool { true }
+    func syncAll(_ descriptor: Int32) throws(Errno) {}
     func size(_ descriptor: Int32) throws(Errno) -> UInt64 { try kernel.size(descriptor) }
     func link(_ path: String, as name: String) throws(Errno) { try kernel.link(path, as: name) }
     func rename(_ path: String, to name: String) throws(Errno) {
@@ -28,6 +30,7 @@ private struct Unsynced: SystemCalls {
     }
     func unlink(_ path: String) throws(Errno) { try kernel.unlink(path) }
     func makeDirectory(_ path: String) throws(Errno) { try kernel.makeDirectory(path) }
+    func removeDirectory(_ path: String) throws(Errno) { try kernel.removeDirectory(path) }
     func list(_ path: String) throws(Errno) -> [String] { try kernel.list(path) }
     func status(_ path: String) throws(Errno) -> FileStatus { try kernel.status(path) }
     func lock(_ descriptor: Int32) throws(Errno) { try kernel.lock(descriptor) }

@@ -17,13 +17,14 @@ struct LocklessStorage: Storage {
     func read(_ name: String, limit: Int) throws -> [UInt8]? { try base.read(name, limit: limit) }
     func size(of name: String) throws -> UInt64? { try base.size(of: name) }
     func open(_ name: String) throws -> (any StoredObject)? { try base.open(name) }
-    func create(_ name: String) throws -> any ObjectWriter { try base.create(name) }
+    func beginBatch() -> any ObjectBatch { base.beginBatch() }
     func publish(_ bytes: [UInt8], as name: String) throws -> Bool {
         try base.publish(bytes, as: name)
     }
     func replace(_ name: String) throws -> any ObjectWriter { try base.replace(name) }
     func settle(_ directory: String) throws { try base.settle(directory) }
     func remove(_ name: String) throws { try base.remove(name) }
+    func removeEmpty(_ directory: String) { base.removeEmpty(directory) }
     func removeUnfinished(in directory: String, olderThan seconds: Int64) throws {
         try base.removeUnfinished(in: directory, olderThan: seconds)
     }
@@ -134,14 +135,15 @@ struct LocklessStorage: Storage {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededGenerator(seed: seed)
         let repository = try Repository.create(location)
-        let data = "\(location)/collections/\(repository.collectionID("shop"))/data"
+        let id = repository.collectionID("shop")
         var live: Set<String> = []
         for round in 0..<30 {
             let lock = try repository.lock(collection: "shop")
             if lock.current?.definition == nil { try lock.append(.define(definition("shop"))) }
             var left: UInt64 = 0
             for _ in 0..<Int.random(in: 0...3, using: &random) {
-                let writer = try lock.createFile(Bool.random(using: &random) ? .idx : .parquet)
+                let table = Bool.random(using: &random) ? tid(.random(in: 1...4)) : nil
+                let writer = try lock.createFile(table == nil ? .idx : .parquet, table: table)
                 try writer.append([UInt8](repeating: 1, count: 300_000))
                 if Bool.random(using: &random) { _ = try writer.finish(rows: 1) }
                 left += 1
@@ -151,7 +153,7 @@ struct LocklessStorage: Storage {
             let record = try nextPoint(lock, kind: kind)
             if Bool.random(using: &random) {
                 try lock.append(.point(record))
-                live.formUnion(record.files.map(\.name))
+                live.formUnion(record.files.map { "collections/\(id)/data/\($0.name)" })
             } else {
                 left += 1
             }
@@ -160,8 +162,12 @@ struct LocklessStorage: Storage {
             #expect(try lock.removeUnneeded().files == Int(left), "seed \(seed)")
             #expect(lock.current!.lastEntry == entries + (left > 0 ? 1 : 0), "seed \(seed)")
             #expect(try lock.removeUnneeded() == (0, 0), "seed \(seed)")
-            let there = try FileManager.default.contentsOfDirectory(atPath: data)
-            #expect(Set(there) == live, "seed \(seed)")
+            let there = directory.contents().keys.map { $0.dropFirst("r/".count) }
+                .filter { $0.contains("/data/") || $0.hasPrefix("tables/") }
+            #expect(Set(there.map(String.init)) == live, "seed \(seed)")
+            let tables = try? FileManager.default.contentsOfDirectory(
+                atPath: "\(location)/tables/\(id)")
+            #expect(tables ?? [] == [], "folders go with their last file, seed \(seed)")
         }
         #expect(try Repository.open(location).failures == [])
     }
@@ -172,15 +178,24 @@ struct LocklessStorage: Storage {
         try lock.append(.define(definition("shop")))
         try lock.append(.point(try nextPoint(lock)))
         let id = repository.collectionID("shop")
-        let strangers = ["notes.txt", "ABCDEF.parquet", ".hidden", "0.idx"]
+        let folders = ["collections/\(id)/data", "tables/\(id)/\(tid(1))", "tables/\(id)/mine"]
+        let own = String(repeating: "a", count: 32)
+        let strangers =
+            ["notes.txt", "ABCDEF.parquet", ".hidden", "0.idx"].flatMap { name in
+                folders.map { "\($0)/\(name)" }
+            } + ["\(folders[0])/\(own).parquet", "\(folders[1])/\(own).idx", "tables/\(id)/\(own)"]
+        for folder in folders {
+            try FileManager.default.createDirectory(
+                atPath: "\(location)/\(folder)", withIntermediateDirectories: true)
+        }
         for name in strangers {
             #expect(
                 FileManager.default.createFile(
-                    atPath: "\(location)/collections/\(id)/data/\(name)", contents: Data([1])))
+                    atPath: "\(location)/\(name)", contents: Data([1])))
         }
         #expect(try lock.removeUnneeded() == (0, 0))
         let there = directory.contents().keys
-        for name in strangers { #expect(there.contains { $0.hasSuffix("/data/\(name)") }) }
+        for name in strangers { #expect(there.contains("r/\(name)"), "\(name)") }
     }
 
     @Test func `Names of collections never reach the file system`() throws {
@@ -226,9 +241,9 @@ struct LocklessStorage: Storage {
         )
         #expect(
             disk.trace == [
-                "open create \(data)", "write \(data)", "sync \(data)",
-                "open directory \(root)/data", "sync \(root)/data",
-                "status \(before)",
+                "open create \(data)", "open directory \(root)/data", "sync \(root)/data",
+                "write \(data)", "status \(before)",
+                "sync \(data)", "open directory \(root)/data", "sync \(root)/data",
                 "open create \(temporary)", "write \(temporary)", "sync \(temporary)",
                 "link \(temporary) \(root)/log/0000000003.json", "unlink \(temporary)",
                 "open directory \(root)/log", "sync \(root)/log",

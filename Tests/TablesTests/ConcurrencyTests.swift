@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import Synchronization
 import TestSupport
 import Testing
@@ -148,6 +149,23 @@ import Testing
         }
         pipeline.close()
         #expect(output == Array(0..<failing))
+    }
+
+    @Test func `a pipeline starts threads only where there is work for two`() throws {
+        let own = pthread_self()
+        var isOwn: [Bool] = []
+        let pipeline = OrderedPipeline<Int, Bool>(
+            threads: 2, capacity: 4, transform: { _ in pthread_equal(pthread_self(), own) != 0 },
+            consume: { isOwn.append($0) })
+        defer { pipeline.close() }
+        for input in 0..<3 {
+            try pipeline.submit(input)
+            try pipeline.finish()
+        }
+        #expect(isOwn == [true, true, true])
+        for input in 0..<5 { try pipeline.submit(input) }
+        try pipeline.finish()
+        #expect(isOwn.dropFirst(3) == [false, false, false, false, false])
     }
 
     @Test func `a pipeline closes with work queued, and with none`() throws {

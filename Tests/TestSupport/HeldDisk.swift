@@ -12,7 +12,7 @@ package final class HeldDisk: SystemCalls {
     package func hold(_ isHeld: Bool) { state.update { $0.isHeld = isHeld } }
 
     package func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
-        if access == .read, path.contains("/data/") {
+        if access == .read, path.contains("/data/") || path.contains("/tables/") {
             state.update { $0.waiting += 1 }
             state.wait { $0.isHeld ? nil : () }
             state.update { $0.waiting -= 1 }
@@ -28,6 +28,8 @@ package final class HeldDisk: SystemCalls {
         try kernel.write(descriptor, bytes)
     }
     package func sync(_ descriptor: Int32) throws(Errno) { try kernel.sync(descriptor) }
+    package func canSyncAll(_ descriptor: Int32) -> Bool { kernel.canSyncAll(descriptor) }
+    package func syncAll(_ descriptor: Int32) throws(Errno) { try kernel.syncAll(descriptor) }
     package func size(_ descriptor: Int32) throws(Errno) -> UInt64 { try kernel.size(descriptor) }
     package func link(_ path: String, as name: String) throws(Errno) {
         try kernel.link(path, as: name)
@@ -40,6 +42,9 @@ package final class HeldDisk: SystemCalls {
     }
     package func unlink(_ path: String) throws(Errno) { try kernel.unlink(path) }
     package func makeDirectory(_ path: String) throws(Errno) { try kernel.makeDirectory(path) }
+    package func removeDirectory(_ path: String) throws(Errno) {
+        try kernel.removeDirectory(path)
+    }
     package func list(_ path: String) throws(Errno) -> [String] { try kernel.list(path) }
     package func status(_ path: String) throws(Errno) -> FileStatus { try kernel.status(path) }
     package func lock(_ descriptor: Int32) throws(Errno) { try kernel.lock(descriptor) }

@@ -49,6 +49,7 @@ package final class SimulatedDisk: SystemCalls {
         package var trace: [String] = []
         var largestTransfer = Int.max
         var hasLinks = true
+        var hasSyncAll = true
         var now: Int64 = 0
     }
 
@@ -78,6 +79,7 @@ package final class SimulatedDisk: SystemCalls {
         }
     }
     package func limitTransfers(_ bytes: Int) { state.withLock { $0.largestTransfer = bytes } }
+    package func forbidSyncAll() { state.withLock { $0.hasSyncAll = false } }
     package func forbidLinks() { state.withLock { $0.hasLinks = false } }
 
     /// The disk as the next process finds it.
@@ -265,10 +267,26 @@ package final class SimulatedDisk: SystemCalls {
 
     package func sync(_ descriptor: Int32) throws(Errno) {
         try call("sync \(name(descriptor))", writes: true) { (state) throws(Errno) in
-            let node = state.open[descriptor]!
-            state.nodes[node]!.syncedBytes = state.nodes[node]!.bytes
-            state.nodes[node]!.syncedNames = state.nodes[node]!.names
+            Self.sync(state.open[descriptor]!, &state)
         }
+    }
+
+    package func canSyncAll(_ descriptor: Int32) -> Bool { state.withLock { $0.hasSyncAll } }
+
+    package func syncAll(_ descriptor: Int32) throws(Errno) {
+        try call(
+            "sync all", writes: true,
+            half: { state in
+                for number in state.nodes.keys where number % 2 == 0 { Self.sync(number, &state) }
+            },
+            { (state) throws(Errno) in
+                for number in state.nodes.keys { Self.sync(number, &state) }
+            })
+    }
+
+    private static func sync(_ number: Int, _ state: inout State) {
+        state.nodes[number]!.syncedBytes = state.nodes[number]!.bytes
+        state.nodes[number]!.syncedNames = state.nodes[number]!.names
     }
 
     package func size(_ descriptor: Int32) throws(Errno) -> UInt64 {
@@ -322,6 +340,16 @@ package final class SimulatedDisk: SystemCalls {
             try Self.add(node, path, &state)
             state.nextNode += 1
             state.nodes[node] = Node(isDirectory: true)
+        }
+    }
+
+    package func removeDirectory(_ path: String) throws(Errno) {
+        try call("rmdir \(path)", writes: true) { (state) throws(Errno) in
+            guard state.nodes[try Self.find(path, state)]!.names.isEmpty else {
+                throw Errno(rawValue: ENOTEMPTY)
+            }
+            let (parent, name) = try Self.parent(path, state)
+            state.nodes[parent]!.names[name] = nil
         }
     }
 

@@ -69,9 +69,9 @@ import Testing
         #expect(!product.engine.operations.last!.status.notes.contains { $0.contains("whole") })
         #expect(try tree.read("shop/latest/sub/products.csv") == rows)
         let newest = try contents(tree, "latest")
-        let directory = "\(location)/collections/\(try state().id)/data/"
+        let repository = try Repository.open(location)
         for file in try state().points.dropLast(2).flatMap(\.files) {
-            try FileManager.default.removeItem(atPath: directory + file.name)
+            try FileManager.default.removeItem(atPath: repository.file(file, of: state()).name)
         }
         let reader = try self.product(hasDatabase: false)
         defer { reader.close() }
@@ -134,18 +134,21 @@ import Testing
         defer { product.close() }
         try makeChain(product.tree, points: 3)
         let state = try state()
-        let directory = "\(location)/collections/\(state.id)/data/"
         let largest = state.points[0].files.filter { $0.name.hasSuffix(".parquet") }
             .max { $0.bytes < $1.bytes }!
-        var bytes = Array(FileManager.default.contents(atPath: directory + largest.name)!)
+        let path = try Repository.open(location).file(largest, of: state).name
+        var bytes = Array(FileManager.default.contents(atPath: path)!)
         bytes[40] ^= 1
-        try Data(bytes).write(to: URL(filePath: directory + largest.name))
-        let files = try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
+        try Data(bytes).write(to: URL(filePath: path))
+        func dataFiles() throws -> String {
+            try check("cd $1 && find tables */*/data -type f | sort", location)
+        }
+        let files = try dataFiles()
         let reader = try self.product()
         defer { reader.close() }
         let line = try reader.tree.run("COMPACT", in: "shop")
         #expect(line.hasPrefix("failed: row file "), "\(line)")
         #expect(try self.state().lastEntry == state.lastEntry)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: directory).sorted() == files)
+        #expect(try dataFiles() == files)
     }
 }

@@ -179,13 +179,11 @@ import Testing
         try forge { record, state, lock in
             var slices = try slices(record, state)
             let stored = try state.file(slices[0].file)
-            var bytes = Array(
-                FileManager.default.contents(
-                    atPath: "\(shop.database).backups/collections/\(state.id)/data/\(stored.name)")!
-            )
+            let path = try Repository.open(shop.database + ".backups").file(stored, of: state).name
+            var bytes = Array(FileManager.default.contents(atPath: path)!)
             // In the first page's body.
             bytes[30] ^= 1
-            let file = try lock.createFile(.parquet)
+            let file = try lock.createFile(.parquet, table: stored.table)
             try file.append(bytes)
             let copy = try file.finish(rows: stored.rows)
             for index in slices.indices where slices[index].file == stored.number {

@@ -102,7 +102,7 @@ import Testing
         let state = try #require(repository.collection("shop"))
         for file in state.points[0].files {
             try FileManager.default.removeItem(
-                atPath: "\(location)/collections/\(state.id)/data/\(file.name)")
+                atPath: repository.file(file, of: state).name)
         }
         let reader = try Repository.open(location)
         let orders = try #require(state.table(path: "orders", at: 2))

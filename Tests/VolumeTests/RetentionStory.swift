@@ -134,24 +134,30 @@ final class RetentionStory {
         }
     }
 
-    private var dataFolder: String {
+    /// Paths of the first collection's data files on disk, by name.
+    private var dataPaths: [String: String] {
         get throws {
-            let collections = product.location + "/collections"
-            let id = try FileManager.default.contentsOfDirectory(atPath: collections)[0]
-            return "\(collections)/\(id)/data"
+            let id = try FileManager.default.contentsOfDirectory(
+                atPath: product.location + "/collections")[0]
+            var paths: [String: String] = [:]
+            for folder in ["collections/\(id)/data", "tables/\(id)"] {
+                let all = FileManager.default.enumerator(atPath: "\(product.location)/\(folder)")
+                for case let path as String in all ?? .init() where path.contains(".") {
+                    paths[String(path.split(separator: "/").last!)] =
+                        "\(product.location)/\(folder)/\(path)"
+                }
+            }
+            return paths
         }
     }
 
     /// Names of the data files on disk.
-    var dataFiles: Set<String> {
-        get throws { try Set(FileManager.default.contentsOfDirectory(atPath: dataFolder)) }
-    }
+    var dataFiles: Set<String> { get throws { try Set(dataPaths.keys) } }
 
     /// Bytes of the row files on disk.
     var rowBytes: Int {
         get throws {
-            try dataFiles.filter { $0.hasSuffix(".parquet") }.reduce(0) { sum, name in
-                let path = try dataFolder + "/" + name
+            try dataPaths.values.filter { $0.hasSuffix(".parquet") }.reduce(0) { sum, path in
                 let attributes = try FileManager.default.attributesOfItem(atPath: path)
                 return sum + (attributes[.size] as? Int ?? 0)
             }

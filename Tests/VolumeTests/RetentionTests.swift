@@ -189,9 +189,10 @@ import Volume
         _ = try story.tree.backup("full", of: "other")
         let repository = try #require(story.product.engine.repository)
         #expect(repository.droppedCollections.allSatisfy { $0.droppedPoints.isEmpty })
-        let data = "\(story.product.location)/collections/\(repository.collectionID("shop"))/data"
-        let left = try FileManager.default.contentsOfDirectory(atPath: data)
-        #expect(left.filter { !$0.hasSuffix(".cat") } == [])
+        let id = repository.collectionID("shop")
+        let location = story.product.location
+        let left = try check("find $1/collections/$2/data $1/tables/$2 -mindepth 1", location, id)
+        #expect(left.split(separator: "\n").filter { !$0.hasSuffix(".cat") } == [])
         try story.create()
         #expect(errno { try story.alter("UNDROP", full) } == ENOENT)
     }

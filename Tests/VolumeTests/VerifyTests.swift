@@ -53,7 +53,7 @@ import Testing
     }
 
     private func dataPath(_ reference: FileReference) throws -> String {
-        try path("data/" + reference.name)
+        try Repository.open(location).file(reference, of: state()).name
     }
 
     /// Every table of every point as CSV, nil where it can't be read.
@@ -103,12 +103,13 @@ import Testing
 
     @Test(arguments: CheckLevel.allCases)
     func `what is whole passes, is recorded, and nothing is changed`(level: CheckLevel) throws {
-        let before = try check("cd $1 && sha256sum */*/log/* */*/data/*", location)
+        let before = try check("cd $1 && sha256sum */*/log/* */*/data/* tables/*/*/*", location)
         let product = try Product(shop.database)
         defer { product.close() }
         let line = try product.tree.run("VERIFY shop WITH (level = \(level.rawValue))", in: "shop")
         #expect(line.hasPrefix("done"))
-        #expect(try check("cd $1 && sha256sum */*/log/* */*/data/*", location) == before)
+        #expect(
+            try check("cd $1 && sha256sum */*/log/* */*/data/* tables/*/*/*", location) == before)
         let chain = try product.tree.text("shop/chain")
         // Against the database only the newest point can be held.
         let names =

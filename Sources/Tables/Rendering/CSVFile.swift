@@ -25,6 +25,7 @@ package struct CSVFile: RenderedFile {
         let first = UInt64(header.count)
         if offset < first { return FilePart(place: .begin, offset: 0, bytes: first) }
         let root = try snapshot.root()
+        try root.require(.csv)
         var rest = offset - first
         if rest >= root.sums.pages.csvBytes { return nil }
         let block = root.csvStarts.lastIndex(notAbove: rest)

@@ -41,6 +41,7 @@ package final class ParquetFile: RenderedFile {
 
     private func layout() throws -> ParquetLayout {
         if let layout = foundLayout.withLock(\.self) { return layout }
+        try snapshot.root().require(.parquet)
         let layout = try snapshot.pool.cache.value(snapshot.key(.parquetLayout)) {
             let layout = try ParquetLayout(snapshot, footer: footer)
             return (layout, bytes: layout.byteCount)

@@ -146,7 +146,8 @@ extension FilePool {
     /// The edited rows of a slice in one piece; nil if they are too many bytes to be held at once.
     func editedRows(_ slice: DecodedSlice) throws -> EditedRows? {
         let sums = slice.sums
-        let rowBytes = sums.csvBytes / max(sums.rows, 1) + 64
+        let values = sums.columns.reduce(0) { $0 + $1.valueBytes }
+        let rowBytes = max(sums.csvBytes, values) / max(sums.rows, 1) + 64
         if sums.edits * rowBytes > UInt64(min(cache.maxBytes / 16, 8 << 20)) { return nil }
         return try cache.value(slice.key.editedRows) {
             let rows = try EditedRows(slice, self)

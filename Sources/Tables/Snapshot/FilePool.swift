@@ -209,6 +209,8 @@ final class IndexBlock: Sendable {
     let csvStarts: [UInt64]
     private let reader: IndexReader
 
+    var lacking: Set<SizedFormat> { reader.lacking }
+
     init(_ content: ByteBuffer, schema: TableSchema, name: String) throws {
         var reader = try IndexReader(content, tag: "B", schema: schema, name: name)
         slices = try reader.blockDirectory()
@@ -233,11 +235,21 @@ final class SnapshotRoot: Sendable {
     /// Bytes of CSV before each block, without the header line.
     let csvStarts: [UInt64]
     let sums: SliceSums
+    let lacking: Set<SizedFormat>
 
     init(_ content: ByteBuffer, schema: TableSchema, name: String) throws {
         var reader = try IndexReader(content, tag: "R", schema: schema, name: name)
         blocks = try reader.root()
         csvStarts = prefixSums(blocks.lazy.map(\.sums.pages.csvBytes))
         sums = blocks.reduce(into: SliceSums()) { $0 += $1.sums }
+        lacking = reader.lacking
+    }
+
+    /// Throws if the index doesn't hold the sizes of a format.
+    func require(_ formats: SizedFormat...) throws {
+        for format in formats where lacking.contains(format) {
+            throw Failure(
+                .corrupt, "the index of the table has no sizes as \(format.rawValue)")
+        }
     }
 }

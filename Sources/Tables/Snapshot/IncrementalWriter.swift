@@ -58,6 +58,8 @@ package final class IncrementalWriter {
         _ parent: Snapshot, hash: ContentHash, parentChanges: UInt64, deadFiles: [UInt64: UInt64],
         table: String, files: any FileFactory, limits: FormatLimits
     ) throws {
+        // The sizes of what changes are added to those of what doesn't.
+        try parent.root().require(.csv, .parquet)
         self.parent = parent
         self.limits = limits
         self.files = files

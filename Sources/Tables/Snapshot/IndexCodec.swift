@@ -40,7 +40,8 @@ import Bytes
 ///                6 NULLs of the column · 7 bytes of its values, if they are of variable length
 ///              of slices and blocks alone:
 ///                5 slices that have rows · 8 bytes of the column's pages as Parquet, with headers
-///              A reader skips others, and refuses an index that lacks one of these.
+///              A reader skips others. An index that lacks 3 or one of 8 has no sizes as CSV or as
+///              Parquet; one that lacks another of these is refused.
 /// ```
 package enum IndexCodec {
     static let magic = "YDBFSIX1"
@@ -205,6 +206,8 @@ package struct IndexReader {
     /// What the file's numbers are, in its order; nil: skipped.
     private var ofSlices: [Series?] = []
     private var ofPages: [Series?] = []
+    /// The formats whose sizes the index doesn't hold.
+    private(set) var lacking: Set<SizedFormat> = []
 
     package init(
         _ content: ByteBuffer, tag: Character, schema: TableSchema, name: String
@@ -236,7 +239,8 @@ package struct IndexReader {
             let column = try fixed(UInt32.self)
             found.append(named.removeValue(forKey: UInt64(id) << 32 | UInt64(column)))
         }
-        guard named.isEmpty else {
+        lacking.formUnion(named.values.compactMap(\.format))
+        guard named.values.allSatisfy({ $0.format != nil }) else {
             throw Failure(.corrupt, "index \(name) isn't one of a table with these columns")
         }
         return found

@@ -4,7 +4,7 @@ import Bytes
 package protocol FileFactory: AnyObject {
     /// Begins a row file; slices and edits refer to it by `number`.
     func createRowFile() throws -> (number: UInt64, sink: any ByteSink)
-    /// The row file is complete: makes it durable.
+    /// The row file is complete.
     func finishRowFile(_ number: UInt64, rows: UInt64) throws
     /// The index file, begun at first use.
     func indexFile() throws -> (number: UInt64, sink: any ByteSink)

@@ -107,6 +107,12 @@ package struct SliceSums: Sendable, Hashable {
     }
 }
 
+/// A format of files whose sizes indexes hold. One that doesn't is readable in the other formats.
+enum SizedFormat: String {
+    case csv = "CSV"
+    case parquet = "Parquet"
+}
+
 /// A kind of number that an index holds, of pages or of slices and what is above them.
 ///
 /// Columns are counted in the schema's order here, and named by their ids in files.
@@ -126,6 +132,15 @@ enum Series: Hashable {
     /// What is stored of each slice and block.
     static func ofSlices(_ schema: TableSchema) -> [Series] {
         ofPages(schema) + [.filledSlices] + schema.visibleColumns.indices.map { .parquetBytes($0) }
+    }
+
+    /// The format that alone needs it; nil if every snapshot has it.
+    var format: SizedFormat? {
+        switch self {
+        case .csvBytes: .csv
+        case .parquetBytes: .parquet
+        default: nil
+        }
     }
 
     /// Its number in the index format, and that of its column, or 0.

@@ -26,12 +26,12 @@ package final class TableAudit {
     }
 
     private enum Step: Sendable {
-        case beginBlock(index: String)
+        case beginBlock(index: String, lacking: Set<SizedFormat>)
         /// With the sums that its block has of it.
         case read(Slice, SliceSums, number: Int, BlockReference)
         case slice(Slice, SliceSums, [PageFinding])
         case fault(String)
-        case endBlock(SliceSums)
+        case endBlock(SliceSums, lacking: Set<SizedFormat>)
     }
 
     private let pool: FilePool
@@ -64,13 +64,15 @@ package final class TableAudit {
             consume: { [progress] step in
                 switch step {
                 case .read: return
-                case .beginBlock(let index): summary.index = index
+                case .beginBlock(let index, let lacking):
+                    summary.index = index
+                    summary.lacking = lacking
                 case .slice(let slice, let sums, let pages):
                     found[SliceIdentity(slice)] = pages
                     summary.add(slice, sums, pages)
                     try progress(slice.sums.rows)
                 case .fault(let message): summary.fail(message)
-                case .endBlock(let recorded): summary.endBlock(recorded)
+                case .endBlock(let recorded, let lacking): summary.endBlock(recorded, lacking)
                 }
             })
         defer { pipeline.close() }
@@ -83,23 +85,28 @@ package final class TableAudit {
     private func submit(
         _ root: BlockReference, _ schema: TableSchema, to pipeline: OrderedPipeline<Step, Step>
     ) throws {
-        let blocks: [BlockDescriptor]
+        let top: SnapshotRoot
         do {
-            blocks = try pool.root(root, schema: schema).blocks
+            top = try pool.root(root, schema: schema)
         } catch {
             return try pipeline.submit(.fault(Self.message(error)))
         }
+        let blocks = top.blocks
         if !blocks[0].lowerBound.isEmpty {
             try pipeline.submit(.fault("a snapshot doesn't begin with the first key"))
         }
         for block in blocks {
             do {
                 let content = try pool.block(block.reference, schema: schema)
-                try pipeline.submit(.beginBlock(index: pool.name(block.reference.file)))
+                let index = try pool.name(block.reference.file)
+                guard content.lacking.isSubset(of: top.lacking) else {
+                    throw Failure(.corrupt, "index \(index) lacks sizes that the snapshot has")
+                }
+                try pipeline.submit(.beginBlock(index: index, lacking: content.lacking))
                 for index in content.slices.indices {
                     try pipeline.submit(step(index, of: content, block, schema))
                 }
-                try pipeline.submit(.endBlock(block.sums))
+                try pipeline.submit(.endBlock(block.sums, lacking: top.lacking))
             } catch let failure as Failure where failure.code == .corrupt {
                 try pipeline.submit(.fault(failure.message))
             }
@@ -257,8 +264,9 @@ private final class Summary {
     /// More than a reader wants to see of one table.
     private static let maxFaults = 100
 
-    /// Name of the index that has the present block.
+    /// Name of the index that has the present block, and what that doesn't record.
     var index = ""
+    var lacking: Set<SizedFormat> = []
 
     init(_ schema: TableSchema) {
         self.schema = schema
@@ -283,7 +291,9 @@ private final class Summary {
     }
 
     func add(_ slice: Slice, _ sums: SliceSums, _ pages: [PageFinding]) {
-        if measure.sums(ofSlice: slice.pages).filled(schema) != sums.filled(schema) {
+        if measure.sums(ofSlice: slice.pages).filled(schema, lacking)
+            != sums.filled(schema, lacking)
+        {
             contradict("the sums of a slice aren't those of its pages")
         }
         if let last, !isBefore(last.normalized, slice.lowerBound) {
@@ -304,7 +314,7 @@ private final class Summary {
                 if !isBehind { contradict("rows from \(first.text) on are out of key order") }
                 isFirst = false
             }
-            if page.sums.filled(schema) != recorded.filled(schema) {
+            if page.sums.filled(schema, lacking) != recorded.filled(schema, lacking) {
                 contradict(Self.difference(page.sums, recorded))
             }
             outcome.contentHash += page.hash
@@ -321,8 +331,8 @@ private final class Summary {
             + "or other bytes of its values"
     }
 
-    func endBlock(_ recorded: SliceSums) {
-        if isBlockWhole, block.filled(schema) != recorded.filled(schema) {
+    func endBlock(_ recorded: SliceSums, _ lacking: Set<SizedFormat>) {
+        if isBlockWhole, block.filled(schema, lacking) != recorded.filled(schema, lacking) {
             contradict("the sums of a block aren't those of its slices")
         }
         totals += block
@@ -331,7 +341,7 @@ private final class Summary {
     }
 
     func finish() -> TableAudit.Outcome {
-        let totals = totals.filled(schema)
+        let totals = totals.filled(schema, [])
         outcome.rows = totals.pages.rows
         outcome.csvBytes = CSVFile.bytes(totals, schema)
         outcome.parquetBytes = ParquetFile.bytes(totals, schema)
@@ -340,19 +350,22 @@ private final class Summary {
 }
 
 extension PageSums {
-    /// With a number for each column, so that equal sums are equal.
-    fileprivate func filled(_ schema: TableSchema) -> PageSums {
+    /// With a number for each column, and without those that an index lacks, so that equal sums are
+    /// equal.
+    fileprivate func filled(_ schema: TableSchema, _ lacking: Set<SizedFormat>) -> PageSums {
         var sums = self
         sums.fill(schema.visibleColumns.count)
+        if lacking.contains(.csv) { sums.csvBytes = 0 }
         return sums
     }
 }
 
 extension SliceSums {
-    fileprivate func filled(_ schema: TableSchema) -> SliceSums {
+    fileprivate func filled(_ schema: TableSchema, _ lacking: Set<SizedFormat>) -> SliceSums {
         var sums = self
+        if lacking.contains(.parquet) { sums.parquetBytes = [] }
         sums.fill(schema.visibleColumns.count)
-        sums.pages = sums.pages.filled(schema)
+        sums.pages = sums.pages.filled(schema, lacking)
         return sums
     }
 }
