@@ -69,6 +69,14 @@ package enum Changes {
     case whole(reason: String, isDoubt: Bool)
 }
 
+/// What was said of a table's changes has turned out to be wrong as its rows were read: all rows are to
+/// be compared instead.
+package struct DoubtfulChanges: Error, Sendable {
+    package let reason: String
+
+    package init(_ reason: String) { self.reason = reason }
+}
+
 /// One consistent instant of a database. Used by one thread at a time, unless a method says else.
 package protocol SourceCut: AnyObject {
     /// Microseconds since 1970, UTC.
@@ -115,6 +123,9 @@ package protocol SourceCut: AnyObject {
     /// What else identifies the database; nil if the source has nothing of that kind.
     var facts: DatabaseFacts? { get throws }
 
+    /// What the user should know of how the database was opened, a line each.
+    var notes: [String] { get }
+
     /// Writes what the next cut wants to know of this one.
     func writeKnowledge(to sink: any ByteSink) throws
 
@@ -124,6 +135,8 @@ package protocol SourceCut: AnyObject {
 
 extension SourceCut {
     package var facts: DatabaseFacts? { get throws { nil } }
+
+    package var notes: [String] { [] }
 
     package func changes(_ path: String, schema: TableSchema, parentRows: UInt64) throws -> Changes
     {
