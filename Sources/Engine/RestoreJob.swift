@@ -100,7 +100,7 @@ extension Engine {
             records: selection.tables.map(\.record), limits: options.limits,
             restore: try destination.openRestore(restored, attempt: attempt),
             isStrict: request.isStrict, operation: operation)
-        try job.run { try snapshot($0, of: state) }
+        try job.run { snapshot($0, of: state) }
         if request.tables == nil {
             // What the point lacks isn't back either.
             operation.update { status in
@@ -187,7 +187,7 @@ private final class RestoreJob {
         self.operation = operation
     }
 
-    func run(_ open: (TableRecord) throws -> Snapshot) throws {
+    func run(_ open: (TableRecord) -> Snapshot) throws {
         do {
             let numbers = records.indices.filter(restore.isRestored)
             for number in numbers {

@@ -62,7 +62,7 @@ enum HiddenNames {
                         + "needs")
             }
         }
-        for object in try ObjectText.all(in: restored.views)
+        for object in (try? ObjectText.all(in: restored.views)) ?? []
         where object.kind == .virtualTable && restored.includes(virtualTable: object.name) {
             if let found = objects[folded(object.name)] {
                 result.append("\(found.type) \(object.name) exists already")

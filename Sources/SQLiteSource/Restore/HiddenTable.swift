@@ -32,8 +32,10 @@ struct HiddenTable {
     /// Indexes that couldn't be built, by their numbers.
     var missingIndexes: Set<Int> = []
     var notes: [String] = []
-    /// NULLs that were loaded, by the number of the column in the schema.
-    var nulls: [Int]
+    /// Loaded rows.
+    private(set) var rows = 0
+    /// NULLs among them, by the number of the column in the schema.
+    private var nulls: [Int]
 
     /// - Parameter collations: folded names of those that there are.
     init(_ source: RestoredTable, name: String, collations: Set<[UInt8]>) throws {
@@ -72,6 +74,11 @@ struct HiddenTable {
         foreignKeyTokens = ofKeys
         foreignKeyCollations = ofKeys.compactMap { text.tokens.name($0.lowerBound + 1) }
         try checkColumns()
+    }
+
+    mutating func count(_ batch: RowBatch) {
+        rows += batch.count
+        for (column, vector) in batch.columns.enumerated() { nulls[column] += vector.nullCount }
     }
 
     /// A definition must be of the table that the rows are of.

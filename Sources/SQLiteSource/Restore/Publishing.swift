@@ -61,7 +61,7 @@ extension SQLiteRestore {
         var notes: [String] = []
         let plans = try complete.map { try plan($0.number, $0.table, &taken, &notes) }
         if complete.contains(where: { $0.table.definition.countsUp }) { try makeSequenceTable() }
-        let objects = try SharedObjects(restored, without: Set(missingTables))
+        let objects = SharedObjects(restored, without: Set(missingTables))
         do {
             try withWritableSchema {
                 try rename(plans)
@@ -84,7 +84,7 @@ extension SQLiteRestore {
                 try continueCounting(plan.table)
             }
         }
-        notes += complete.flatMap(\.table.notes)
+        notes += complete.flatMap(\.table.notes) + objects.notes
         notes += objects.notesOfVirtualTables(connection) { reason($0, nil) }
         notes += try objects.addViews(
             connection, triggers: plans.flatMap(\.triggers)) { reason($0, nil) }

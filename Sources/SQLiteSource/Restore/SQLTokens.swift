@@ -232,17 +232,22 @@ struct SQLTokens {
 }
 
 /// How definitions are written one behind the other, so that each can be had back to the byte: ended
-/// by `;` and a line feed, and before that by a line feed more where a comment would swallow the `;`.
+/// by `;` and a line feed. Where a comment would swallow the `;`, the comment's end comes before it: a
+/// line feed, or `*/` and a mark that says so.
 enum StatementList {
+    private static let blockEnd = "*/ /*open*/"
+
     static func ended(_ sql: String) -> String {
         let bytes = Array(sql.utf8)
         if isLineCommentLast(bytes[...]) { return sql + "\n;\n" }
-        return openComment(bytes[...]) == .block ? sql + "*/;\n" : sql + ";\n"
+        return openComment(bytes[...]) == .block ? sql + blockEnd + ";\n" : sql + ";\n"
     }
 
     /// What `ended` made this of, up to the `;`.
     static func withoutEnd(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        isLineCommentLast(bytes) ? bytes.dropLast() : bytes
+        if isLineCommentLast(bytes) { return bytes.dropLast() }
+        let isMarked = bytes.suffix(blockEnd.utf8.count).elementsEqual(blockEnd.utf8)
+        return isMarked ? bytes.dropLast(blockEnd.utf8.count) : bytes
     }
 
     /// Whether a text ends in `-- …`, line feeds behind it or not: so the line feed that is added

@@ -12,6 +12,8 @@ import Tables
 final class SQLiteRestore: TableRestore {
     /// SQLite's memory for pages and for sorting while indexes are built.
     private static let cacheKiB = 16_384
+    /// Rows of a table that take more than a moment to go through.
+    private static let manyRows = 2000
 
     let connection: Connection
     /// What the user calls the database.
@@ -135,9 +137,7 @@ final class SQLiteRestore: TableRestore {
                 try connection.sync { _ in try writer.insert(batch, by: insert) }
             }
         }
-        for (column, vector) in batch.columns.enumerated() {
-            tables[current]?.nulls[column] += vector.nullCount
-        }
+        tables[current]?.count(batch)
     }
 
     // MARK: What rests on rows
@@ -149,6 +149,8 @@ final class SQLiteRestore: TableRestore {
         return try about(number) { table in
             if let reason = table.leftOut { throw Failure(.corrupt, reason) }
             try buildIndexes(number, table)
+            // Others may write while much is read.
+            if table.rows > Self.manyRows { try turns.end() }
             try checkStructure(number, table)
             try checkLaws(number, table)
             let columns = RowReader.expressions(table.source.schema, rowID: table.rowIDName)

@@ -7,10 +7,15 @@ struct SharedObjects {
     private let virtualTables: [ObjectText]
     private let views: [ObjectText]
     private let viewTriggers: [ObjectText]
+    /// What the user should know of their texts.
+    let notes: [String]
 
     /// - Parameter missing: virtual tables that can't be restored.
-    init(_ restored: RestoredDatabase, without missing: Set<String>) throws {
-        let objects = try ObjectText.all(in: restored.views)
+    init(_ restored: RestoredDatabase, without missing: Set<String>) {
+        let objects = (try? ObjectText.all(in: restored.views)) ?? []
+        notes =
+            objects.isEmpty && !restored.views.isEmpty
+            ? ["views and virtual tables are left out: their stored definitions can't be read"] : []
         virtualTables = objects.filter { object in
             object.kind == .virtualTable && !missing.contains(object.name)
                 && restored.includes(virtualTable: object.name)
