@@ -47,7 +47,9 @@ struct BackupJob {
         if files > 0 {
             note("removed \(files) files of \(bytes) bytes that nothing needs")
         }
-        let cut = try source.openCut(CutRequest())
+        let settings = try CollectionSettings(stored: definition.settings)
+        let cut = AttributedCut(
+            try source.openCut(CutRequest(omitted: Set(settings.omitTables))))
         defer { cut.close() }
         return try commit(cut, lock, state, definition)
     }
@@ -56,7 +58,7 @@ struct BackupJob {
         Retention(repository: repository, lock: lock)
     }
 
-    private func note(_ line: String) { operation.update { $0.notes.append(line) } }
+    func note(_ line: String) { operation.update { $0.notes.append(line) } }
 
     private func commit(
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
@@ -101,29 +103,21 @@ struct BackupJob {
         let parent = state.newest
         let known = parent.map { state.tables(at: $0.sequence) } ?? []
         let counts = try countRows(cut, present, known)
-        var records: [TableRecord] = []
-        var nextID = state.nextTableID
-        // By bytes: names that only look alike are different tables.
-        var gone = Dictionary(
-            known.map { (Array($0.path.utf8), $0) }, uniquingKeysWith: { first, _ in first })
+        var tables = BackupTables(
+            backup, files, isIncremental: isIncremental, before: known,
+            nextID: state.nextTableID, refused: refused)
         for path in present {
             operation.update { $0.beginTable(rows: counts[path] ?? 0) }
-            let before = gone.removeValue(forKey: Array(path.utf8))
-            let id = before?.id ?? nextID
-            if before == nil { nextID += 1 }
-            if isIncremental, let before {
-                if let record = try backup.incremental(path, parent: before) {
-                    records.append(record)
-                }
-            } else {
-                records.append(
-                    try backup.full(path, id: id, known: before, isReset: isIncremental))
-            }
+            try tables.add(path)
             try operation.checkpoint()
         }
-        let removed = gone.values.map(\.id).sorted()
+        try tables.finish()
+        let gone = tables.gone
+        try noteGone(
+            gone, since: parent?.name ?? "", definition, notBackedUp: tables.notBackedUp)
         let written = try files.finish()
         stored.add(written)
+        var records = tables.records
         for index in records.indices {
             records[index].files = try backup.neededFiles(records[index])
         }
@@ -134,7 +128,8 @@ struct BackupJob {
             parent: isIncremental ? parent?.sequence : nil,
             parentHash: isIncremental ? parent?.hash : nil, cut: cut.instant,
             operation: operation.id, uid: operation.uid, files: written,
-            tables: records, removed: isIncremental ? removed : [], notBackedUp: refused,
+            tables: records, removed: isIncremental ? gone.map(\.id).sorted() : [],
+            notBackedUp: tables.notBackedUp,
             views: definition.isDatabase ? cut.views : "",
             facts: try definition.isDatabase ? cut.facts : nil)
         operation.update { $0.figures = pool.figures }
@@ -160,23 +155,16 @@ struct BackupJob {
         _ cut: any SourceCut, _ definition: CollectionDefinition
     ) throws -> (present: [String], refused: [NotBackedUp]) {
         var all = try cut.listTables()
-        if definition.isDatabase {
-            let omitted = try CollectionSettings(stored: definition.settings).omitTables
-            all.removeAll { table in omitted.contains { table.isOmitted(by: $0) } }
-            let refused = all.compactMap { table in
-                table.refusal.map { NotBackedUp(path: table.path, reason: $0) }
-            }
-            return (all.filter { $0.refusal == nil }.map(\.path), refused)
+        if !definition.isDatabase {
+            all = definition.tables.map { path in
+                all.first { $0.path.hasSameBytes(as: path) }
+                    ?? SourceTable(path: path, refusal: "the database has no such table")
+            }.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
         }
-        for path in definition.tables {
-            guard let table = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
-                throw Failure(
-                    .notFound,
-                    "\(source.name) has no table \(path), which collection \(collection) names")
-            }
-            if let refusal = table.refusal { throw Failure(.unsupported, refusal) }
+        let refused = all.compactMap { table in
+            table.refusal.map { NotBackedUp(path: table.path, reason: $0) }
         }
-        return (definition.tables.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }, [])
+        return (all.filter { $0.refusal == nil }.map(\.path), refused)
     }
 
     /// What there is to go through, for the progress: in an incremental, which may find changes
@@ -186,7 +174,14 @@ struct BackupJob {
     ) throws -> [String: UInt64] {
         var counts: [String: UInt64] = [:]
         if isIncremental { for table in known { counts[table.path] = table.rows } }
-        for path in tables where counts[path] == nil { counts[path] = try cut.countRows(path) }
+        for path in tables where counts[path] == nil {
+            do {
+                counts[path] = try cut.countRows(path)
+            } catch is UnreadableTable {
+                // Whoever reads it finds that out again, and says so.
+                counts[path] = 0
+            }
+        }
         let total = tables.reduce(0) { $0 + (counts[$1] ?? 0) }
         operation.update { $0.totalRows = total }
         return counts
