@@ -26,7 +26,9 @@ struct BackupJob {
         if files > 0 {
             note("removed \(files) files of \(bytes) bytes that nothing needs")
         }
-        let cut = try source.openCut(CutRequest())
+        let settings = try CollectionSettings(stored: definition.settings)
+        let cut = AttributedCut(
+            try source.openCut(CutRequest(omitted: Set(settings.omitTables))))
         defer { cut.close() }
         cut.notes.forEach(note)
         return try commit(cut, lock, state, definition)
@@ -42,7 +44,7 @@ struct BackupJob {
         Retention(repository: repository, lock: lock)
     }
 
-    private func note(_ line: String) { operation.update { $0.notes.append(line) } }
+    func note(_ line: String) { operation.update { $0.notes.append(line) } }
 
     private func commit(
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
@@ -87,30 +89,20 @@ struct BackupJob {
         let parent = state.newest
         let known = parent.map { state.tables(at: $0.sequence) } ?? []
         let counts = try countRows(cut, present, known)
-        var records: [TableRecord] = []
-        var removed: [UInt32] = []
-        // By bytes: names that only look alike are different tables.
-        var gone = Dictionary(
-            known.map { (Array($0.path.utf8), $0) }, uniquingKeysWith: { first, _ in first })
+        var tables = BackupTables(
+            backup, files, isIncremental: isIncremental, before: known, refused: refused)
         for path in present {
             operation.update { $0.beginTable(rows: counts[path] ?? 0) }
-            let before = gone.removeValue(forKey: Array(path.utf8))
-            let record: TableRecord?
-            if isIncremental, let before {
-                record = try backup.incremental(path, parent: before)
-            } else {
-                record = try backup.full(path, known: before, isReset: isIncremental)
-            }
-            if let record {
-                records.append(record)
-                // Another table has taken its name.
-                if let before, record.id != before.id { removed.append(before.id) }
-            }
+            try tables.add(path)
             try operation.checkpoint()
         }
-        removed += gone.values.map(\.id)
+        try tables.finish()
+        let gone = tables.gone
+        try noteGone(
+            gone, since: parent?.name ?? "", definition, notBackedUp: tables.notBackedUp)
         let written = try files.finish()
         stored.add(written)
+        var records = tables.records
         for index in records.indices {
             records[index].files = try backup.neededFiles(records[index])
         }
@@ -118,7 +110,8 @@ struct BackupJob {
         return PointRecord(
             after: state, parent: isIncremental ? parent : nil, cut: cut.instant,
             operation: operation, uid: operation.uid, files: written, tables: records,
-            removed: isIncremental ? removed.sorted() : [], notBackedUp: refused,
+            removed: isIncremental ? (gone.map(\.id) + tables.replaced).sorted() : [],
+            notBackedUp: tables.notBackedUp,
             views: definition.isDatabase ? cut.views : "",
             facts: try definition.isDatabase ? cut.facts : nil)
     }
@@ -128,23 +121,16 @@ struct BackupJob {
         _ cut: any SourceCut, _ definition: CollectionDefinition
     ) throws -> (present: [String], refused: [NotBackedUp]) {
         var all = try cut.listTables()
-        if definition.isDatabase {
-            let omitted = try CollectionSettings(stored: definition.settings).omitTables
-            all.removeAll { table in omitted.contains { table.isOmitted(by: $0) } }
-            let refused = all.compactMap { table in
-                table.refusal.map { NotBackedUp(path: table.path, reason: $0) }
-            }
-            return (all.filter { $0.refusal == nil }.map(\.path), refused)
+        if !definition.isDatabase {
+            all = definition.tables.map { path in
+                all.first { $0.path.hasSameBytes(as: path) }
+                    ?? SourceTable(path: path, refusal: "the database has no such table")
+            }.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
         }
-        for path in definition.tables {
-            guard let table = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
-                throw Failure(
-                    .notFound,
-                    "\(source.name) has no table \(path), which collection \(collection) names")
-            }
-            if let refusal = table.refusal { throw Failure(.unsupported, refusal) }
+        let refused = all.compactMap { table in
+            table.refusal.map { NotBackedUp(path: table.path, reason: $0) }
         }
-        return (definition.tables.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }, [])
+        return (all.filter { $0.refusal == nil }.map(\.path), refused)
     }
 
     /// What there is to go through, for the progress: in an incremental, which may find changes
@@ -154,7 +140,14 @@ struct BackupJob {
     ) throws -> [String: UInt64] {
         var counts: [String: UInt64] = [:]
         if isIncremental { for table in known { counts[table.path] = table.rows } }
-        for path in tables where counts[path] == nil { counts[path] = try cut.countRows(path) }
+        for path in tables where counts[path] == nil {
+            do {
+                counts[path] = try cut.countRows(path)
+            } catch is UnreadableTable {
+                // Whoever reads it finds that out again, and says so.
+                counts[path] = 0
+            }
+        }
         let total = tables.reduce(0) { $0 + (counts[$1] ?? 0) }
         operation.update { $0.totalRows = total }
         return counts

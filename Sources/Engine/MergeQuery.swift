@@ -29,23 +29,29 @@ package final class MergeQuery {
     /// One `SELECT`, rows in key order. Throws `.unsupported` if it takes files that are gone.
     package func text(of table: TableRecord) throws -> String {
         let (whole, runs) = try parts(of: table)
-        let names = table.schema.columns.map { quoted($0.name) }
+        let plain = Self.names(table.schema)
+        let names = plain.map(quoted)
         let columns = names.joined(separator: ", ")
+        let visible = names.indices.filter { !table.schema.columns[$0].isHidden }.map { names[$0] }
+        let shown = visible.joined(separator: ", ")
         let keys = table.schema.key.map { names[$0] }
         let order = keys.map { "\($0) NULLS FIRST" }.joined(separator: ", ")
         if whole.isEmpty, runs.isEmpty {
-            return "SELECT \(names.map { "NULL AS \($0)" }.joined(separator: ", ")) WHERE false"
+            return "SELECT \(visible.map { "NULL AS \($0)" }.joined(separator: ", ")) WHERE false"
         }
         let base = try whole.first.map { first in
-            try "SELECT \(selection(table, from: first)) FROM \(Self.source(whole))"
+            try "SELECT \(selection(table, names: plain, from: first)) FROM \(Self.source(whole))"
         }
-        if runs.isEmpty { return "\(base!)\nORDER BY \(order)" }
-        let (number, operation) = (Self.free("__point", table), Self.free("__op", table))
+        if runs.isEmpty {
+            let rows = visible.count == names.count ? base! : "SELECT \(shown) FROM (\(base!))"
+            return "\(rows)\nORDER BY \(order)"
+        }
+        let (number, operation) = (Self.free("__point", plain), Self.free("__op", plain))
         let changes = try runs.map { run in
             let first = run.files[0]
             return
                 "  SELECT \(run.sequence) AS \(number), \(quoted(first.columnNames[0])) AS "
-                + "\(operation), \(try selection(table, from: first))\n"
+                + "\(operation), \(try selection(table, names: plain, from: first))\n"
                 + "  FROM \(Self.source(run.files))"
         }
         let isSame = keys.map { "newest.\($0) IS NOT DISTINCT FROM whole.\($0)" }
@@ -61,7 +67,7 @@ package final class MergeQuery {
               QUALIFY row_number() OVER (PARTITION BY \(keys.joined(separator: ", ")) \
             ORDER BY \(number) DESC) = 1
             )
-            SELECT \(columns) FROM (
+            SELECT \(shown) FROM (
             \(rest ?? "")  SELECT \(columns) FROM newest WHERE \(operation) <> 3
             )
             ORDER BY \(order)
@@ -111,10 +117,12 @@ package final class MergeQuery {
         return files
     }
 
-    /// The point's columns under the names that they have there; in a file they may have older ones.
-    private func selection(_ table: TableRecord, from file: RowFile) throws -> String {
-        try table.schema.columns.map { column in
-            let name = quoted(column.name)
+    /// The point's columns under these names; in a file they may have older ones.
+    private func selection(
+        _ table: TableRecord, names: [String], from file: RowFile
+    ) throws -> String {
+        try zip(table.schema.columns, names).map { column, plain in
+            let name = quoted(plain)
             guard let index = file.fieldIDs.firstIndex(of: Int(column.id)) else {
                 guard let standIn = column.standIn, let text = standIn.sql(column.type) else {
                     throw refusal("an older file of \(table.path) has no column \(column.name)")
@@ -122,7 +130,9 @@ package final class MergeQuery {
                 return "\(text) AS \(name)"
             }
             let stored = file.columnNames[index]
-            return stored.hasSameBytes(as: column.name) ? name : "\(quoted(stored)) AS \(name)"
+            if stored.hasSameBytes(as: plain) { return name }
+            // DuckDB has no word for a column without a name, but it counts them.
+            return "\(stored.isEmpty ? "#\(index + 1)" : quoted(stored)) AS \(name)"
         }.joined(separator: ", ")
     }
 
@@ -135,10 +145,19 @@ package final class MergeQuery {
 
     // MARK: Words
 
-    /// A name that no column of the table has.
-    private static func free(_ name: String, _ table: TableRecord) -> String {
-        table.schema.columns.contains { $0.name.lowercased() == name }
-            ? free(name + "_", table) : name
+    /// What the query calls the columns: as they are called, but for those whose name is empty, which
+    /// get one from their place, and the hidden ones, which take no name of the others.
+    private static func names(_ schema: TableSchema) -> [String] {
+        var names = schema.columns.map { $0.isHidden ? "" : $0.name }
+        for (index, column) in schema.columns.enumerated() where names[index].isEmpty {
+            names[index] = free(column.isHidden ? column.name : "column\(index + 1)", names)
+        }
+        return names
+    }
+
+    /// A name that isn't among `taken`.
+    private static func free(_ name: String, _ taken: [String]) -> String {
+        taken.contains { $0.lowercased() == name.lowercased() } ? free(name + "_", taken) : name
     }
 
     private static func source(_ files: [RowFile]) -> String {

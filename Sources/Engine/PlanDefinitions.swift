@@ -220,6 +220,7 @@ extension Plan {
 extension SourceTable {
     /// Whether OMIT_TABLES that holds `name` leaves it out: a table, or what a virtual one keeps in it.
     func isOmitted(by name: String) -> Bool {
-        path.hasSameBytes(as: name)
+        if case .shadow(let table) = kind, table.hasSameBytes(as: name) { return true }
+        return path.hasSameBytes(as: name)
     }
 }

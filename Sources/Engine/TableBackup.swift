@@ -36,8 +36,8 @@ struct TableBackup {
         } catch let misfit as Misfit {
             files.abandonTable()
             if exactly {
-                throw Failure(
-                    .corrupt, "\(path): column \(misfit.column) fits no type: report this")
+                throw UnreadableTable(
+                    path: path, reason: "column \(misfit.column) fits no type: report this")
             }
         }
         return try full(path, known: known, isReset: isReset, exactly: true)

@@ -197,10 +197,23 @@ final class Connection: @unchecked Sendable {
 
     func failure(_ what: String) -> Failure {
         sync { handle in
-            Self.failure(
-                sqlite3_extended_errcode(handle), String(cString: sqlite3_errmsg(handle)), path,
-                what)
+            let message = String(cString: sqlite3_errmsg(handle))
+            let writer = ydbfs_sqlite_writer(handle)
+            if message.hasPrefix("malformed database schema"), writer > sqlite3_libversion_number()
+            {
+                return Failure(
+                    .unsupported,
+                    "\(what) \(path): SQLite \(Self.version(writer)) wrote it, with definitions "
+                        + "that SQLite \(Self.version(sqlite3_libversion_number())) here doesn't "
+                        + "know (\(message)): install the newer libsqlite3")
+            }
+            return Self.failure(sqlite3_extended_errcode(handle), message, path, what)
         }
+    }
+
+    /// `3.45.1`, from SQLite's number of it.
+    private static func version(_ number: CInt) -> String {
+        "\(number / 1_000_000).\(number / 1000 % 1000).\(number % 1000)"
     }
 
     /// Words for a result code of SQLite (sqlite.org/rescode.html).

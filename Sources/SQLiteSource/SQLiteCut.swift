@@ -179,8 +179,14 @@ package final class SQLiteCut: SourceCut {
 
     private func refusal(_ table: TableDefinition) throws -> String? {
         if let known = refusals[folded(table.name)] { return known }
-        let found = try Describing(table, snapshot.connection, encoding: snapshot.encoding)
-            .refusal()
+        var found: String?
+        do {
+            found = try Describing(table, snapshot.connection, encoding: snapshot.encoding)
+                .refusal()
+        } catch let failure as Failure where failure.code == .corrupt {
+            // Its rows had to be looked at: a damaged table is the business of nobody else.
+            found = failure.message
+        }
         refusals[folded(table.name)] = found
         return found
     }

@@ -116,6 +116,12 @@ package protocol SourceCut: AnyObject {
     /// so many rows.
     func changes(_ path: String, schema: TableSchema, parentRows: UInt64) throws -> Changes
 
+    /// A line for each index that disagrees with its table, or that can't be checked: cuts are read
+    /// from the tables alone, which says nothing of their indexes.
+    func checkIndexes(
+        _ path: String, isCancelled: @escaping @Sendable () -> Bool
+    ) throws -> [String]
+
     /// The source's text of what stands on no single table: virtual tables, views and the triggers of
     /// views, statements ended by `;`.
     var views: String { get }
@@ -142,6 +148,10 @@ extension SourceCut {
     {
         .whole(reason: "the source doesn't know what changed", isDoubt: false)
     }
+
+    package func checkIndexes(
+        _ path: String, isCancelled: @escaping @Sendable () -> Bool
+    ) throws -> [String] { [] }
 
     package func writeKnowledge(to sink: any ByteSink) throws {}
 }

@@ -2,7 +2,8 @@ import Bytes
 import Repository
 import Tables
 
-/// Holds the live database against a point: reads both whole, whatever was captured meanwhile.
+/// Holds the live database against a point: reads both whole, whatever was captured meanwhile, and the
+/// database's indexes beside their tables.
 struct SourceComparison {
     let repository: Repository
     let state: CollectionState
@@ -20,27 +21,63 @@ struct SourceComparison {
         report.sourcePoint = point.name
         let pool = FilePool(
             CollectionFiles(repository, state), cache: SharedCache(maxBytes: Self.cacheBytes))
-        let cut = try source.openCut(CutRequest())
+        let settings = try CollectionSettings(stored: state.definition?.settings ?? [:])
+        let cut = AttributedCut(
+            try source.openCut(CutRequest(omitted: Set(settings.omitTables))))
         defer { cut.close() }
+        let present = try cut.listTables()
+        let names = Set(present.map { Array($0.path.utf8) })
         let tables = state.tables(at: point.sequence)
         let rows = tables.reduce(0) { $0 + $1.rows }
         operation.update { $0.totalRows = ($0.totalRows ?? 0) + rows }
         for table in tables {
-            if let difference = try difference(table, pool, cut) {
-                report.differences.append(difference)
+            let isThere = names.contains(Array(table.path.utf8))
+            do {
+                if let difference = try difference(table, pool, cut, isThere: isThere) {
+                    report.differences.append(difference)
+                }
+                if isThere {
+                    report.notes += try cut.checkIndexes(
+                        table.path, isCancelled: { [operation] in operation.isCancelling })
+                }
+            } catch let unreadable as UnreadableTable {
+                report.leftOut.append(
+                    NotBackedUp(
+                        path: table.path, reason: "it can't be compared: \(unreadable.reason)"))
             }
         }
+        report.leftOut += missing(present, tables, point)
+        report.leftOut.sort { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
         report.notes.append(
             "compared \(point.name) with \(source.name) as of \(Instant(microseconds: cut.instant))"
         )
     }
 
+    /// Tables that the database has and the point should have.
+    private func missing(
+        _ present: [SourceTable], _ tables: [TableRecord], _ point: BackupPoint
+    ) -> [NotBackedUp] {
+        guard let definition = state.definition else { return [] }
+        let known = Set(tables.map { Array($0.path.utf8) })
+        return present.filter { table in
+            !known.contains(Array(table.path.utf8))
+                && (definition.isDatabase
+                    || definition.tables.contains { $0.hasSameBytes(as: table.path) })
+        }.map { table in
+            let refused = point.notBackedUp.first { $0.path.hasSameBytes(as: table.path) }
+            return refused
+                ?? NotBackedUp(
+                    path: table.path, reason: "it was made after \(point.name) was taken")
+        }
+    }
+
     private func difference(
-        _ table: TableRecord, _ pool: FilePool, _ cut: any SourceCut
+        _ table: TableRecord, _ pool: FilePool, _ cut: any SourceCut, isThere: Bool
     ) throws -> VerifyReport.Difference? {
         func differs(_ message: String) -> VerifyReport.Difference {
             VerifyReport.Difference(table: table.path, message: message)
         }
+        if !isThere { return differs("the database has no such table now") }
         do {
             let live = try cut.describe(
                 table.path, parent: table.schema, nextColumnID: table.nextColumnID, exactly: false)
@@ -48,8 +85,6 @@ struct SourceComparison {
             return try rows(of: table, pool, cut)
         } catch let misfit as Misfit {
             return differs("column \(misfit.column) holds a value that doesn't fit its type now")
-        } catch let failure as Failure where failure.code == .notFound {
-            return differs("the database has no such table now")
         }
     }
 
