@@ -243,7 +243,8 @@ private final class RestoreJob {
         let reasons = leftOut.sorted { $0.key < $1.key }.prefix(3).map { number, failure in
             "\(records[number].path): \(failure.message)"
         }
-        let rest = leftOut.count > reasons.count ? "; and \(leftOut.count - reasons.count) more" : ""
+        let rest =
+            leftOut.count > reasons.count ? "; and \(leftOut.count - reasons.count) more" : ""
         return Failure(
             leftOut.values.first?.code ?? .corrupt,
             reasons.joined(separator: "; ") + rest + "; nothing was restored")

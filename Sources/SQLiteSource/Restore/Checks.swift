@@ -17,7 +17,8 @@ extension SQLiteRestore {
         }
         for line in Set(isOfValues).sorted() {
             tables[number]!.notes.append(
-                "\(table.source.target): holds values that are older than a column's type (\(line))")
+                "\(table.source.target): holds values that are older than a column's type (\(line))"
+            )
         }
     }
 
@@ -37,7 +38,8 @@ extension SQLiteRestore {
         }
         notes += try faults(table, table.checks.map { "CHECK (\(shown($0.text)))" }) { numbers in
             let checks = numbers.map { "max(NOT (\(table.checks[$0].sql)))" }
-            return "SELECT \(checks.joined(separator: ", ")) FROM main.\(quoted(table.name)) NOT INDEXED"
+            return
+                "SELECT \(checks.joined(separator: ", ")) FROM main.\(quoted(table.name)) NOT INDEXED"
         }
         for (column, sql) in table.computations {
             do {
@@ -57,9 +59,10 @@ extension SQLiteRestore {
     ) throws -> [String] {
         if laws.isEmpty { return [] }
         func broken(_ numbers: [Int]) throws -> [String] {
-            let row = try connection.rows(query(numbers)) { row in
-                numbers.indices.map { row.integer(CInt(truncatingIfNeeded: $0)) != 0 }
-            }.first ?? []
+            let row =
+                try connection.rows(query(numbers)) { row in
+                    numbers.indices.map { row.integer(CInt(truncatingIfNeeded: $0)) != 0 }
+                }.first ?? []
             return zip(numbers, row).filter(\.1).map {
                 "\(table.source.target): rows from before don't keep \(laws[$0.0])"
             }

@@ -73,7 +73,8 @@ enum HiddenNames {
 
     private static func refusalOfNewName(_ table: RestoredTable) -> String? {
         if let owner = table.shadowOf {
-            return "\(table.path) holds content of virtual table \(owner), which finds it by its name"
+            return
+                "\(table.path) holds content of virtual table \(owner), which finds it by its name"
         }
         return SQLiteNames().allow(table.target) ? nil : "no table can be named \(table.target)"
     }

@@ -85,7 +85,9 @@ struct HiddenTable {
     private func checkColumns() throws {
         let stored = source.schema.visibleColumns
         let isRight =
-            stored.allSatisfy { column in text.columns.contains { $0.name.hasSameBytes(as: column.name) } }
+            stored.allSatisfy { column in
+                text.columns.contains { $0.name.hasSameBytes(as: column.name) }
+            }
             && text.columns.allSatisfy { column in
                 column.isVirtual || stored.contains { $0.name.hasSameBytes(as: column.name) }
             }
@@ -130,14 +132,18 @@ struct HiddenTable {
 
     /// Numbers of the schema's columns that rows are loaded with: all that take a place in a row.
     var loadedColumns: [Int] {
-        source.schema.columns.indices.filter { column(source.schema.columns[$0])?.isVirtual != true }
+        source.schema.columns.indices.filter {
+            column(source.schema.columns[$0])?.isVirtual != true
+        }
     }
 
     /// Whether a column's type leaves all of its values as they are.
     private func fits(_ column: TableText.Column) -> Bool {
-        guard let stored = source.schema.columns.first(where: {
-            !$0.isHidden && $0.name.hasSameBytes(as: column.name)
-        }) else { return true }
+        guard
+            let stored = source.schema.columns.first(where: {
+                !$0.isHidden && $0.name.hasSameBytes(as: column.name)
+            })
+        else { return true }
         let declared = text.type(of: column)
         let type: ColumnType? = stored.isLiteral ? nil : stored.type
         if text.isStrict {

@@ -87,7 +87,8 @@ extension SQLiteRestore {
         notes += complete.flatMap(\.table.notes) + objects.notes
         notes += objects.notesOfVirtualTables(connection) { reason($0, nil) }
         notes += try objects.addViews(
-            connection, triggers: plans.flatMap(\.triggers)) { reason($0, nil) }
+            connection, triggers: plans.flatMap(\.triggers)
+        ) { reason($0, nil) }
         if let facts = restored.facts { notes += try settle(facts) }
         return notes
     }
@@ -290,7 +291,8 @@ extension SQLiteRestore {
     /// Virtual tables that can't be restored, because a table that holds their content isn't.
     private var missingTables: [String] {
         restored.tables.enumerated().compactMap { number, table in
-            guard let owner = table.shadowOf, tables[number]?.leftOut != nil || tables[number] == nil
+            guard let owner = table.shadowOf,
+                tables[number]?.leftOut != nil || tables[number] == nil
             else { return nil }
             return owner
         }
@@ -304,7 +306,8 @@ extension SQLiteRestore {
             for (number, table) in restored.tables.enumerated()
             where table.shadowOf == owner && tables[number]?.leftOut == nil {
                 guard tables[number] != nil else { continue }
-                let reason = "it holds content of virtual table \(owner), of which another part is missing"
+                let reason =
+                    "it holds content of virtual table \(owner), of which another part is missing"
                 leaveOut(number, because: reason)
                 published.leftOut.append((table.path, reason))
             }

@@ -99,7 +99,9 @@ final class SQLiteRestore: TableRestore {
     /// What SQLite said, without what every message has.
     func reason(_ failure: Failure, _ table: HiddenTable?) -> String {
         var words = words(failure, table)
-        if let start = words.firstRange(of: "\(name): ") { words = String(words[start.upperBound...]) }
+        if let start = words.firstRange(of: "\(name): ") {
+            words = String(words[start.upperBound...])
+        }
         if let end = words.ranges(of: " (SQLite error").last {
             words = String(words[..<end.lowerBound])
         }
@@ -175,7 +177,8 @@ final class SQLiteRestore: TableRestore {
         if !changed.isEmpty {
             do {
                 try settle(changed)
-            } catch let failure as Failure where failure.code == .corrupt || failure.code == .system {
+            } catch let failure as Failure where failure.code == .corrupt || failure.code == .system
+            {
                 for number in changed {
                     do {
                         try settle([number])
@@ -233,7 +236,8 @@ final class SQLiteRestore: TableRestore {
         for (position, index) in table.indexes.enumerated() {
             do {
                 if table.isUncomputable(index) {
-                    throw Failure(.system, "it is of a column that only its application can compute")
+                    throw Failure(
+                        .system, "it is of a column that only its application can compute")
                 }
                 try turns.write {
                     try connection.execute(

@@ -34,7 +34,8 @@ import Testing
         CREATE VIEW found AS SELECT rowid FROM notes WHERE notes MATCH 'here';
         """
 
-    private func expectUsable(_ name: String, at location: SourceLocation = #_sourceLocation) throws {
+    private func expectUsable(_ name: String, at location: SourceLocation = #_sourceLocation) throws
+    {
         let found = try bench.shell(
             """
             SELECT rowid FROM docs_fts WHERE docs_fts MATCH 'hello'; SELECT rowid FROM plain_fts('run') ORDER BY rowid;
@@ -90,7 +91,8 @@ import Testing
     }
 
     @Test func `a virtual table of an unknown module comes back with a note`() throws {
-        try bench.shell("CREATE TABLE t(a); CREATE TABLE geo_node(x); INSERT INTO geo_node VALUES (1);")
+        try bench.shell(
+            "CREATE TABLE t(a); CREATE TABLE geo_node(x); INSERT INTO geo_node VALUES (1);")
         try bench.shell(
             """
             .dbconfig defensive off
@@ -100,7 +102,9 @@ import Testing
             """)
         let trip = try bench.expectSame()
         #expect(
-            trip.notes == ["virtual table geo is there, but can't be used here: no such module: spatial"])
+            trip.notes == [
+                "virtual table geo is there, but can't be used here: no such module: spatial"
+            ])
     }
 
     // MARK: The database
@@ -134,8 +138,10 @@ import Testing
             + "auto_vacuum is 0 and was 2, statistics of the planner aren't taken over (run ANALYZE)"
         #expect(live.notes == [note])
         #expect(
-            try bench.shell("SELECT * FROM sqlite_sequence ORDER BY 1", on: "live.db") == "T 2|70\nt|500")
-        #expect(try bench.shell("SELECT v FROM t; PRAGMA user_version", on: "live.db") == "é\nb\nc\n3")
+            try bench.shell("SELECT * FROM sqlite_sequence ORDER BY 1", on: "live.db")
+                == "T 2|70\nt|500")
+        #expect(
+            try bench.shell("SELECT v FROM t; PRAGMA user_version", on: "live.db") == "é\nb\nc\n3")
     }
 
     // MARK: Text
@@ -168,7 +174,10 @@ import Testing
         #expect(try texts("live.db", raw: false) == texts("database.db", raw: false))
         try bench.expectSame()
         // Text that is none.
-        let broken = from == "UTF-8" ? ["ff", "61c328", "00c3", "eda080"] : ["00d8", "d800", "6100dc00", "fffe00d8", "feffd800"]
+        let broken =
+            from == "UTF-8"
+            ? ["ff", "61c328", "00c3", "eda080"]
+            : ["00d8", "d800", "6100dc00", "fffe00d8", "feffd800"]
         try bench.shell(
             broken.map { "INSERT INTO t(v) VALUES (CAST(x'\($0)' AS TEXT));" }.joined()
                 + "CREATE TABLE u(id INTEGER PRIMARY KEY);")
@@ -183,7 +192,8 @@ import Testing
         } else {
             #expect(
                 other.leftOut == [
-                    "t": "column v holds text that is no well-formed \(from), and the database is \(to), "
+                    "t":
+                        "column v holds text that is no well-formed \(from), and the database is \(to), "
                         + "where there is no such text: restore into a new file"
                 ])
             #expect(try bench.shell(".tables", on: "live.db").contains("u"))

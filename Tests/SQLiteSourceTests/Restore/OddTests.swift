@@ -34,7 +34,8 @@ import Testing
             """)
     }
 
-    @Test func `rows older than NOT NULL, CHECK or a type come back, and the note says so`() throws {
+    @Test func `rows older than NOT NULL, CHECK or a type come back, and the note says so`() throws
+    {
         try bench.shell(
             """
             CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, w UNIQUE); CREATE INDEX i ON t(v, w);
@@ -44,7 +45,9 @@ import Testing
             CREATE TABLE n(v TEXT, w REAL UNIQUE); INSERT INTO n VALUES ('12', 1.5), (NULL, 2.0);
             """)
         try rewrite(
-            "t", "CREATE TABLE t(id INTEGER PRIMARY KEY, v INTEGER NOT NULL CHECK (t.v > 7), w TEXT UNIQUE)")
+            "t",
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, v INTEGER NOT NULL CHECK (t.v > 7), w TEXT UNIQUE)"
+        )
         try rewrite("u", "CREATE TABLE u(k INTEGER PRIMARY KEY, v REAL) WITHOUT ROWID")
         try rewrite("s", "CREATE TABLE s(v INT NOT NULL) STRICT")
         try rewrite("n", "CREATE TABLE n(v NUMERIC, w TEXT UNIQUE)")
@@ -110,17 +113,24 @@ import Testing
         let texts = [
             "a": "CREATE TABLE a(k TEXT COLLATE unicase PRIMARY KEY, v COLLATE unicase)",
             "b": "CREATE TABLE b(k TEXT COLLATE unicase PRIMARY KEY, v) WITHOUT ROWID",
-            "c": "CREATE TABLE c(v, w TEXT COLLATE unicase, UNIQUE(v, w COLLATE unicase), UNIQUE(w COLLATE NOCASE))",
+            "c":
+                "CREATE TABLE c(v, w TEXT COLLATE unicase, UNIQUE(v, w COLLATE unicase), UNIQUE(w COLLATE NOCASE))",
             "d": "CREATE TABLE d(id INTEGER PRIMARY KEY COLLATE unicase, w COLLATE unicase)",
         ]
-        for (name, text) in texts { try application(text, "INSERT INTO \(name) VALUES (1, 'x'), (2, 'Y'), (3, 'z')") }
+        for (name, text) in texts {
+            try application(text, "INSERT INTO \(name) VALUES (1, 'x'), (2, 'Y'), (3, 'z')")
+        }
         let trip = try RoundTrip(bench.path(), into: bench.path("new.db"))
         #expect(trip.leftOut == [:])
         // Sound for everybody, and so with the application's collation.
         #expect(try bench.check("new.db") == "ok")
         #expect(try bench.shell("PRAGMA integrity_check", on: "new.db") == "ok")
-        let stored = try bench.shell("SELECT name || ':' || sql FROM sqlite_schema WHERE type = 'table' ORDER BY 1", on: "new.db")
-        #expect(stored.contains("a:CREATE TABLE a(k TEXT   PRIMARY KEY, v COLLATE unicase)"), "\(stored)")
+        let stored = try bench.shell(
+            "SELECT name || ':' || sql FROM sqlite_schema WHERE type = 'table' ORDER BY 1",
+            on: "new.db")
+        #expect(
+            stored.contains("a:CREATE TABLE a(k TEXT   PRIMARY KEY, v COLLATE unicase)"),
+            "\(stored)")
         #expect(stored.contains("d:" + texts["d"]!), "\(stored)")
         #expect(stored.contains("UNIQUE(v, w  )"), "\(stored)")
         for name in ["a", "b", "c"] {
@@ -164,7 +174,8 @@ import Testing
             #expect(trip.leftOut["b"]!.contains(damage.says), "\(trip.leftOut)")
             #expect(!trip.leftOut["b"]!.contains("_ydbfs"), "\(trip.leftOut)")
             let names = try bench.shell(
-                "SELECT group_concat(name) FROM sqlite_schema WHERE sql IS NOT NULL", on: "new\(number).db")
+                "SELECT group_concat(name) FROM sqlite_schema WHERE sql IS NOT NULL",
+                on: "new\(number).db")
             #expect(names == "a,c,v")
             #expect(try bench.check("new\(number).db") == "ok")
         }
@@ -172,7 +183,8 @@ import Testing
         let trip = try RoundTrip(bench.path(), into: bench.path("new.db")) {
             if $0.path == "c" { $0.sql = "CREATE TABLE c(k TEXT COLLATE NOCASE PRIMARY KEY);" }
         }
-        #expect(trip.leftOut["c"]?.contains("UNIQUE constraint failed: c.k") == true, "\(trip.leftOut)")
+        #expect(
+            trip.leftOut["c"]?.contains("UNIQUE constraint failed: c.k") == true, "\(trip.leftOut)")
         #expect(!trip.leftOut["c"]!.contains("_ydbfs"), "\(trip.leftOut)")
     }
 }

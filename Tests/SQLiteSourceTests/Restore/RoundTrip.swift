@@ -43,7 +43,8 @@ struct RoundTrip {
         let obstacles = try destination.obstacles(to: restored)
         if !obstacles.isEmpty { throw Failure(.exists, obstacles.joined(separator: "; ")) }
         let restore = try destination.openRestore(
-            restored, attempt: RestoreAttempt(id: "test", isStrict: isStrict, isCancelled: { false }))
+            restored,
+            attempt: RestoreAttempt(id: "test", isStrict: isStrict, isCancelled: { false }))
         do {
             try fill(restore, restored, loaded)
         } catch {
