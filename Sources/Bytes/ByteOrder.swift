@@ -49,20 +49,23 @@ extension ByteBuffer {
         column.withBytes(row) { append($0) }
     }
 
-    /// Appends the bytes of a column's value so that what follows doesn't disturb their order: 00 is
-    /// written as 00 FF, and 00 00 ends them.
+    /// Appends the bytes of a column's value, `escaped`.
     package func append(escapedBytesOf column: ColumnVector, row: Int) {
-        column.withBytes(row) { bytes in
-            var rest = bytes
-            while rest.count > 0, let zero = memchr(rest.baseAddress!, 0, rest.count) {
-                let length = UnsafeRawPointer(zero) - rest.baseAddress! + 1
-                append(UnsafeRawBufferPointer(rebasing: rest[..<length]))
-                append(byte: 0xFF)
-                rest = rest.from(length)
-            }
-            append(rest)
-            append(fixed: UInt16(0))
+        column.withBytes(row) { append(escaped: $0) }
+    }
+
+    /// Appends bytes so that what follows doesn't disturb their order: 00 is written as 00 FF, and 00 00
+    /// ends them.
+    package func append(escaped bytes: UnsafeRawBufferPointer) {
+        var rest = bytes
+        while rest.count > 0, let zero = memchr(rest.baseAddress!, 0, rest.count) {
+            let length = UnsafeRawPointer(zero) - rest.baseAddress! + 1
+            append(UnsafeRawBufferPointer(rebasing: rest[..<length]))
+            append(byte: 0xFF)
+            rest = rest.from(length)
         }
+        append(rest)
+        append(fixed: UInt16(0))
     }
 }
 

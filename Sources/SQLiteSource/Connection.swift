@@ -17,10 +17,10 @@ final class Connection: @unchecked Sendable {
         case write
         /// Closing it checkpoints and removes the write-ahead log, if it is the last.
         case writeAndTidy
-        /// A private temporary database, gone when it is closed.
-        case temporary
         /// A new file, which must not be there yet.
         case new
+        /// The file of a `PageSink`, by its name.
+        case pages(String)
     }
 
     let path: String
@@ -41,12 +41,14 @@ final class Connection: @unchecked Sendable {
             case .read: (Self.uri(path, "mode=ro"), SQLITE_OPEN_READONLY)
             case .readImmutable: (Self.uri(path, "mode=ro&immutable=1"), SQLITE_OPEN_READONLY)
             case .write, .writeAndTidy: (Self.uri(path, "mode=rw"), SQLITE_OPEN_READWRITE)
-            case .temporary: ("", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
             case .new: (Self.uri(path, "mode=rwc"), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+            case .pages(let name): (name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
             }
+        var vfs: String?
+        if case .pages = access { vfs = PageFiles.vfsName }
         // `sync` does what SQLite's own mutex would.
         let code = sqlite3_open_v2(
-            name, &handle, flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
+            name, &handle, flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, vfs)
         do {
             guard code == SQLITE_OK, let handle else {
                 throw handle == nil
@@ -277,6 +279,27 @@ final class Statement {
     func bind(_ index: CInt, _ value: String) {
         sqlite3_bind_text(handle, index, value, CInt(value.utf8.count), transientBytes)
     }
+
+    func bind(_ index: CInt, text: [UInt8]) {
+        text.withUnsafeBufferPointer { bytes in
+            bytes.withMemoryRebound(to: CChar.self) {
+                _ = sqlite3_bind_text64(
+                    handle, index, $0.baseAddress ?? Self.noText, sqlite3_uint64($0.count),
+                    transientBytes, UInt8(SQLITE_UTF8))
+            }
+        }
+    }
+
+    func bind(_ index: CInt, blob: [UInt8]) {
+        if blob.isEmpty {
+            sqlite3_bind_zeroblob(handle, index, 0)
+        } else {
+            sqlite3_bind_blob64(handle, index, blob, sqlite3_uint64(blob.count), transientBytes)
+        }
+    }
+
+    /// Where the empty text lies: without an address, it would be NULL.
+    nonisolated(unsafe) private static let noText = UnsafePointer(strdup("")!)
 
     /// Binds the value in a column of another statement's row, storage class and all.
     func bind(_ index: CInt, column: CInt, of other: Statement) {

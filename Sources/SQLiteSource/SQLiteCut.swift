@@ -7,6 +7,7 @@ package final class SQLiteCut: SourceCut {
     let snapshot: Snapshot
     let catalog: Catalog
     private let request: CutRequest
+    private let pages: CutPages
     private let sortLimits: SortLimits
     private var refusals: [[UInt8]: String?] = [:]
     /// Of AUTOINCREMENT, by table; read once.
@@ -14,7 +15,11 @@ package final class SQLiteCut: SourceCut {
 
     package var instant: Int64 { snapshot.instant }
 
-    init(_ snapshot: Snapshot, catalog: Catalog, request: CutRequest, sortLimits: SortLimits) {
+    init(
+        _ snapshot: Snapshot, catalog: Catalog, request: CutRequest, pages: CutPages,
+        sortLimits: SortLimits
+    ) {
+        self.pages = pages
         self.snapshot = snapshot
         self.catalog = catalog
         self.request = request
@@ -77,6 +82,7 @@ package final class SQLiteCut: SourceCut {
 
     package func countRows(_ path: String) throws -> UInt64 {
         let table = try catalog.table(path)
+        if !table.isWithoutRowID, let count = pages.capture?.countRows(path) { return count }
         let count = try snapshot.connection.integer("SELECT count(*) FROM \(table.source)")
         return UInt64(count ?? 0)
     }
@@ -95,6 +101,7 @@ package final class SQLiteCut: SourceCut {
         let table = try catalog.table(path)
         let columns = RowReader.expressions(schema, rowID: table.rowIDName)
         let inKeyOrder = try isStoredInKeyOrder(table, schema)
+        pages.capture?.use(inKeyOrder ? schema : nil, of: path, isRowID: !table.isWithoutRowID)
         var sql = "SELECT \(columns.joined(separator: ", ")) FROM \(table.source)"
         if inKeyOrder {
             // The order in which they lie: SQLite sorts nothing.
@@ -126,6 +133,41 @@ package final class SQLiteCut: SourceCut {
         }
         return try isSame && table.keyIsPlain(snapshot.connection)
     }
+
+    package func changes(
+        _ path: String, schema: TableSchema, parentRows: UInt64
+    ) throws -> Changes {
+        guard let capture = pages.capture else {
+            return .whole(reason: "\(path): \(pages.reason)", isDoubt: pages.isDoubt)
+        }
+        let table = try catalog.table(path)
+        guard try isStoredInKeyOrder(table, schema) else {
+            capture.use(nil, of: path, isRowID: false)
+            return .whole(reason: "\(path) isn't stored in key order", isDoubt: false)
+        }
+        let isRowID = !table.isWithoutRowID
+        capture.use(schema, of: path, isRowID: isRowID)
+        return try capture.changes(path, schema: schema, isRowID: isRowID, parentRows: parentRows) {
+            try rows(of: table, schema, in: $0, expected: $1)
+        }
+    }
+
+    private func rows(
+        of table: TableDefinition, _ schema: TableSchema, in ranges: KeyRanges, expected: UInt64?
+    ) throws -> RangeRows {
+        let columns = RowReader.expressions(schema, rowID: table.rowIDName)
+        let key = schema.key.map { index in
+            (table.rowIDName ?? columns[index], schema.columns[index].type)
+        }
+        let query = RangeQuery(
+            select: "SELECT \(columns.joined(separator: ", ")) FROM \(table.source)", key: key,
+            isRowID: !table.isWithoutRowID)
+        return RangeRows(
+            snapshot.connection, table: table.name, query: query, reader: try reader(table, schema),
+            ranges: ranges, expected: expected)
+    }
+
+    package func writeKnowledge(to sink: any ByteSink) throws { try pages.capture?.write(to: sink) }
 
     package func close() { snapshot.close() }
 

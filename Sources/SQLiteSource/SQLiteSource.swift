@@ -13,6 +13,7 @@ package final class SQLiteSource: RowSource {
     private let file: SourceFile
     private let sortLimits: SortLimits
     private let known: KnownDefinitions
+    private let rules: PageRules
 
     /// Opens nothing for good, but looks whether there is a readable database: throws `.notFound`
     /// if there is no file, `.invalid` or `.corrupt` if it isn't one of SQLite's.
@@ -21,10 +22,12 @@ package final class SQLiteSource: RowSource {
     ///   - busyTimeout: seconds to wait for locks of other programs.
     ///   - known: what other sources of the database have read.
     ///   - sortLimits: of what is sorted where SQLite doesn't store rows in key order.
+    ///   - rules: other ones than these are for tests.
     package init(
         path: String, busyTimeout: Double = patience, known: KnownDefinitions = KnownDefinitions(),
-        sortLimits: SortLimits = .init()
+        sortLimits: SortLimits = .init(), rules: PageRules = PageRules()
     ) throws {
+        self.rules = rules
         self.sortLimits = sortLimits
         name = path
         self.known = known
@@ -33,20 +36,21 @@ package final class SQLiteSource: RowSource {
     }
 
     package func listTables() throws -> [SourceTable] {
-        let cut = try openCut(CutRequest(), copies: false)
-        defer { cut.close() }
-        return try cut.listTables()
+        let snapshot = try Snapshot(file)
+        defer { snapshot.close() }
+        return try SQLiteCut(
+            snapshot, catalog: known.catalog(in: snapshot), request: CutRequest(), pages: .init(),
+            sortLimits: sortLimits
+        ).listTables()
     }
 
     package func openCut(_ request: CutRequest) throws -> any SourceCut {
-        try openCut(request, copies: true)
-    }
-
-    private func openCut(_ request: CutRequest, copies: Bool) throws -> SQLiteCut {
-        let snapshot = try Snapshot(file, copies: copies)
+        let snapshot = try Snapshot(file)
         do {
+            let catalog = try known.catalog(in: snapshot)
             return SQLiteCut(
-                snapshot, catalog: try known.catalog(in: snapshot), request: request,
+                snapshot, catalog: catalog, request: request,
+                pages: try CutPages(snapshot, catalog, request, rules: rules),
                 sortLimits: sortLimits)
         } catch {
             snapshot.close()

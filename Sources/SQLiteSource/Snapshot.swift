@@ -22,31 +22,43 @@ struct FileIdentity: Hashable {
 /// One instant of a database file, held for reading until `close`.
 ///
 /// A WAL database is read through one long read transaction, which blocks no writer. With a rollback
-/// journal a reader blocks writers, so the file is copied under its SHARED lock to a private
-/// temporary database (without a name; SQLite puts it where `SQLITE_TMPDIR`, `TMPDIR` or `/var/tmp`
-/// say), and the copy is read.
+/// journal a reader blocks writers: then `copy` makes a private copy under the SHARED lock, which ends
+/// with it, in a temporary file without a name (where `SQLITE_TMPDIR`, `TMPDIR` or `/var/tmp` say), and
+/// what is left to read is read from there.
 ///
 /// The database file is never written. SQLite's readers of a WAL database need its `-wal` and `-shm`
 /// files though, and create them, empty, if no other program has the database open; `close` lets
-/// SQLite remove them again. Where they can't be created (a read-only medium), the file is copied
-/// without locks, and its size and time tell whether somebody wrote to it elsewhere meanwhile.
-final class Snapshot: Sendable {
-    let connection: Connection
+/// SQLite remove them again. Where they can't be created (a read-only medium), the file is read without
+/// locks: it must be copied, and its size and time tell whether somebody wrote to it elsewhere meanwhile.
+final class Snapshot {
+    private(set) var connection: Connection
     /// Microseconds since 1970, UTC.
     let instant: Int64
     /// SQLite's number: 1 = UTF-8, 2 and 3 = UTF-16 little and big-endian.
     let encoding: CInt
+    /// How the file is held as long as there is no copy of it.
+    let hold: Hold
     private let source: SourceFile
+    private let stamp: [Int]
     private let createdWAL: Bool
 
-    /// - Parameter copies: whether a database with a rollback journal is copied; without, its
-    ///   SHARED lock is held until `close`, which is right for a short look.
-    init(_ source: SourceFile, copies: Bool) throws {
+    enum Hold {
+        /// Nobody notices.
+        case log
+        /// Nobody else can commit.
+        case lock
+        /// Nobody is kept from writing.
+        case nothing
+    }
+
+    init(_ source: SourceFile) throws {
         let identity = try FileIdentity(path: source.path)
         let isNewWAL = !source.hasFile("-wal")
-        var reader = try source.openReader()
+        let reader = try source.openReader()
+        connection = reader
         self.source = source
         do {
+            stamp = source.stamp
             try reader.execute("BEGIN")
             // The first read: from here on it is this instant.
             _ = try reader.integer("PRAGMA main.schema_version")
@@ -63,25 +75,28 @@ final class Snapshot: Sendable {
                     .busy, "\(source.path) was replaced while it was being opened; try again")
             }
             createdWAL = isWAL && isNewWAL
-            if copies && (!isWAL || reader.access == .readImmutable) {
-                let stamp = source.stamp
-                let copy = try Self.copy(of: reader, busyTimeout: source.busyTimeout)
-                let isSafe = reader.access != .readImmutable || source.stamp == stamp
-                reader.close()
-                guard isSafe else {
-                    copy.close()
-                    throw Failure(
-                        .busy, "\(source.path) was written as it was being read; try again")
-                }
-                reader = copy
-                try reader.execute("BEGIN")
-            }
+            hold = reader.access == .readImmutable ? .nothing : isWAL ? .log : .lock
             try LiteralMaker.install(on: reader, encoding: encoding)
-            self.connection = reader
         } catch {
             reader.close()
             throw error
         }
+    }
+
+    /// Copies the database and lets go of it: from now on the copy is read.
+    ///
+    /// - Parameter request: what is wanted of a look at the pages meanwhile.
+    /// - Returns: what was seen of them; nil if nothing was wanted, or something was odd.
+    func copy(_ request: PagePass.Request?) throws -> PagePass? {
+        let (copy, pass) = try PagePass.copy(of: connection, request)
+        connection.close()
+        connection = copy
+        if hold == .nothing, source.stamp != stamp {
+            throw Failure(.busy, "\(source.path) was written as it was being read; try again")
+        }
+        try copy.execute("BEGIN")
+        try LiteralMaker.install(on: copy, encoding: encoding)
+        return pass
     }
 
     func close() {
@@ -93,28 +108,6 @@ final class Snapshot: Sendable {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
-    }
-
-    /// Copies the snapshot that `reader` holds.
-    private static func copy(of reader: Connection, busyTimeout: Double) throws -> Connection {
-        let copy = try Connection(path: reader.path, access: .temporary, busyTimeout: busyTimeout)
-        do {
-            try reader.sync { from in
-                try copy.sync { to in
-                    guard let backup = sqlite3_backup_init(to, "main", from, "main") else {
-                        throw copy.failure("can't copy")
-                    }
-                    sqlite3_backup_step(backup, -1)
-                    guard sqlite3_backup_finish(backup) == SQLITE_OK else {
-                        throw copy.failure("can't copy")
-                    }
-                }
-            }
-        } catch {
-            copy.close()
-            throw error
-        }
-        return copy
     }
 }
 

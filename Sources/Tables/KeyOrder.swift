@@ -63,6 +63,24 @@ package enum NormalizedKey {
         }
     }
 
+    /// Appends the part of an integer.
+    package static func append(_ value: Int64, to output: ByteBuffer) {
+        output.append(byte: 1)
+        output.append(fixed: (UInt64(bitPattern: value) ^ 1 << 63).bigEndian)
+    }
+
+    /// Appends the part of a floating-point number.
+    package static func append(_ value: Double, to output: ByteBuffer) {
+        output.append(byte: 1)
+        output.append(fixed: order(value).bigEndian)
+    }
+
+    /// Appends the part of text or bytes.
+    package static func append(bytes: UnsafeRawBufferPointer, to output: ByteBuffer) {
+        output.append(byte: 1)
+        output.append(escaped: bytes)
+    }
+
     private static func order(_ value: Double) -> UInt64 {
         if value.isNaN { return .max }
         let bits = (value == 0 ? 0 : value).bitPattern

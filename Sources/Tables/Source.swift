@@ -69,6 +69,14 @@ package enum Changes {
     case whole(reason: String, isDoubt: Bool)
 }
 
+/// What was said of a table's changes has turned out to be wrong as its rows were read: all rows are to
+/// be compared instead.
+package struct DoubtfulChanges: Error, Sendable {
+    package let reason: String
+
+    package init(_ reason: String) { self.reason = reason }
+}
+
 /// One consistent instant of a database. Used by one thread at a time, unless a method says else.
 package protocol SourceCut: AnyObject {
     /// Microseconds since 1970, UTC.

@@ -18,8 +18,13 @@ final class Chain {
     private(set) var scanned: [String: String] = [:]
     /// … or how many rows lay in ranges that may have changed.
     private(set) var ranged: [String: Int] = [:]
+    /// Why what was kept couldn't be trusted.
+    private(set) var doubts: [String] = []
 
-    init(_ path: String) throws { source = try SQLiteSource(path: path, busyTimeout: 20) }
+    /// - Parameter rules: wrong ones are to be noticed.
+    init(_ path: String, rules: PageRules = PageRules()) throws {
+        source = try SQLiteSource(path: path, busyTimeout: 20, rules: rules)
+    }
 
     struct Wrong: Error, CustomStringConvertible {
         var description: String
@@ -34,6 +39,7 @@ final class Chain {
         defer { cut.close() }
         scanned = [:]
         ranged = [:]
+        doubts = []
         try whileOpen()
         var new: [String: Contents] = [:]
         for name in names { new[name] = try contents(name, cut) }
@@ -60,11 +66,18 @@ final class Chain {
             return live
         }
         switch try cut.changes(name, schema: parent.schema, parentRows: UInt64(parent.rows.count)) {
-        case .whole(let reason, _): scanned[name] = reason
+        case .whole(let reason, let isDoubt):
+            scanned[name] = reason
+            if isDoubt { doubts.append(reason) }
         case .ranges(let ranges, let rows, let unchanged):
-            let inside = try Contents(parent.schema, rows)
-            ranged[name] = inside.rows.count
-            try check(parent, inside, ranges, unchanged, live, name)
+            do {
+                let inside = try Contents(parent.schema, rows)
+                try check(parent, inside, ranges, unchanged, live, name)
+                ranged[name] = inside.rows.count
+            } catch let doubt as DoubtfulChanges {
+                scanned[name] = doubt.reason
+                doubts.append("\(name): \(doubt.reason)")
+            }
         }
         return live
     }

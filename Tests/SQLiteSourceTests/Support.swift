@@ -52,6 +52,13 @@ final class Workbench {
         return text.trimmingCharacters(in: .newlines)
     }
 
+    /// Removes a database and what belongs to it.
+    func remove(_ name: String) {
+        for suffix in ["", "-wal", "-shm", "-journal", ".old", ".new"] {
+            try? FileManager.default.removeItem(atPath: path(name + suffix))
+        }
+    }
+
     func digest(_ name: String = "database.db") throws -> String {
         try run("sha256sum", [path(name)])
     }

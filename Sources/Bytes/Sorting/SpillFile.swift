@@ -13,7 +13,7 @@ package final class SpillFile: @unchecked Sendable {
 
     package init(in directory: String) throws {
         self.directory = directory
-        descriptor = try Self.open(directory)
+        descriptor = try Self.openNameless(in: directory)
         pending = ByteBuffer(capacity: 1 << 20)
     }
 
@@ -31,16 +31,19 @@ package final class SpillFile: @unchecked Sendable {
         } ?? "."
     }
 
-    private static func open(_ directory: String) throws -> Int32 {
+    /// A new file without a name, for reading and writing; to be closed.
+    package static func openNameless(in directory: String) throws -> Int32 {
         let nameless = Glibc.open(directory, temporary | O_RDWR | O_CLOEXEC, 0o600)
         if nameless >= 0 { return nameless }
         // Not every file system can do that.
         guard [EOPNOTSUPP, EISDIR, EINVAL].contains(errno) else {
-            throw failure("can't sort", in: directory)
+            throw failure("can't make a temporary file", in: directory)
         }
         var path = Array("\(directory)/ydbfs-XXXXXX".utf8CString)
         let named = mkstemp(&path)
-        guard named >= 0 else { throw failure("can't sort", in: directory) }
+        guard named >= 0 else {
+            throw failure("can't make a temporary file", in: directory)
+        }
         unlink(path)
         _ = fcntl(named, F_SETFD, FD_CLOEXEC)
         return named
