@@ -206,7 +206,10 @@ final class Connection: @unchecked Sendable {
     ) -> Failure {
         switch code & 0xff {
         case SQLITE_BUSY, SQLITE_LOCKED:
-            Failure(.busy, "\(what) \(path): another program keeps it locked; try again later")
+            Failure(
+                .busy,
+                "\(what) \(path): another program keeps it locked; try again later, or when it is "
+                    + "closed if it uses locking_mode = EXCLUSIVE")
         case SQLITE_READONLY:
             Failure(.readOnly, "\(what) \(path): it can't be written (\(message))")
         case SQLITE_CORRUPT:

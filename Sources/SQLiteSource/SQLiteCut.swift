@@ -13,13 +13,16 @@ package final class SQLiteCut: SourceCut {
     /// Of AUTOINCREMENT, by table; read once.
     private var knownSequences: [[UInt8]: Int64]?
 
+    package let notes: [String]
+
     package var instant: Int64 { snapshot.instant }
 
     init(
         _ snapshot: Snapshot, catalog: Catalog, request: CutRequest, pages: CutPages,
-        sortLimits: SortLimits
+        sortLimits: SortLimits, notes: [String] = []
     ) {
         self.pages = pages
+        self.notes = notes
         self.snapshot = snapshot
         self.catalog = catalog
         self.request = request

@@ -14,25 +14,31 @@ package final class SQLiteSource: RowSource {
     private let sortLimits: SortLimits
     private let known: KnownDefinitions
     private let rules: PageRules
+    /// What a writer that died had left was rolled back, and no cut has told of it yet.
+    private let recovered = Mutex(false)
 
     /// Opens nothing for good, but looks whether there is a readable database: throws `.notFound`
     /// if there is no file, `.invalid` or `.corrupt` if it isn't one of SQLite's.
     ///
     /// - Parameters:
     ///   - busyTimeout: seconds to wait for locks of other programs.
+    ///   - isReadOnly: even SQLite's own repair of what a dead writer left is refused.
     ///   - known: what other sources of the database have read.
     ///   - sortLimits: of what is sorted where SQLite doesn't store rows in key order.
     ///   - rules: other ones than these are for tests.
     package init(
-        path: String, busyTimeout: Double = patience, known: KnownDefinitions = KnownDefinitions(),
-        sortLimits: SortLimits = .init(), rules: PageRules = PageRules()
+        path: String, busyTimeout: Double = patience, isReadOnly: Bool = false,
+        known: KnownDefinitions = KnownDefinitions(), sortLimits: SortLimits = .init(), rules: PageRules = PageRules()
     ) throws {
         self.rules = rules
         self.sortLimits = sortLimits
         name = path
         self.known = known
-        file = SourceFile(path: path, busyTimeout: busyTimeout)
-        try file.check()
+        file = SourceFile(path: path, busyTimeout: busyTimeout, isReadOnly: isReadOnly)
+        // Looks at the header only.
+        let hadWAL = file.hasFile("-wal")
+        try file.openReader { recovered.withLock { $0 = true } }.close()
+        if !hadWAL { file.removeEmptyWAL() }
     }
 
     package func listTables() throws -> [SourceTable] {
@@ -48,15 +54,25 @@ package final class SQLiteSource: RowSource {
         let snapshot = try Snapshot(file)
         do {
             let catalog = try known.catalog(in: snapshot)
+            let pages = try CutPages(snapshot, catalog, request, rules: rules)
+            let isRecovered = recovered.withLock { before in
+                defer { before = false }
+                return before || snapshot.isRecovered
+            }
             return SQLiteCut(
-                snapshot, catalog: catalog, request: request,
-                pages: try CutPages(snapshot, catalog, request, rules: rules),
-                sortLimits: sortLimits)
+                snapshot, catalog: catalog, request: request, pages: pages, sortLimits: sortLimits,
+                notes: isRecovered ? [Self.recoveryNote] : [])
         } catch {
             snapshot.close()
             throw error
         }
     }
+}
+
+extension SQLiteSource {
+    fileprivate static let recoveryNote =
+        "the last program that wrote to the database died within a transaction: SQLite has rolled it "
+        + "back"
 }
 
 /// The definitions of a database as last read: for 10,000 tables, that takes twice as long as to read

@@ -38,6 +38,8 @@ final class Snapshot {
     let encoding: CInt
     /// How the file is held as long as there is no copy of it.
     let hold: Hold
+    /// What a writer that died had left was rolled back for it.
+    let isRecovered: Bool
     private let source: SourceFile
     private let stamp: [Int]
     private let createdWAL: Bool
@@ -54,8 +56,10 @@ final class Snapshot {
     init(_ source: SourceFile) throws {
         let identity = try FileIdentity(path: source.path)
         let isNewWAL = !source.hasFile("-wal")
-        let reader = try source.openReader()
+        var isRecovered = false
+        let reader = try source.openReader { isRecovered = true }
         connection = reader
+        self.isRecovered = isRecovered
         self.source = source
         do {
             stamp = source.stamp
@@ -112,10 +116,15 @@ final class Snapshot {
 }
 
 /// The database file as it lies on disk, and how it is opened.
+///
+/// As long as a connection is open nobody in this process opens the file otherwise than by SQLite: closing
+/// it would drop the locks that SQLite holds.
 struct SourceFile: Sendable {
     let path: String
     /// Seconds to wait for locks of other programs.
     let busyTimeout: Double
+    /// The file isn't written to even for SQLite's own repair.
+    var isReadOnly = false
 
     func hasFile(_ suffix: String) -> Bool { access(path + suffix, F_OK) == 0 }
 
@@ -126,28 +135,37 @@ struct SourceFile: Sendable {
         return [Int(status.st_size), status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
     }
 
-    /// Throws if there is no readable database. Looks at its header only.
-    func check() throws {
-        let hadWAL = hasFile("-wal")
-        try openReader().close()
-        if !hadWAL { removeEmptyWAL() }
-    }
-
-    func openReader() throws -> Connection {
+    /// Opens the file for reading. The last writer may have died within a transaction: then SQLite
+    /// completes its rollback for whoever may write, which a connection is opened for, and until then
+    /// there is nothing consistent to read.
+    ///
+    /// - Parameter recovered: called if that was so.
+    func openReader(recovered: () -> Void = {}) throws -> Connection {
         _ = try FileIdentity(path: path)
         do {
             return try Connection(path: path, access: .read, busyTimeout: busyTimeout)
         } catch let failure as Failure where failure.code == .denied || failure.code == .readOnly {
             guard access(path, R_OK) == 0 else { throw failure }
             if isWritable {
-                // The last writer died within a transaction. SQLite completes the rollback for
-                // whoever may write, and until then there is nothing consistent to read.
+                if isReadOnly { throw isHot ? Self.unfinished(path) : failure }
                 try Connection(path: path, access: .write, busyTimeout: busyTimeout).close()
+                recovered()
                 return try Connection(path: path, access: .read, busyTimeout: busyTimeout)
             }
             guard size(of: "-wal") ?? 0 == 0, size(of: "-journal") == nil else { throw failure }
             return try Connection(path: path, access: .readImmutable, busyTimeout: busyTimeout)
         }
+    }
+
+    /// There is a journal whose transaction wasn't ended.
+    private var isHot: Bool { size(of: "-journal") ?? 0 > 0 || size(of: "-wal") ?? 0 > 0 }
+
+    private static func unfinished(_ path: String) -> Failure {
+        Failure(
+            .readOnly,
+            "\(path): the last program that wrote to it died within a transaction, and what it left must "
+                + "be rolled back before anybody can read, which -o ro doesn't allow: let a program that "
+                + "may write open it, as sqlite3 does with PRAGMA schema_version")
     }
 
     func openWriter() throws -> Connection {

@@ -123,6 +123,9 @@ package protocol SourceCut: AnyObject {
     /// What else identifies the database; nil if the source has nothing of that kind.
     var facts: DatabaseFacts? { get throws }
 
+    /// What the user should know of how the database was opened, a line each.
+    var notes: [String] { get }
+
     /// Writes what the next cut wants to know of this one.
     func writeKnowledge(to sink: any ByteSink) throws
 

@@ -12,6 +12,8 @@ final class Chain {
     var tables: [String: Contents] = [:]
     /// What the newest point's cut has kept.
     var known: MemoryObject?
+    /// What the one before it has kept, which tells of another parent.
+    private(set) var knownBefore: MemoryObject?
     private var nextColumnID: UInt32 = 1
 
     /// How each table's changes were found at the newest point: why by a comparison of all rows …
@@ -47,6 +49,7 @@ final class Chain {
         try cut.writeKnowledge(to: kept)
         if commits {
             tables = new
+            knownBefore = known
             known = kept
         }
     }

@@ -4,9 +4,9 @@ import Tables
 /// How a cut comes to see its pages: where it may, by looking at them; where the database has to be
 /// copied first, as that is done.
 ///
-/// With a rollback journal other programs can't commit as long as the file is read. It is read in place
-/// only if that takes less than a second: a small file, or one that shows, after a look at its pages, that
-/// few rows have changed. Otherwise the lock ends when the copy is made.
+/// With a rollback journal other programs can't commit as long as the file is read. So it is copied, which
+/// ends the lock; a large one only if a look at its pages doesn't show that what has changed is read in
+/// less than a second, and in less time than a copy takes.
 struct CutPages {
     private(set) var capture: PageCapture?
     /// Why nothing is known of changes, if so.
@@ -14,8 +14,9 @@ struct CutPages {
     /// Whether that should worry anybody.
     private(set) var isDoubt = false
 
-    /// What a second is enough for, with all that is done besides.
-    private static let bytesOfASecond = 16 << 20
+    /// Smaller files are copied before anybody waits.
+    private static let largeBytes = 64 << 20
+    /// What a second is enough for, with all that is done to a row.
     private static let rowsOfASecond: UInt64 = 100_000
     /// Tables whose keys have more columns are compared whole.
     private static let maxKeyColumns = 32
@@ -42,16 +43,14 @@ struct CutPages {
         case .log: self.capture = try capture(look(snapshot, wish))
         case .nothing: self.capture = try capture(copy(snapshot, wish))
         case .lock:
-            if try Self.isSmall(snapshot) {
-                self.capture = try capture(look(snapshot, wish))
-            } else if known == nil {
+            guard known != nil, try Self.isLarge(snapshot) else {
                 self.capture = try capture(copy(snapshot, wish))
-            } else {
-                let pass = look(snapshot, wish)
-                let rows = try capture(pass)?.rowsToRead(catalog.tables)
-                if rows ?? .max > Self.rowsOfASecond { _ = try snapshot.copy(nil) }
-                self.capture = try capture(pass)
+                return
             }
+            let pass = look(snapshot, wish)
+            let rows = try capture(pass)?.rowsToRead(catalog.tables)
+            if rows ?? .max > Self.rowsOfASecond { _ = try snapshot.copy(nil) }
+            self.capture = try capture(pass)
         }
     }
 
@@ -87,10 +86,9 @@ struct CutPages {
         reason = (error as? OddPages)?.reason ?? (error as? Failure)?.message ?? "\(error)"
     }
 
-    private static func isSmall(_ snapshot: Snapshot) throws -> Bool {
-        let connection = snapshot.connection
-        let pages = try connection.integer("PRAGMA main.page_count") ?? 0
-        return try pages * (connection.integer("PRAGMA main.page_size") ?? 0) <= bytesOfASecond
+    private static func isLarge(_ snapshot: Snapshot) throws -> Bool {
+        let shape = try PageShape(snapshot.connection)
+        return shape.pageCount * shape.pageSize > largeBytes
     }
 
     /// The most columns that a key has whose table's own b-tree may be in our order.

@@ -17,13 +17,11 @@ final class PagePass {
 
     var pageCount: Int { shape.pageCount }
 
-    private init(
-        _ shape: PageShape, _ hash: KeyedHash, _ rules: PageRules, memoryBytes: Int
-    ) throws {
+    private init(_ shape: PageShape, _ hash: KeyedHash, _ rules: PageRules) throws {
         self.rules = rules
         self.hash = hash
         self.shape = shape
-        log = try PageLog(pages: shape.pageCount, memoryBytes: memoryBytes)
+        log = try PageLog(pages: shape.pageCount, memoryBytes: rules.memoryBytes)
     }
 
     /// What is wanted of a pass.
@@ -32,16 +30,13 @@ final class PagePass {
         var rules = PageRules()
         /// The most columns that a key of a WITHOUT ROWID table has whose pages count; 0: none counts.
         var keyColumns = 0
-        /// Of what is kept, so much lies in memory.
-        var memoryBytes = 24 << 20
     }
 
     /// Looks at the pages that the connection's open transaction sees. Throws `OddPages` or a `Failure`
     /// if not every one can be seen: then nothing can be said of any table.
     static func look(at connection: Connection, _ request: Request) throws -> PagePass {
         let shape = try PageShape(connection)
-        let pass = try PagePass(
-            shape, request.hash, request.rules, memoryBytes: request.memoryBytes)
+        let pass = try PagePass(shape, request.hash, request.rules)
         let sink = try pass.sink(request, copies: false)
         try backUp(connection, into: sink).close()
         try pass.check(sink)
@@ -55,9 +50,7 @@ final class PagePass {
         of connection: Connection, _ request: Request?
     ) throws -> (copy: Connection, pass: PagePass?) {
         let shape = try PageShape(connection)
-        let pass = try request.map {
-            try PagePass(shape, $0.hash, $0.rules, memoryBytes: $0.memoryBytes)
-        }
+        let pass = try request.map { try PagePass(shape, $0.hash, $0.rules) }
         let sink = try pass.map { try $0.sink(request!, copies: true) }
             ?? PageSink(
                 pageSize: shape.pageSize, pageCount: shape.pageCount, copies: true, look: nil)

@@ -3,6 +3,8 @@
 package struct PageRules: Sendable {
     /// Rows of a block, on the average; a power of two.
     package var blockRows: UInt64 = 8
+    /// Of what is kept of pages during a cut, so much lies in memory, the rest in a temporary file.
+    package var memoryBytes = 24 << 20
     /// Bits of a block's hash that count.
     package var hashBits = 128
     /// What lies in overflow pages counts.
