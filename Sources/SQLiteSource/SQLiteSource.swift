@@ -10,7 +10,7 @@ package final class SQLiteSource: RowSource {
     package static let patience = 30.0
 
     package let name: String
-    private let file: SourceFile
+    let file: SourceFile
     private let sortLimits: SortLimits
     private let known: KnownDefinitions
     private let rules: PageRules
