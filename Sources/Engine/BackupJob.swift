@@ -49,6 +49,7 @@ struct BackupJob {
         }
         let cut = try source.openCut(CutRequest())
         defer { cut.close() }
+        cut.notes.forEach(note)
         return try commit(cut, lock, state, definition)
     }
 

@@ -28,7 +28,8 @@ package final class SQLiteSource: RowSource {
     ///   - rules: other ones than these are for tests.
     package init(
         path: String, busyTimeout: Double = patience, isReadOnly: Bool = false,
-        known: KnownDefinitions = KnownDefinitions(), sortLimits: SortLimits = .init(), rules: PageRules = PageRules()
+        known: KnownDefinitions = KnownDefinitions(), sortLimits: SortLimits = .init(),
+        rules: PageRules = PageRules()
     ) throws {
         self.rules = rules
         self.sortLimits = sortLimits

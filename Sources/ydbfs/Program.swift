@@ -78,7 +78,7 @@ struct Ydbfs: ParsableCommand {
         version: "ydbfs \(Program.version)",
         subcommands: [
             MountCommand.self, UnmountCommand.self, RunCommand.self, StatusCommand.self,
-            VerifyCommand.self, ExportCommand.self, RekeyCommand.self,
+            VerifyCommand.self, ExportCommand.self, RepairCommand.self, RekeyCommand.self,
         ],
         defaultSubcommand: MountCommand.self)
 }

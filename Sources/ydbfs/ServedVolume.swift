@@ -28,7 +28,7 @@ struct ServedVolume {
     /// Mounts, tells so, serves until the end.
     func serve(_ daemon: Daemon?) throws {
         Allocator.boundFreedMemory()
-        var problem = source.problem()
+        var problem = source.problem(isReadOnly: options.isReadOnly)
         if let found = problem, !Paths.exists(source.location + "/repository.json") {
             throw Failure(
                 found.code, "\(found.message), and it has no backups at \(source.location)")
@@ -37,7 +37,8 @@ struct ServedVolume {
         engineOptions.isReadOnly = options.isReadOnly
         engineOptions.rate = options.rate
         let engine = try Engine(
-            location: source.location, database: source.database,
+            location: source.location,
+            database: source.database(isReadOnly: options.isReadOnly),
             cache: SharedCache(maxBytes: options.cacheBytes), options: engineOptions)
         let volume = Volume(engine: engine, source: source.name, options: volumeOptions)
         let place = try MountPoint(

@@ -121,24 +121,40 @@ package struct SourceArgument: Sendable, Equatable {
     }
 
     /// The database for an engine, opened anew at each need.
-    package var database: Engine.Database? {
+    package var database: Engine.Database? { database(isReadOnly: false) }
+
+    /// - Parameter isReadOnly: even SQLite's own repair of what a dead writer left is refused.
+    func database(isReadOnly: Bool) -> Engine.Database? {
         guard case .database(let file) = kind, let databasePath else { return nil }
         let known = KnownDefinitions()
         return Engine.Database(path: databasePath) { patience in
             try SQLiteSource(
-                path: file, busyTimeout: patience ?? SQLiteSource.patience, known: known)
+                path: file, busyTimeout: patience ?? SQLiteSource.patience,
+                isReadOnly: isReadOnly, known: known)
         }
     }
 
     /// Why the database can't be used now; nil if it can, or if there is none.
-    package func problem() -> Failure? {
-        guard let database else { return nil }
+    ///
+    /// - Parameter isReadOnly: nothing is done about what a writer that died has left.
+    package func problem(isReadOnly: Bool = true) -> Failure? {
+        guard let database = database(isReadOnly: isReadOnly) else { return nil }
         do {
             _ = try database.open(Engine.handlerPatience)
             return nil
         } catch {
             return error as? Failure ?? Failure(.system, "\(error)")
         }
+    }
+
+    /// The SQL that removes what earlier versions left in the database; nil if there is nothing to find.
+    var leftovers: [String]? {
+        guard case .database(let file) = kind,
+            let removal = try? SQLiteSource(
+                path: file, busyTimeout: Engine.handlerPatience, isReadOnly: true
+            ).leftoverRemoval(), !removal.isEmpty
+        else { return nil }
+        return removal
     }
 
     /// Paths that a mount point must keep away from.

@@ -12,8 +12,8 @@ struct StatusCommand: ParsableCommand {
             Reads only, needs neither a mount nor the database. The exit status is 1 if something \
             is damaged.
 
-            --json prints one object: source, location, database, source_error, mounts, damage, \
-            collections. A collection has name, tables, database (true if it is a whole one), \
+            --json prints one object: source, location, database, source_error, leftovers (SQL that \
+            removes what earlier versions wrote into the database), mounts, damage, collections. A collection has name, tables, database (true if it is a whole one), \
             incremental, bytes, newest, running, last_error, last_incomplete, damage, points; an \
             operation (running, last_…) id, statement, state, started, ended, error, incomplete, \
             left_out; a point name, kind, parent, cut, tables, incomplete, rows, inserted, updated, \

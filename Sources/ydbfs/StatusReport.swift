@@ -133,6 +133,8 @@ package struct StatusReport: Sendable, Encodable {
     package var database: String?
     /// Why the database can't be used now.
     package var sourceError: String?
+    /// SQL that removes what earlier versions of ydbfs left in the database; nil if there is nothing.
+    package var leftovers: [String]?
     /// Mount points that show it.
     package var mounts: [String]
     package var collections: [Collection]
@@ -140,7 +142,7 @@ package struct StatusReport: Sendable, Encodable {
     package var damage: [String]
 
     enum CodingKeys: String, CodingKey {
-        case source, location, database, mounts, collections, damage
+        case source, location, database, leftovers, mounts, collections, damage
         case sourceError = "source_error"
     }
 
@@ -150,6 +152,7 @@ package struct StatusReport: Sendable, Encodable {
         location = argument.location
         database = argument.databasePath
         sourceError = argument.problem()?.message
+        leftovers = argument.leftovers
         mounts = try Mounts.showing(source: argument.location).map(\.mountPoint)
         collections = []
         damage = []
@@ -272,6 +275,11 @@ extension StatusReport {
     package var text: String {
         var lines = ["source      \(source)", "repository  \(location)"]
         if let sourceError { lines.append("            can't be used now: \(sourceError)") }
+        if let leftovers {
+            lines.append(
+                "            holds what earlier versions of ydbfs left: ydbfs repair \(source) runs "
+                    + leftovers.map { "\($0);" }.joined(separator: " "))
+        }
         if !mounts.isEmpty { lines.append("mounted at  \(mounts.joined(separator: ", "))") }
         lines += damage.map { "DAMAGED     \($0)" }
         if collections.isEmpty {

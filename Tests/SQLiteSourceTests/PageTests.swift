@@ -129,7 +129,8 @@ import Testing
 
     @Test func `With little memory the same is found`() throws {
         try make("(id INTEGER PRIMARY KEY, v)", "i, randomblob(300)")
-        try bench.shell("INSERT INTO t SELECT id + 2000 * i, v FROM t, (\(numbers) SELECT i FROM n LIMIT 20)")
+        try bench.shell(
+            "INSERT INTO t SELECT id + 2000 * i, v FROM t, (\(numbers) SELECT i FROM n LIMIT 20)")
         var rules = PageRules()
         rules.memoryBytes = 1
         let chain = try chain(rules: rules)

@@ -26,8 +26,11 @@ struct BlockMatch {
         var hasNew = try new.next()
         while hasOld || hasNew {
             let order =
-                !hasNew ? -1 : !hasOld ? 1
-                : old.first.compare(0..<old.first.count, new.first, 0..<new.first.count)
+                !hasNew
+                ? -1
+                : !hasOld
+                    ? 1
+                    : old.first.compare(0..<old.first.count, new.first, 0..<new.first.count)
             if order == 0, old.rows == new.rows, (old.sum ^ new.sum) & rules.hashMask == 0 {
                 try know(new)
             } else {

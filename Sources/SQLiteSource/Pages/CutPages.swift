@@ -75,7 +75,8 @@ struct CutPages {
         }
     }
 
-    private mutating func copy(_ snapshot: Snapshot, _ wish: PagePass.Request?) throws -> PagePass? {
+    private mutating func copy(_ snapshot: Snapshot, _ wish: PagePass.Request?) throws -> PagePass?
+    {
         let pass = try snapshot.copy(wish)
         if wish != nil, pass == nil { doubt(OddPages("its pages couldn't all be seen")) }
         return pass

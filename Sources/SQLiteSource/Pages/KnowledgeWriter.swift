@@ -73,7 +73,9 @@ struct KnowledgeWriter {
                 append(walk, after: previous)
                 table.rows += walk.rows
                 table.blocks += 1
-                while piece.count >= Knowledge.pieceBytes { try flush(Knowledge.pieceBytes, &table) }
+                while piece.count >= Knowledge.pieceBytes {
+                    try flush(Knowledge.pieceBytes, &table)
+                }
                 previous.removeAll()
                 previous.append(walk.first, from: 0, count: walk.first.count)
             }

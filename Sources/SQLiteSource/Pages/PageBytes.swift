@@ -49,7 +49,9 @@ struct PageBytes {
             if byte < 0x80 { return (value, offset + index + 1) }
         }
         guard offset + 8 < limit else { return nil }
-        return (value << 8 | UInt64(base.load(fromByteOffset: offset + 8, as: UInt8.self)), offset + 9)
+        return (
+            value << 8 | UInt64(base.load(fromByteOffset: offset + 8, as: UInt8.self)), offset + 9
+        )
     }
 
     /// Where each cell of a b-tree page begins, in key order: the pointers behind a header of

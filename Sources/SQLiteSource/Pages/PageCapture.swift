@@ -73,8 +73,9 @@ final class PageCapture {
         let match: BlockMatch
         do {
             let tree = try tree(table, schema, isRowID)
-            guard try kept.fingerprint == fingerprint(table, schema, tree)
-                || !pass.rules.tellsTablesApart
+            guard
+                try kept.fingerprint == fingerprint(table, schema, tree)
+                    || !pass.rules.tellsTablesApart
             else {
                 return .whole(reason: "\(table): its definition was changed", isDoubt: false)
             }
@@ -90,7 +91,8 @@ final class PageCapture {
         }
         let expected = pass.rules.countsRows ? match.changedRows : nil
         return .ranges(
-            match.ranges, rows: try rows(match.ranges, expected), unchangedRows: match.unchangedRows)
+            match.ranges, rows: try rows(match.ranges, expected), unchangedRows: match.unchangedRows
+        )
     }
 
     /// Writes what the next cut is to know of the tables that were used.

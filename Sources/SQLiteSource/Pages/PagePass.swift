@@ -51,7 +51,8 @@ final class PagePass {
     ) throws -> (copy: Connection, pass: PagePass?) {
         let shape = try PageShape(connection)
         let pass = try request.map { try PagePass(shape, $0.hash, $0.rules) }
-        let sink = try pass.map { try $0.sink(request!, copies: true) }
+        let sink =
+            try pass.map { try $0.sink(request!, copies: true) }
             ?? PageSink(
                 pageSize: shape.pageSize, pageCount: shape.pageCount, copies: true, look: nil)
         let copy = try backUp(connection, into: sink)

@@ -76,7 +76,8 @@ struct PageSummary {
         var segment = OpenSegment()
         var last = Int64.min
         for cell in 0..<cells.count {
-            guard let start = page.start(of: cell, cells), let (size, rowStart) = page.varint(start),
+            guard let start = page.start(of: cell, cells),
+                let (size, rowStart) = page.varint(start),
                 let (bits, body) = page.varint(rowStart),
                 let payload = page.payload(size: size, cell: start, body: body, isTable: true)
             else { return nil }
