@@ -107,8 +107,11 @@ package final class SQLiteCut: SourceCut {
         pages.capture?.use(inKeyOrder ? schema : nil, of: path, isRowID: !table.isWithoutRowID)
         var sql = "SELECT \(columns.joined(separator: ", ")) FROM \(table.source)"
         if inKeyOrder {
-            // The order in which they lie: SQLite sorts nothing.
-            let key = schema.key.map { columns[$0] }
+            // The order in which they lie, whatever the columns' collations are elsewhere: SQLite sorts
+            // nothing.
+            let key = schema.key.map {
+                table.isWithoutRowID ? "\(columns[$0]) COLLATE BINARY" : columns[$0]
+            }
             sql += " ORDER BY \(key.joined(separator: ", "))"
         }
         return (

@@ -136,6 +136,8 @@ package protocol SourceCut: AnyObject {
 extension SourceCut {
     package var facts: DatabaseFacts? { get throws { nil } }
 
+    package var notes: [String] { [] }
+
     package func changes(_ path: String, schema: TableSchema, parentRows: UInt64) throws -> Changes
     {
         .whole(reason: "the source doesn't know what changed", isDoubt: false)

@@ -41,6 +41,10 @@ import Testing
         ("(id INT, k TEXT, v, PRIMARY KEY(id, k)) WITHOUT ROWID", "i, 'k' || i, 'value ' || i"),
         ("(k BLOB PRIMARY KEY, v) WITHOUT ROWID", "randomblob(1 + i % 40), 'value ' || i"),
         ("(r REAL PRIMARY KEY, v) WITHOUT ROWID", "i / 4.0 - 200, 'value ' || i"),
+        (
+            "(k TEXT COLLATE NOCASE, v, PRIMARY KEY(k COLLATE BINARY)) WITHOUT ROWID",
+            "char(65 + i % 58) || i, 'value ' || i"
+        ),
     ])
     func `Few rows are compared if few have changed, none if none has`(
         _ create: String, _ values: String
@@ -237,6 +241,58 @@ import Testing
         }
         #expect(try 1...100 ~= #require(chain.ranged["t"]))
         #expect(chain.tables["t"]?.rows[999][1] == .bytes([1]))
+    }
+
+    @Test
+    func `A rollback of what a dead writer left is told, and is refused where nothing is written`()
+        throws
+    {
+        try bench.shell("CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 'a')")
+        try bench.python(
+            """
+            import shutil
+            c = sqlite3.connect(P, isolation_level=None)
+            c.execute('PRAGMA cache_size = 1')
+            c.execute('BEGIN')
+            for i in range(3, 9000): c.execute('INSERT INTO t VALUES(?, ?)', (i, 'x' * 100))
+            shutil.copy(P, P + '.copy'); shutil.copy(P + '-journal', P + '.copy-journal')
+            c.execute('ROLLBACK')
+            """)
+        let path = bench.path("database.db.copy")
+        let digest = try bench.digest("database.db.copy")
+        let refusal = #expect(throws: Failure.self) {
+            try SQLiteSource(path: path, isReadOnly: true)
+        }
+        #expect(refusal?.code == .readOnly)
+        #expect(refusal?.message.contains("died within a transaction") == true)
+        #expect(try bench.digest("database.db.copy") == digest)
+        let source = try SQLiteSource(path: path)
+        try source.atCut { cut in
+            #expect(cut.notes.count == 1)
+            #expect(try cut.read("t").rows.count == 1)
+        }
+        #expect(try source.atCut { $0.notes.isEmpty })
+    }
+
+    @Test func `What earlier versions left is found and removed`() throws {
+        try bench.shell(
+            """
+            CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 'a');
+            CREATE TABLE _ydbfs_meta(k PRIMARY KEY, v); CREATE TABLE _ydbfs_log_1(seq INTEGER PRIMARY KEY, k1);
+            CREATE TRIGGER _ydbfs_1_ai AFTER INSERT ON t BEGIN INSERT INTO _ydbfs_log_1(k1) VALUES (new.id); END;
+            CREATE TABLE xydbfs_mine(a)
+            """)
+        let source = try SQLiteSource(path: bench.path())
+        let statements = [
+            "DROP TRIGGER \"_ydbfs_1_ai\"", "DROP TABLE \"_ydbfs_meta\"",
+            "DROP TABLE \"_ydbfs_log_1\"",
+        ]
+        #expect(try source.leftoverRemoval() == statements)
+        #expect(try source.removeLeftoverCapture() == statements)
+        #expect(try source.leftoverRemoval().isEmpty)
+        #expect(
+            try bench.shell("SELECT group_concat(name) FROM sqlite_schema WHERE type <> 'index'")
+                == "t,xydbfs_mine")
     }
 
     @Test(arguments: ["WAL", "DELETE"]) func `Not a byte changes`(_ journal: String) throws {

@@ -88,6 +88,8 @@ private final class ClockedCut: SourceCut {
 
     var facts: DatabaseFacts? { get throws { try base.facts } }
 
+    var notes: [String] { base.notes }
+
     func writeKnowledge(to sink: any ByteSink) throws { try base.writeKnowledge(to: sink) }
 
     func close() { base.close() }

@@ -31,6 +31,7 @@ struct BlockWalk {
 
     private let pages: PagePass
     private let tree: TableTree
+    private let isRowID: Bool
     private var stack: [Place] = []
     /// A segment that was read and belongs to the block after the present one.
     private var ahead: Segment?
@@ -38,9 +39,10 @@ struct BlockWalk {
     private var visited = 0
     private var overflowLeft: Int
     private let scratch = ByteBuffer(capacity: 256)
-    /// Keys of that segment.
+    /// Its normalized keys; of rowid tables, these are made for whole blocks only.
     private let firstAhead = ByteBuffer(capacity: 64)
     private let lastAhead = ByteBuffer(capacity: 64)
+    private var lastRowID: Int64?
 
     /// The next of a page's items: segments of a leaf, children of an interior page.
     private struct Place {
@@ -59,6 +61,7 @@ struct BlockWalk {
     init(_ pages: PagePass, _ tree: TableTree) throws {
         self.pages = pages
         self.tree = tree
+        if case .rowID = tree.kind { isRowID = true } else { isRowID = false }
         overflowLeft = pages.pageCount
         try enter(tree.root)
         ahead = try nextSegment()
@@ -67,17 +70,26 @@ struct BlockWalk {
     /// Moves to the next block; false if there is none.
     mutating func next() throws -> Bool {
         guard var segment = ahead else { return false }
-        Self.copy(firstAhead, to: first)
+        try setKey(first, segment.first, known: firstAhead)
         rows = 0
         sum = 0
         while true {
             rows += UInt64(segment.rows)
             sum &+= segment.sum
-            Self.copy(lastAhead, to: last)
+            if !isRowID { Self.copy(lastAhead, to: last) }
             ahead = try nextSegment()
-            guard let following = ahead, !following.starts else { return true }
+            guard let following = ahead, !following.starts else {
+                if isRowID { try normalize(segment.last, into: last) }
+                return true
+            }
             segment = following
         }
+    }
+
+    private func setKey(
+        _ key: ByteBuffer, _ stored: UnsafeRawBufferPointer, known: ByteBuffer
+    ) throws {
+        if isRowID { try normalize(stored, into: key) } else { Self.copy(known, to: key) }
     }
 
     /// The rows of the whole table, counted to its end.
@@ -150,6 +162,9 @@ struct BlockWalk {
         var starts: Bool
         var rows: UInt16
         var sum: UInt128
+        /// As they were stored.
+        var first: UnsafeRawBufferPointer
+        var last: UnsafeRawBufferPointer
     }
 
     private mutating func segment(_ place: Int) throws -> Segment {
@@ -157,7 +172,6 @@ struct BlockWalk {
         let flags: UInt8 = reader.next()
         let rows: UInt16 = reader.next()
         let overflowing: UInt16 = reader.next()
-        let isRowID = stack[place].kind == .tableLeaf
         let first = reader.bytes(isRowID ? 8 : Int(reader.next() as UInt16))
         let last = reader.bytes(isRowID ? 8 : Int(reader.next() as UInt16))
         var sum: UInt128 = reader.next()
@@ -167,14 +181,25 @@ struct BlockWalk {
             sum &+= try overflowHash(hash, page, pages: reader.next())
         }
         stack[place].next = reader
-        try setKeys(first, last)
-        return Segment(starts: flags & PageSummary.Flags.starts != 0, rows: rows, sum: sum)
+        try checkOrder(first, last)
+        return Segment(
+            starts: flags & PageSummary.Flags.starts != 0, rows: rows, sum: sum, first: first,
+            last: last)
     }
 
     /// Keys rise over the whole tree.
-    private func setKeys(
+    private mutating func checkOrder(
         _ first: UnsafeRawBufferPointer, _ last: UnsafeRawBufferPointer
     ) throws {
+        if isRowID {
+            // Within a page they were found to rise.
+            let rowID = first.loadUnaligned(as: Int64.self)
+            guard lastRowID.map({ $0 < rowID }) ?? true else {
+                throw OddPages("its keys stand in no order")
+            }
+            lastRowID = last.loadUnaligned(as: Int64.self)
+            return
+        }
         try normalize(first, into: firstAhead)
         guard lastAhead.count == 0 || Self.isOrdered(lastAhead, firstAhead, strictly: true) else {
             throw OddPages("its keys stand in no order")
