@@ -269,7 +269,8 @@ import Testing
         let source = try SQLiteSource(path: path)
         try source.atCut { cut in
             #expect(cut.notes.count == 1)
-            #expect(try cut.read("t").rows.count == 1)
+            let rows = try cut.read("t").rows.count
+            #expect(rows == 1)
         }
         #expect(try source.atCut { $0.notes.isEmpty })
     }
