@@ -159,7 +159,7 @@ struct TableBackup {
             live = rows
         }
         let isReplay = live != nil
-        let diff = Diff(
+        let diff = try Diff(
             parent: snapshot(parent), live: try live ?? scan(path, parent.schema),
             table: path, progress: { try files.progress(rows: isReplay ? 0 : $0) })
         return try write(path, parent: parent, changes: diff)

@@ -163,7 +163,7 @@ struct ModelTable {
                 changes = BatchCursor(
                     batch, present: touched.sorted().map { model.rows[$0] != nil })
             } else {
-                changes = Diff(
+                changes = try Diff(
                     parent: snapshot, live: BatchCursor(model.batch), table: "t", progress: { _ in }
                 )
             }

@@ -184,7 +184,7 @@ import Testing
         #expect(try !chain.point(put: []))
         #expect(chain.files.all.count == before)
         // The same rows once more, as a capture that only knows keys would tell.
-        let diff = Diff(
+        let diff = try Diff(
             parent: chain.snapshot(), live: BatchCursor(chain.model.batch), table: "t",
             progress: { _ in })
         let output = RowBatch(ModelTable.schema)

@@ -59,7 +59,7 @@ import Testing
         #expect(result.sums.rows == UInt64(rows.count), comment)
         #expect(result.contentHash == RowHasher(schema).hash(rows), comment)
         // A diff against the very rows finds nothing, so every value is there bit for bit.
-        let diff = Diff(
+        let diff = try Diff(
             parent: snapshot, live: StutteringCursor(rows, seed: 1), table: "t", progress: { _ in })
         let output = RowBatch(schema)
         var present: [Bool] = []
@@ -85,7 +85,7 @@ import Testing
             let changes: any ChangeCursor =
                 point % 2 == 0
                 ? BatchCursor(next.touched, present: next.present)
-                : Diff(
+                : try Diff(
                     parent: parent, live: BatchCursor(next.rows), table: "t", progress: { _ in })
             result =
                 try IncrementalWriter.write(

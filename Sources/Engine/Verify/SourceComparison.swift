@@ -57,7 +57,7 @@ struct SourceComparison {
         of table: TableRecord, _ pool: FilePool, _ cut: any SourceCut
     ) throws -> VerifyReport.Difference? {
         let stored = Snapshot(table.snapshot, schema: table.schema, pool: pool)
-        let diff = Diff(
+        let diff = try Diff(
             parent: stored,
             live: try cut.scan(
                 table.path, schema: table.schema, checkpoint: { try operation.checkpoint() }),

@@ -1,9 +1,22 @@
 import Bytes
 
-/// Scan-and-diff: what is different between a snapshot and all rows that are there now.
+/// What is different between a snapshot and the rows that are there now, found by comparing them.
 ///
-/// Always right, whatever happened in between; costs reading both.
+/// Comparing all rows is always right, whatever happened in between; it costs reading both sides. With
+/// ranges of keys only the rows inside of them are compared, on both sides: right if the others are
+/// those of the snapshot, which is believed no further than counting them tells.
 package final class Diff: ChangeCursor {
+    /// Where rows may differ, and how many the snapshot has elsewhere.
+    package struct Scope: Sendable {
+        package let ranges: KeyRanges
+        package let unchangedRows: UInt64
+
+        package init(_ ranges: KeyRanges, unchangedRows: UInt64) {
+            self.ranges = ranges
+            self.unchangedRows = unchangedRows
+        }
+    }
+
     private let parent: MergedRows
     private let live: any RowCursor
     private let schema: TableSchema
@@ -13,15 +26,30 @@ package final class Diff: ChangeCursor {
     private var isDone = false
     private let table: String
     private var lastKey: [UInt8]?
+    private let scope: Scope?
+    /// Rows that the snapshot must have in the ranges.
+    private let expectedRows: UInt64
+    private var places: RangeWalk?
     private let progress: (UInt64) throws -> Void
 
-    /// `progress` is told of every batch of live rows.
+    /// - Parameters:
+    ///   - live: the rows that are there now, those inside the ranges if there is a scope.
+    ///   - scope: throws `FalseRanges`, now or at a later row, where it can't be right.
+    ///   - progress: is told of every batch of live rows.
     package init(
-        parent: Snapshot, live: any RowCursor, table: String,
+        parent: Snapshot, live: any RowCursor, table: String, scope: Scope? = nil,
         progress: @escaping (UInt64) throws -> Void
-    ) {
+    ) throws {
         schema = parent.schema
-        self.parent = MergedRows(parent)
+        self.parent = MergedRows(parent, ranges: scope?.ranges)
+        self.scope = scope
+        let rows = try parent.root().sums.pages.rows
+        let unchanged = scope?.unchangedRows ?? 0
+        guard unchanged <= rows else {
+            throw FalseRanges(reason: "\(unchanged) of \(rows) rows can't be unchanged")
+        }
+        expectedRows = rows - unchanged
+        places = scope.map { RangeWalk($0.ranges) }
         self.live = live
         self.table = table
         self.progress = progress
@@ -35,7 +63,10 @@ package final class Diff: ChangeCursor {
         while true {
             let hasLive = try refill()
             let hasOld = try parent.load()
-            if !hasLive && !hasOld { return false }
+            if !hasLive && !hasOld {
+                try checkCount()
+                return false
+            }
             if hasLive && hasOld {
                 passEqual()
                 if index == batch.count || parent.index == parent.batch.count { continue }
@@ -52,6 +83,13 @@ package final class Diff: ChangeCursor {
             if order >= 0 { parent.index += 1 }
             if output.count >= maxRows || output.byteCount >= maxBytes { return true }
         }
+    }
+
+    /// Both sides have ended: what was passed by must be what was said to be unchanged.
+    private func checkCount() throws {
+        guard scope != nil, parent.count != expectedRows else { return }
+        throw FalseRanges(
+            reason: "the last point has \(parent.count) rows there instead of \(expectedRows)")
     }
 
     /// Rows that are compared together.
@@ -90,9 +128,17 @@ package final class Diff: ChangeCursor {
         guard keys.isIncreasing(after: lastKey) else {
             throw Failure(.corrupt, "\(table): the source gave rows out of key order")
         }
+        if places?.contains(keys) == false {
+            throw FalseRanges(reason: "the source gave rows outside of the ranges")
+        }
         try progress(UInt64(batch.count))
         return batch.count > 0
     }
+}
+
+/// What a source says of changes can't be true: everything is to be compared.
+package struct FalseRanges: Error, Sendable {
+    package let reason: String
 }
 
 /// The rows of a snapshot in key order, with their keys. Other threads read ahead.
@@ -109,12 +155,15 @@ final class MergedRows {
     private(set) var keys: KeyList
     /// The present row in `batch`.
     var index = 0
+    /// How many rows were handed out, those of the present page included.
+    private(set) var count: UInt64 = 0
 
-    init(_ snapshot: Snapshot) {
+    /// - Parameter ranges: the keys whose rows are wanted, if not all.
+    init(_ snapshot: Snapshot, ranges: KeyRanges? = nil) {
         let schema = snapshot.schema
         batch = RowBatch(schema)
         keys = KeyList(batch, schema: schema)
-        pages = SnapshotPages(snapshot) {
+        pages = SnapshotPages(snapshot, ranges: ranges) {
             Rows(batch: $0, keys: KeyList($0, schema: schema))
         }
     }
@@ -125,6 +174,7 @@ final class MergedRows {
             guard let rows = try pages.next() else { return false }
             batch = rows.batch
             keys = rows.keys
+            count += UInt64(batch.count)
             index = 0
         }
         return true
