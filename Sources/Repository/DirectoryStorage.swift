@@ -93,10 +93,24 @@ package final class DirectoryStorage: Storage {
         return DirectoryWriter(file) { [self] in try settle(directory) }
     }
 
+    package func replace(_ name: String) throws -> any ObjectWriter {
+        let (directory, _) = split(name)
+        try prepare(directory)
+        let temporary = temporary(in: directory)
+        let file = try attempt("can't create \(temporary)") { () throws(Errno) in
+            try File(temporary, .create, calls: calls)
+        }
+        return ReplacingWriter(file, path(name), calls: calls)
+    }
+
+    private func temporary(in directory: String) -> String {
+        path("\(directory.isEmpty ? "" : directory + "/").\(randomHex()).new")
+    }
+
     package func publish(_ bytes: [UInt8], as name: String) throws -> Bool {
         let (directory, _) = split(name)
         try prepare(directory)
-        let temporary = path("\(directory.isEmpty ? "" : directory + "/").\(randomHex()).new")
+        let temporary = temporary(in: directory)
         do {
             let file = try attempt("can't create \(temporary)") { () throws(Errno) in
                 try File(temporary, .create, calls: calls)
@@ -258,6 +272,34 @@ private final class DirectoryWriter: ObjectWriter {
     func finish() throws {
         try file.sync()
         try settle()
+    }
+}
+
+/// Writes a temporary and gives it the name of another file.
+private final class ReplacingWriter: ObjectWriter {
+    private let file: File
+    private let name: String
+    private let calls: any SystemCalls
+    private var isFinished = false
+
+    init(_ file: File, _ name: String, calls: any SystemCalls) {
+        self.file = file
+        self.name = name
+        self.calls = calls
+    }
+
+    deinit {
+        // What stays is removed with the other leftovers.
+        if !isFinished { try? calls.unlink(file.path) }
+    }
+
+    func append(_ bytes: UnsafeRawBufferPointer) throws { try file.write(bytes) }
+
+    func finish() throws {
+        try attempt("can't replace \(name)") { () throws(Errno) in
+            try calls.rename(file.path, to: name)
+        }
+        isFinished = true
     }
 }
 

@@ -32,6 +32,11 @@ package protocol Storage: Sendable {
     /// may have been lost.
     func publish(_ bytes: [UInt8], as name: String) throws -> Bool
 
+    /// What is written takes the place of the object of this name, if there is one, when `finish` is
+    /// called; until then, and if it never is, the old one stays. For what may be lost at any time:
+    /// after a power cut the old one may be there, the new one, one in part, or none.
+    func replace(_ name: String) throws -> any ObjectWriter
+
     /// What is listed in `directory` now stays listed after a power cut: for readers who build on
     /// what a killed process left.
     func settle(_ directory: String) throws
@@ -63,7 +68,7 @@ package protocol StoredObject: Sendable {
 /// An object being written, by one thread at a time.
 package protocol ObjectWriter: AnyObject {
     func append(_ bytes: UnsafeRawBufferPointer) throws
-    /// Durable under its name when this returns. Called at most once; never after an error.
+    /// There under its name when this returns, and durable too if `create` made it. Called at most once; never after an error.
     func finish() throws
 }
 

@@ -16,6 +16,8 @@ package protocol SystemCalls: Sendable {
     func size(_ descriptor: Int32) throws(Errno) -> UInt64
     /// Gives the file another name that must not exist.
     func link(_ path: String, as name: String) throws(Errno)
+    /// Moves the file to a name, in place of the file that has it.
+    func rename(_ path: String, to name: String) throws(Errno)
     /// Moves the file to a name that must not exist.
     func renameNew(_ path: String, to name: String) throws(Errno)
     func unlink(_ path: String) throws(Errno)
@@ -125,6 +127,10 @@ package struct Kernel: SystemCalls {
 
     package func link(_ path: String, as name: String) throws(Errno) {
         try checked(Glibc.link(path, name))
+    }
+
+    package func rename(_ path: String, to name: String) throws(Errno) {
+        try checked(Glibc.rename(path, name))
     }
 
     package func renameNew(_ path: String, to name: String) throws(Errno) {

@@ -8,9 +8,9 @@ import Synchronization
 /// next number is atomic. A writer that lost its lock unawares (on a network file system, say)
 /// can't commit over what it hasn't read.
 package final class WriterLock: Sendable {
-    private let repository: Repository
+    let repository: Repository
     private let collection: String
-    private let id: String
+    let id: String
     private let held: any StorageLock
     /// One commit at a time; held while an entry is published.
     private let state: Mutex<State>

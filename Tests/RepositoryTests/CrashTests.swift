@@ -28,6 +28,7 @@ import Testing
             acknowledged.operations = operation.id
             let lock = try repository.lock(collection: "shop")
             acknowledged.entries = try lock.append(make(lock))
+            try lock.keepSampleCapture()
             try lock.writeCatalogIfDue()
             acknowledged.entries = lock.current!.lastEntry
             try repository.operations.end(operation.id, OperationEnd(state: .done, time: 2))
@@ -102,6 +103,9 @@ import Testing
             for number in state.neededFiles {
                 try repository.file(number, of: state).verify()
             }
+        }
+        if let captured = try lock.captured() {
+            #expect(captured == captureContent(lock.current!.newest!.sequence), what)
         }
         let operations = try repository.operations.newest()
         #expect(operations.first?.start.id ?? 0 >= acknowledged.operations, what)

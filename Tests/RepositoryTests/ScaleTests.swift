@@ -20,6 +20,9 @@ private struct Unsynced: SystemCalls {
     func sync(_ descriptor: Int32) throws(Errno) {}
     func size(_ descriptor: Int32) throws(Errno) -> UInt64 { try kernel.size(descriptor) }
     func link(_ path: String, as name: String) throws(Errno) { try kernel.link(path, as: name) }
+    func rename(_ path: String, to name: String) throws(Errno) {
+        try kernel.rename(path, to: name)
+    }
     func renameNew(_ path: String, to name: String) throws(Errno) {
         try kernel.renameNew(path, to: name)
     }

@@ -21,6 +21,7 @@ struct LocklessStorage: Storage {
     func publish(_ bytes: [UInt8], as name: String) throws -> Bool {
         try base.publish(bytes, as: name)
     }
+    func replace(_ name: String) throws -> any ObjectWriter { try base.replace(name) }
     func settle(_ directory: String) throws { try base.settle(directory) }
     func remove(_ name: String) throws { try base.remove(name) }
     func removeUnfinished(in directory: String, olderThan seconds: Int64) throws {

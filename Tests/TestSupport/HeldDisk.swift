@@ -32,6 +32,9 @@ package final class HeldDisk: SystemCalls {
     package func link(_ path: String, as name: String) throws(Errno) {
         try kernel.link(path, as: name)
     }
+    package func rename(_ path: String, to name: String) throws(Errno) {
+        try kernel.rename(path, to: name)
+    }
     package func renameNew(_ path: String, to name: String) throws(Errno) {
         try kernel.renameNew(path, to: name)
     }

@@ -284,6 +284,16 @@ package final class SimulatedDisk: SystemCalls {
         }
     }
 
+    package func rename(_ path: String, to name: String) throws(Errno) {
+        try call("rename \(path) \(name)", writes: true) { (state) throws(Errno) in
+            let node = try Self.find(path, state)
+            let (parent, last) = try Self.parent(path, state)
+            state.nodes[parent]!.names[last] = nil
+            let (newParent, newLast) = try Self.parent(name, state)
+            state.nodes[newParent]!.names[newLast] = node
+        }
+    }
+
     package func renameNew(_ path: String, to name: String) throws(Errno) {
         try call("rename \(path) \(name)", writes: true) { (state) throws(Errno) in
             try Self.add(Self.find(path, state), name, &state)
