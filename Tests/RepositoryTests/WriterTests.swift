@@ -235,7 +235,7 @@ struct LocklessStorage: Storage {
             ])
     }
 
-    @Test func `No file is written twice, or over another`() throws {
+    @Test func `No file is written twice, or over another, but what may be lost`() throws {
         let disk = SimulatedDisk()
         try CrashTests().live(disk, CrashTests.Acknowledged())
         let words = disk.trace.map { $0.split(separator: " ") }
@@ -243,7 +243,7 @@ struct LocklessStorage: Storage {
         let linked = words.filter { $0[0] == "link" }.map { $0[2] }
         #expect(created.count > 10 && linked.count > 10)
         #expect(Set(created + linked).count == created.count + linked.count)
-        #expect(words.allSatisfy { $0[0] != "rename" })
+        #expect(words.allSatisfy { $0[0] != "rename" || $0[2].hasSuffix("/capture") })
     }
 
     @Test func `An incremental on a base that lost a file is refused, a full is not`() throws {

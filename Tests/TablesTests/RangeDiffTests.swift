@@ -147,17 +147,17 @@ private struct Versions {
                     changes: diff(), table: "t", files: files, limits: limits) ?? result
             rows = next
             #expect(result.contentHash == RowHasher(schema).hash(rows))
-            try files.expectSound(result, schema)
         }
+        try files.expectSound(result, schema)
     }
 
-    @Test(arguments: 0..<60) func `changes inside of ranges are those of the whole`(seed: Int)
+    @Test(arguments: 0..<40) func `changes inside of ranges are those of the whole`(seed: Int)
         throws
     {
         try Self.history(TableSchema(types: [.int64, .utf8]), rows: 200, seed: seed)
     }
 
-    @Test(arguments: 0..<30) func `ranges of keys of any types`(seed: Int) throws {
+    @Test(arguments: 0..<20) func `ranges of keys of any types`(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         let types = (0..<Int.random(in: 1...4, using: &random)).map { _ in
             everyType.randomElement(using: &random)!
