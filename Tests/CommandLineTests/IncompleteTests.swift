@@ -79,10 +79,10 @@ import Testing
         #expect(backup.output.contains(line), "\(backup.output)")
 
         let json = try run("BACKUP c WITH (uid = 'x')", "--json").output
-        #expect(try sandbox.python("j['state'], j['incomplete']", json: json) == "('done', 1)")
+        #expect(try sandbox.python("j['state'], j['incomplete']", json: json) == "done 1")
         let named =
             "len(j['left_out']), j['left_out'][0]['path'], len(j['left_out'][0]['reason']) > 9"
-        #expect(try sandbox.python(named, json: json) == "(1, 'odd', True)")
+        #expect(try sandbox.python(named, json: json) == "1 odd True")
         #expect(try run("BACKUP c WITH (uid = 'x')").status == 1, "it counts as committed")
         let incremental = try run("BACKUP c INCREMENTAL")
         #expect(incremental.status == 3)
@@ -101,7 +101,7 @@ import Testing
         let last = "j['collections'][0]['last_incomplete']"
         #expect(
             try sandbox.python("\(last)['state'], \(last)['incomplete']", json: report)
-                == "('done', 1)")
+                == "done 1")
         #expect(try sandbox.python("'last_error' in j['collections'][0]", json: report) == "False")
     }
 
@@ -116,7 +116,7 @@ import Testing
         #expect(backup.status == 3, "\(backup.errors)")
         let paths = "j['incomplete'], [t['path'] for t in j['left_out']]"
         #expect(
-            try sandbox.python(paths, json: backup.output) == "(2, ['a b%\\nc', 'odd'])")
+            try sandbox.python(paths, json: backup.output) == "2 ['a b%\\nc', 'odd']")
         func expectSaid(_ when: String) throws {
             #expect(
                 try sandbox.text("mnt/c/operation/state") == "done incomplete=2\n", "\(when)")
@@ -133,7 +133,7 @@ import Testing
             #expect(
                 try sandbox.python(
                     "\(point)['incomplete'], \(point)['not_backed_up'][1]['path']", json: json)
-                    == "(2, 'odd')")
+                    == "2 odd")
             #expect(
                 try sandbox.python(
                     "[t['path'] for t in j['not_backed_up']][1]",
@@ -164,8 +164,6 @@ import Testing
         #expect(try sandbox.ydbfs("export", "database.db", "c/latest", "out").status == 3)
         #expect(sandbox.exists("out/a.csv") && !sandbox.exists("out/odd.csv"))
         // The point before still has it.
-        let restore = try run("--into", "new.db", "RESTORE c AT oldest")
-        _ = restore
         let points = try sandbox.ydbfs("status", "database.db", "--json").output
         let first = try sandbox.python("j['collections'][0]['points'][0]['name']", json: points)
         #expect(try run("--into", "old.db", "RESTORE c AT '\(first)'").status == 0)
@@ -277,7 +275,7 @@ import Testing
         #expect(json.status == 3)
         let found =
             "j['right'], [(t['path'], t['reason'] != '') for t in j['collections'][0]['left_out']]"
-        #expect(try sandbox.python(found, json: json.output) == "(True, [('odd', True)])")
+        #expect(try sandbox.python(found, json: json.output) == "True [('odd', True)]")
         try sandbox.sql("CREATE TABLE late(v)")
         let statement = try run("VERIFY c WITH (level = source)")
         #expect(statement.status == 3)

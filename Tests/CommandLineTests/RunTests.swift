@@ -102,7 +102,7 @@ import Testing
         _ = try sandbox.ydbfs(
             "run", "database.db",
             "CREATE BACKUP COLLECTION two ( TABLE bad ) WITH (STORAGE = 'cluster')")
-        try sandbox.sql("DROP TABLE bad; CREATE TABLE bad (id)")
+        try sandbox.sql("DROP TABLE bad")
         let result = try sandbox.ydbfs("run", "database.db", "BACKUP two; BACKUP two")
         #expect(result.status == 1)
         let lines = result.errors.split(separator: "\n")

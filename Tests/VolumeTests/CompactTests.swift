@@ -82,7 +82,8 @@ import Testing
 
     @Test func `what the point holds beside tables comes along`() throws {
         try shop.run(
-            "CREATE VIEW large AS SELECT * FROM orders WHERE amount > 5; CREATE TABLE bad(x)")
+            "CREATE VIEW large AS SELECT * FROM orders WHERE amount > 5; CREATE TABLE bad(rowid, oid, _rowid_)"
+        )
         let product = try product()
         defer { product.close() }
         let members = "( TABLE orders, TABLE `sub/products` )"

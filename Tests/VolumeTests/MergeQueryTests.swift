@@ -22,6 +22,8 @@ import Testing
             CREATE TABLE pairs(a TEXT, b REAL, "my ""op" BLOB, __op INTEGER, __point TEXT,
                 PRIMARY KEY (b, a)) WITHOUT ROWID;
             INSERT INTO pairs VALUES ('', 0.5, x'00ff', 1, NULL), ('é', -1.5, NULL, NULL, 'p');
+            CREATE TABLE loose("__YDBFS_rowid" TEXT, n INTEGER);
+            INSERT INTO loose VALUES ('b', 1), ('a', 2), (NULL, NULL), ('b', 1);
             """)
         try tree.write("control", Self.create)
         _ = try tree.backup("full", of: "shop")
@@ -32,6 +34,9 @@ import Testing
                 """
                 INSERT OR REPLACE INTO pairs VALUES ('k\(salt % 3)', \(salt % 2), 'b', \(salt), '');
                 DELETE FROM pairs WHERE a = 'k\((salt + 1) % 3)';
+                INSERT INTO loose VALUES ('n', \(salt));
+                UPDATE loose SET n = n + 1 WHERE rowid % 3 = \(salt % 3);
+                DELETE FROM loose WHERE rowid = \(salt);
                 """)
             _ = try tree.backup("incremental", of: "shop")
             switch salt {
@@ -77,6 +82,7 @@ import Testing
         }
         #expect(queries.count > 30)
         #expect(queries.contains { $0.sql.contains("__op_") })
+        #expect(queries.contains { $0.sql.contains("\"__ydbfs_rowid_\"") })
         #expect(queries.contains { $0.sql.contains("AS \"kind\"") })
         #expect(queries.contains { $0.sql.contains("CAST('7' AS BIGINT) AS \"more\"") })
         let files = state.points.flatMap(\.files).filter { $0.name.hasSuffix(".parquet") }
