@@ -229,7 +229,7 @@ import Testing
         #expect(line.status == 3 && line.output.contains("incomplete=1"), "\(line.output)")
         for arguments in [["status", CaseDatabase.name], ["status", CaseDatabase.name, "--json"]] {
             let status = try database.sandbox.run(Sandbox.binary, arguments)
-            #expect(status.output.contains("incomplete"), "\(status.output)")
+            #expect(status.output.lowercased().contains("incomplete"), "\(status.output)")
         }
         let verified = try database.sandbox.ydbfs(
             "verify", CaseDatabase.name, "c", "--level", "source")

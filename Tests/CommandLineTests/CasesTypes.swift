@@ -105,7 +105,7 @@ import Testing
     }
 
     @Test func `A table with 20 columns that don't fit is read at most twice`() throws {
-        let database = try CaseDatabase("CREATE TABLE nothing(a)")
+        let database = try CaseDatabase("CREATE TABLE plain(a)")
         let told = try database.python(
             """
             import resource, subprocess

@@ -54,7 +54,7 @@ class File:
 
     def rows(self, table):
         """The columns' names, and the rows: with their rowid in its order where they have one, else by
-        the primary key as SQLite keeps it."""
+        the primary key as SQLite keeps it; sorted where columns have taken all names of the rowid."""
         columns = [
             row[1].decode()
             for row in self.query(f"PRAGMA table_xinfo({quoted(table)})")
@@ -71,7 +71,8 @@ class File:
             except sqlite3.OperationalError as error:
                 if "no such column" not in str(error):
                     raise
-        return columns, self.query(f"SELECT {wanted} FROM {quoted(table)} NOT INDEXED")
+        rows = self.query(f"SELECT {wanted} FROM {quoted(table)} NOT INDEXED")
+        return columns, sorted(rows, key=repr) if taken.issuperset(ROWID_NAMES) else rows
 
     def _can_read(self, table, column):
         """A VIRTUAL column may call a function that isn't there."""
