@@ -94,7 +94,7 @@ import Testing
                 "SELECT rtreecheck('place'), rtreecheck('whole')",
                 "SELECT * FROM whole WHERE b > 8",
             ],
-            use: "INSERT INTO place VALUES(5, 0, 1, 0, 1, 'again'); DELETE FROM whole"),
+            use: "INSERT INTO place VALUES(1005, 0, 1, 0, 1, 'again'); DELETE FROM whole"),
     ]
 
     @Test(arguments: cases)
