@@ -52,12 +52,12 @@ struct Plan {
     let engine: Engine
     private var expected: [String: Expected] = [:]
     private var hasCheckedSource = false
-    /// Names in the database that queued restores will have taken, folded.
-    var restoredTargets: Set<[UInt8]>
+    /// Names in the database that queued restores will have taken.
+    var restoredTargets: [String]
 
     init(engine: Engine) {
         self.engine = engine
-        restoredTargets = Set(engine.queuedTargets.map(Self.folded))
+        restoredTargets = engine.queuedTargets
     }
 
     mutating func step(_ statement: Statement) throws(Failure) -> Step {

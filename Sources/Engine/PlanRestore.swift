@@ -11,13 +11,14 @@ extension Plan {
         let name = statement.collection.name
         try require(statement, state)
         try checkQueue(name, state)
+        let destination = try openDestination()
         var request = RestoreRequest(
             moment: try restore.point.map { at throws(Failure) in
                 try moment(at, of: name, statement)
             } ?? .newest,
             tables: try restore.tables.map { tables throws(Failure) in
-                try self.tables(tables, statement)
-            })
+                try self.tables(tables, destination?.names, statement)
+            }, isStrict: restore.isStrict)
         // A queued backup may change what the newest point has.
         let awaitsBackup =
             if case .newest = request.moment { state.queuedBackups > 0 } else { false }
@@ -25,17 +26,17 @@ extension Plan {
             let point = try located(restore.point?.position, statement) { () throws(Failure) in
                 try request.moment.point(in: collection)
             }
-            let records = try located(restore.tables?.first?.path.position, statement) {
-                () throws(Failure) in try request.records(of: collection, at: point)
+            let selection = try located(restore.tables?.first?.path.position, statement) {
+                () throws(Failure) in try request.selection(of: collection, at: point)
             }
-            request.targets = records.map(\.target)
-            try checkTargets(request.targets, statement)
-            try checkObstacles(records.map { RestoredTable($0.record, target: $0.target) })
+            request.targets = selection.tables.map(\.target)
+            try checkTargets(request.targets, destination?.names, statement)
+            if let destination { try checkObstacles(selection.restored(at: point), destination) }
         } else {
             request.targets = request.tables?.map(\.target) ?? []
-            try checkTargets(request.targets, statement)
+            try checkTargets(request.targets, destination?.names, statement)
         }
-        for target in request.targets { restoredTargets.insert(Self.folded(target)) }
+        restoredTargets += request.targets
         state.queued += 1
         return .queue(.restore(request))
     }
@@ -49,34 +50,39 @@ extension Plan {
         }
     }
 
+    /// - Parameter names: the database's rules; nil if it can't be asked now, and will be later.
     private func tables(
-        _ tables: [Statement.Restore.Table], _ statement: Statement
+        _ tables: [Statement.Restore.Table], _ names: (any TableNameRules)?,
+        _ statement: Statement
     ) throws(Failure) -> [(path: String, target: String)] {
         var result: [(String, String)] = []
         var targets: Set<[UInt8]> = []
         for table in tables {
+            let path = try resolve(table.path, statement)
             let target = try resolve(table.target ?? table.path, statement)
             let position = (table.target ?? table.path).position
-            let folded = Self.folded(target)
-            if folded.isEmpty || folded.contains(0) || folded.starts(with: "sqlite_".utf8)
-                || folded.starts(with: "_ydbfs_".utf8)
-            {
+            if !path.hasSameBytes(as: target), let names, !names.allow(target) {
                 throw statement.refusal(.invalid, "no table can be named \(target)", at: position)
             }
-            if !targets.insert(folded).inserted {
+            if !targets.insert(Self.identity(of: target, names)).inserted {
                 throw statement.refusal(
                     .invalid, "two tables would be named \(target)", at: position)
             }
-            result.append((try resolve(table.path, statement), target))
+            result.append((path, target))
         }
         return result
     }
 
+    private static func identity(of name: String, _ names: (any TableNameRules)?) -> [UInt8] {
+        names?.identity(of: name) ?? Array(name.utf8)
+    }
+
     /// Refuses names that a queued restore will have taken.
     private func checkTargets(
-        _ targets: [String], _ statement: Statement
+        _ targets: [String], _ names: (any TableNameRules)?, _ statement: Statement
     ) throws(Failure) {
-        let taken = targets.filter { restoredTargets.contains(Self.folded($0)) }
+        let queued = Set(restoredTargets.map { Self.identity(of: $0, names) })
+        let taken = targets.filter { queued.contains(Self.identity(of: $0, names)) }
         if taken.isEmpty { return }
         throw statement.refusal(
             .exists,
@@ -84,22 +90,31 @@ extension Plan {
                 + "other names with AS", at: statement.position)
     }
 
-    private func checkObstacles(_ tables: [RestoredTable]) throws(Failure) {
-        let obstacles: [String]
+    /// Where it would be restored into; nil if that is locked now: the operation has time to wait, and
+    /// asks again all that is asked here.
+    private func openDestination() throws(Failure) -> (any RestoreDestination)? {
+        try unlessLocked { try engine.openDestination(patience: Engine.handlerPatience) }
+    }
+
+    private func checkObstacles(
+        _ restored: RestoredDatabase, _ destination: any RestoreDestination
+    ) throws(Failure) {
+        let obstacles = try unlessLocked { try destination.obstacles(to: restored) }
+        if let refusal = engine.refusal(obstacles ?? []) { throw refusal }
+    }
+
+    private func unlessLocked<R>(_ body: () throws -> R) throws(Failure) -> R? {
         do {
-            obstacles = try engine.openDestination(patience: Engine.handlerPatience)
-                .obstacles(to: tables)
+            return try body()
         } catch let failure as Failure {
             switch failure.code {
-            // A lock passes: the operation has time to wait for it, and looks again.
-            case .busy: return
+            case .busy: return nil
             case .denied, .readOnly, .unsupported, .corrupt, .noSpace: throw failure
             default: throw Failure(.unreachable, failure.message)
             }
         } catch {
             throw Failure(.unreachable, "\(error)")
         }
-        if let refusal = engine.refusal(obstacles) { throw refusal }
     }
 
     /// Says where in the statement the fault of `body` is.
@@ -112,10 +127,5 @@ extension Plan {
             throw statement.refusal(
                 error.code, error.message, at: position ?? statement.position)
         }
-    }
-
-    /// A name by which a database tells tables apart: ASCII letters alike.
-    static func folded(_ name: String) -> [UInt8] {
-        name.utf8.map { (65...90).contains($0) ? $0 + 32 : $0 }
     }
 }

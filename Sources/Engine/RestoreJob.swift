@@ -7,119 +7,105 @@ struct RestoreRequest: Sendable {
     var moment: Moment
     /// Paths and their new names; nil: all tables under their own.
     var tables: [(path: String, target: String)]?
+    /// Whether a table that can't be restored ends all of it.
+    var isStrict = false
     /// The names in the database that it will take, as far as they are known.
     var targets: [String] = []
 
     /// The tables at a point, and the names that they get. Throws `.notFound`.
-    func records(
+    func selection(
         of state: CollectionState, at point: BackupPoint
-    ) throws(Failure) -> [(record: TableRecord, target: String)] {
+    ) throws(Failure) -> RestoreSelection {
+        let all = state.tables(at: point.sequence)
         guard let tables else {
-            return state.tables(at: point.sequence).map { ($0, $0.path) }
+            return RestoreSelection(tables: all.map { ($0, $0.path) }, isWhole: true)
         }
-        var result: [(TableRecord, String)] = []
+        var selection = RestoreSelection(tables: [], isWhole: false)
         for (path, target) in tables {
-            guard let record = state.table(path: path, at: point.sequence) else {
+            if let record = state.table(path: path, at: point.sequence) {
+                if let owner = record.shadowOf, point.hasVirtualTables {
+                    throw Failure(
+                        .invalid,
+                        "\(path) holds content of the virtual table \(owner): restore that")
+                }
+                selection.tables.append((record, target))
+                continue
+            }
+            let shadows = all.filter { $0.shadowOf?.hasSameBytes(as: path) ?? false }
+            if shadows.isEmpty || !point.hasVirtualTables {
                 throw point.missing(path)
             }
-            result.append((record, target))
+            guard path.hasSameBytes(as: target) else {
+                throw Failure(
+                    .invalid,
+                    "\(path) is a virtual table, which finds its content by its name: AS can't be "
+                        + "said of it")
+            }
+            selection.tables += shadows.map { ($0, $0.path) }
+            selection.virtualTables.insert(path)
         }
-        return result
+        return selection
     }
 }
 
-extension RestoredTable {
-    init(_ record: TableRecord, target: String) {
-        self.init(path: record.path, target: target, schema: record.schema, sql: record.sql)
+extension BackupPoint {
+    /// Whether it has the texts of virtual tables besides what they show. A list of tables may name the
+    /// latter alone; then they are tables like others.
+    fileprivate var hasVirtualTables: Bool { !views.isEmpty }
+}
+
+/// Tables of a point that are to be restored, and the names that they get.
+struct RestoreSelection {
+    var tables: [(record: TableRecord, target: String)]
+    var isWhole: Bool
+    var virtualTables: Set<String> = []
+
+    func restored(at point: BackupPoint) -> RestoredDatabase {
+        RestoredDatabase(
+            tables: tables.map { record, target in
+                RestoredTable(
+                    path: record.path, target: target, schema: record.schema, sql: record.sql,
+                    sequence: record.sequence,
+                    shadowOf: isWhole || !virtualTables.isEmpty ? record.shadowOf : nil)
+            }, views: point.views, isWhole: isWhole, virtualTables: virtualTables,
+            facts: point.facts)
     }
 }
 
 extension Engine {
     /// Loads tables aside, compares what can be read there with what was backed up, and publishes
-    /// all of them at once.
+    /// at once all that came back as it was.
     func restore(_ request: RestoreRequest, _ operation: Operation) throws {
         try refresh()
         guard let repository, let state = collection(operation.collection) else {
             throw Failure(.notFound, "there is no collection \(operation.collection)")
         }
         let point = try request.moment.point(in: state)
-        let tables = try request.records(of: state, at: point)
+        let selection = try request.selection(of: state, at: point)
         operation.update { status in
             status.point = point.name
-            status.totalRows = tables.reduce(0) { $0 + $1.record.rows }
+            status.totalRows = selection.tables.reduce(0) { $0 + $1.record.rows }
         }
         // Whoever drops the point meanwhile: it is restored to its end.
-        let holds = tables.map { hold($0.record, of: state) }
+        let holds = selection.tables.map { hold($0.record, of: state) }
         defer { withExtendedLifetime(holds) {} }
         let destination = try openDestination(patience: nil)
         removeLeftovers(destination, operation)
-        let restored = tables.map { RestoredTable($0.record, target: $0.target) }
+        let restored = selection.restored(at: point)
         if let refusal = refusal(try destination.obstacles(to: restored)) { throw refusal }
-        let restore = try destination.openRestore(
-            restored,
-            attempt: RestoreAttempt(
-                id: attemptPrefix(repository) + "\(operation.id)",
-                isCancelled: { operation.isCancelling }, hasWritten: operation.pay))
-        do {
-            for (number, table) in tables.enumerated() {
-                try restore.begin(number)
-                try load(snapshot(table.record, of: state), into: restore, operation)
-                try check(restore.finish(), table.record, operation)
-            }
-            // Views may be about any table, and by any name.
-            let notes = try restore.publish(views: request.tables == nil ? point.views : "")
+        let attempt = RestoreAttempt(
+            id: attemptPrefix(repository) + "\(operation.id)", isStrict: request.isStrict,
+            isCancelled: { operation.isCancelling }, hasWritten: operation.pay)
+        let job = RestoreJob(
+            records: selection.tables.map(\.record), limits: options.limits,
+            restore: try destination.openRestore(restored, attempt: attempt),
+            isStrict: request.isStrict, operation: operation)
+        try job.run { snapshot($0, of: state) }
+        if request.tables == nil {
+            // What the point lacks isn't back either.
             operation.update { status in
-                status.notes += notes
-                if request.tables != nil { return }
                 for table in point.notBackedUp { status.leaveOut(point.lacks(table)) }
             }
-        } catch {
-            restore.abandon()
-            throw error
-        }
-    }
-
-    private func load(
-        _ snapshot: Snapshot, into restore: any TableRestore, _ operation: Operation
-    ) throws {
-        let pages = SnapshotPages(snapshot)
-        while let batch = try pages.next() {
-            try operation.checkpoint()
-            try restore.append(batch)
-            operation.update { status in
-                status.rows += UInt64(batch.count)
-                status.bytes += UInt64(batch.byteCount)
-            }
-        }
-    }
-
-    /// Compares the rows that are there now with the recorded count and content.
-    private func check(
-        _ rows: any RowCursor, _ record: TableRecord, _ operation: Operation
-    ) throws {
-        let hasher = RowHasher(record.schema)
-        let batch = RowBatch(record.schema)
-        var (hash, count) = (ContentHash(), UInt64(0))
-        do {
-            while try rows.next(
-                into: batch, maxRows: options.limits.pageRows, maxBytes: options.limits.pageBytes)
-            {
-                try operation.checkpoint()
-                hash += hasher.hash(batch)
-                count += UInt64(batch.count)
-                batch.removeAll()
-            }
-        } catch let misfit as Misfit {
-            throw Failure(
-                .corrupt,
-                "\(record.path): column \(misfit.column) does not read as it was backed up; "
-                    + "nothing was restored")
-        }
-        guard count == record.rows, hash.description == record.contentHash else {
-            throw Failure(
-                .corrupt,
-                "\(record.path): the \(count) rows loaded are not the \(record.rows) backed up; "
-                    + "nothing was restored")
         }
     }
 
@@ -176,6 +162,121 @@ extension Engine {
                     "what a killed restore has left could not be removed yet: "
                         + ((error as? Failure)?.message ?? "\(error)"))
             }
+        }
+    }
+}
+
+/// The tables of one RESTORE on their way into a database.
+private final class RestoreJob {
+    private let records: [TableRecord]
+    private let limits: FormatLimits
+    private let restore: any TableRestore
+    private let isStrict: Bool
+    private let operation: Operation
+    /// Tables by number that aren't published, and why.
+    private var leftOut: [Int: Failure] = [:]
+
+    init(
+        records: [TableRecord], limits: FormatLimits, restore: any TableRestore, isStrict: Bool,
+        operation: Operation
+    ) {
+        self.records = records
+        self.limits = limits
+        self.restore = restore
+        self.isStrict = isStrict
+        self.operation = operation
+    }
+
+    func run(_ open: (TableRecord) -> Snapshot) throws {
+        do {
+            let numbers = records.indices.filter(restore.isRestored)
+            for number in numbers {
+                try perform(number) {
+                    try restore.begin(number)
+                    try load(open(records[number]))
+                }
+            }
+            for number in numbers where leftOut[number] == nil {
+                try perform(number) { try check(restore.inspect(number), records[number]) }
+            }
+            if !numbers.isEmpty, leftOut.count == numbers.count { throw nothing() }
+            let published = try restore.publish()
+            operation.update { status in
+                status.notes += published.notes
+                for (number, failure) in leftOut.sorted(by: { $0.key < $1.key }) {
+                    status.leaveOut(
+                        NotBackedUp(path: records[number].path, reason: failure.message))
+                }
+                for (path, reason) in published.leftOut {
+                    status.leaveOut(NotBackedUp(path: path, reason: reason))
+                }
+            }
+        } catch {
+            restore.abandon()
+            throw error
+        }
+    }
+
+    /// Runs what concerns one table, which is left out if it fails.
+    private func perform(_ number: Int, _ body: () throws -> Void) throws {
+        let failure: Failure
+        do {
+            return try body()
+        } catch is Misfit {
+            failure = Failure(.corrupt, "its rows don't read as they were backed up")
+        } catch let found as Failure {
+            failure = found
+        }
+        let path = records[number].path
+        switch failure.code {
+        case .cancelled, .busy, .noSpace, .readOnly, .denied, .unreachable: throw failure
+        default: break
+        }
+        if isStrict {
+            throw Failure(failure.code, "\(path): \(failure.message); nothing was restored")
+        }
+        leftOut[number] = failure
+        restore.leaveOut(number, because: failure.message)
+    }
+
+    private func nothing() -> Failure {
+        let reasons = leftOut.sorted { $0.key < $1.key }.prefix(3).map { number, failure in
+            "\(records[number].path): \(failure.message)"
+        }
+        let rest =
+            leftOut.count > reasons.count ? "; and \(leftOut.count - reasons.count) more" : ""
+        return Failure(
+            leftOut.values.first?.code ?? .corrupt,
+            reasons.joined(separator: "; ") + rest + "; nothing was restored")
+    }
+
+    private func load(_ snapshot: Snapshot) throws {
+        let pages = SnapshotPages(snapshot)
+        while let batch = try pages.next() {
+            try operation.checkpoint()
+            try restore.append(batch)
+            operation.update { status in
+                status.rows += UInt64(batch.count)
+                status.bytes += UInt64(batch.byteCount)
+            }
+        }
+    }
+
+    /// Compares the rows that are there now with the recorded count and content.
+    private func check(_ rows: any RowCursor, _ record: TableRecord) throws {
+        let hasher = RowHasher(record.schema)
+        let batch = RowBatch(record.schema)
+        var (hash, count) = (ContentHash(), UInt64(0))
+        while try rows.next(into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes) {
+            try operation.checkpoint()
+            hash += hasher.hash(batch)
+            count += UInt64(batch.count)
+            batch.removeAll()
+        }
+        guard count == record.rows, hash.description == record.contentHash else {
+            throw Failure(
+                .corrupt,
+                "the \(count) rows loaded are not the \(record.rows) backed up")
         }
     }
 }

@@ -105,16 +105,8 @@ struct TableDefinition {
 
     /// Adds the statement of an object that stands on the table, or of the table itself.
     mutating func add(name: String, sql statement: String) {
-        if !isOurs(name) { sql += ended(statement) }
+        if !isOurs(name) { sql += StatementList.ended(statement) }
     }
-}
-
-/// A statement as SQLite keeps it, and its end. Some keep a comment behind them.
-private func ended(_ sql: String) -> String {
-    let lastLine = sql.utf8.reversed().prefix { $0 != 10 }
-    let dash = UInt8(ascii: "-")
-    let holdsComment = zip(lastLine, lastLine.dropFirst()).contains { $0 == dash && $1 == dash }
-    return sql + (holdsComment ? "\n;\n" : ";\n")
 }
 
 /// Everything that ydbfs puts into a database begins so.
@@ -199,7 +191,7 @@ struct Catalog {
     /// line feed.
     func views(omitting omitted: Set<String>) -> String {
         others.filter { !omitted.contains($0.name) && !isOurs($0.name) }
-            .map { ended($0.sql) }.joined()
+            .map { StatementList.ended($0.sql) }.joined()
     }
 
     private mutating func readColumns(_ connection: Connection) throws {

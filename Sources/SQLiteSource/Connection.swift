@@ -89,6 +89,9 @@ final class Connection: @unchecked Sendable {
 
     var isOpen: Bool { sync { $0 != nil } }
 
+    /// False outside of one, and if SQLite has undone it after an error.
+    var isInTransaction: Bool { sync { sqlite3_get_autocommit($0) == 0 } }
+
     func close() {
         sync { handle in
             for statement in statements.values { statement.takeUnretainedValue().finalize() }

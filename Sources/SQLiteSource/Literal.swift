@@ -8,8 +8,10 @@ import Glibc
 /// ends text at the first NUL, writes infinity as a bare word and drops the sign of -0.0.
 /// ```
 /// 42   -0.0   0.1   3.33333333333333314829e-01   9.0e+999   'it''s'   X'00FF'
-/// CAST(X'610062' AS TEXT)      text that holds NUL or is not well-formed: the hexadecimal digits
-///                              are its bytes in the encoding of the database
+/// CAST(X'610062' AS TEXT)                   text that holds NUL: its bytes in UTF-8, whatever the
+///                                           encoding of the database
+/// CAST(X'00D8' AS TEXT /* UTF-16le */)      text that is not well-formed: its bytes in the encoding of
+///                                           the database, which is said (UTF-8, UTF-16le, UTF-16be)
 /// ```
 final class LiteralMaker {
     /// UTF-8 databases have 1 here, UTF-16 ones 2 or 3 (`SQLITE_UTF8`, `UTF16LE`, `UTF16BE`).
@@ -73,12 +75,15 @@ final class LiteralMaker {
         if encoding != SQLITE_UTF8 {
             // Looked at before SQLite converts it.
             let raw = utf16(value)
-            if !isWellFormedUTF16(raw, bigEndian: encoding == 3) { return cast(raw) }
+            if !isWellFormedUTF16(raw, bigEndian: encoding == 3) { return cast(raw, encoding) }
         }
         let start = sqlite3_value_text(value)
         let bytes = UnsafeRawBufferPointer(start: start, count: Int(sqlite3_value_bytes(value)))
         guard isPlainText(bytes) else {
-            return cast(encoding == SQLITE_UTF8 ? bytes : utf16(value))
+            let isWellFormed = bytes.split(separator: 0).allSatisfy {
+                isPlainText(UnsafeRawBufferPointer(rebasing: $0))
+            }
+            return cast(bytes, isWellFormed ? nil : encoding)
         }
         buffer.append(byte: UInt8(ascii: "'"))
         var rest = bytes[...]
@@ -96,10 +101,11 @@ final class LiteralMaker {
         return UnsafeRawBufferPointer(start: start, count: Int(sqlite3_value_bytes16(value)))
     }
 
-    private func cast(_ bytes: UnsafeRawBufferPointer) {
-        buffer.append("CAST(")
+    /// - Parameter encoding: nil if the text is well-formed, and the bytes are UTF-8.
+    private func cast(_ bytes: UnsafeRawBufferPointer, _ encoding: CInt?) {
+        buffer.append(CastLiteral.begin)
         hexadecimal(bytes)
-        buffer.append(" AS TEXT)")
+        buffer.append(CastLiteral.end(encoding))
     }
 
     private func hexadecimal(_ bytes: UnsafeRawBufferPointer) {
@@ -110,5 +116,24 @@ final class LiteralMaker {
             }
         }
         buffer.append(byte: UInt8(ascii: "'"))
+    }
+}
+
+/// What stands around the hexadecimal digits of text that no quotes can hold.
+enum CastLiteral {
+    static let begin = "CAST("
+
+    /// - Parameter encoding: SQLite's number for that of text which is not well-formed.
+    static func end(_ encoding: CInt?) -> String {
+        encoding.map { " AS TEXT /* \(encodingName($0)) */)" } ?? " AS TEXT)"
+    }
+}
+
+/// SQLite's name for its number of an encoding.
+func encodingName(_ encoding: CInt) -> String {
+    switch encoding {
+    case 2: "UTF-16le"
+    case 3: "UTF-16be"
+    default: "UTF-8"
     }
 }

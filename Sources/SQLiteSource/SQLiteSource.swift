@@ -77,14 +77,16 @@ extension SQLiteSource: RestoreDestination {
         SQLiteDestination(path: name, busyTimeout: file.busyTimeout, mayCreate: false)
     }
 
-    package func obstacles(to tables: [RestoredTable]) throws -> [String] {
-        try destination.obstacles(to: tables)
+    package var names: any TableNameRules { destination.names }
+
+    package func obstacles(to restored: RestoredDatabase) throws -> [String] {
+        try destination.obstacles(to: restored)
     }
 
     package func openRestore(
-        _ tables: [RestoredTable], attempt: RestoreAttempt
+        _ restored: RestoredDatabase, attempt: RestoreAttempt
     ) throws -> any TableRestore {
-        try destination.openRestore(tables, attempt: attempt)
+        try destination.openRestore(restored, attempt: attempt)
     }
 
     package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {

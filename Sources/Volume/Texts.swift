@@ -98,7 +98,7 @@ extension Volume {
             + "| DROP BACKUP 'point' | UNDROP BACKUP 'point' | PIN BACKUP 'point' | UNPIN BACKUP 'point'\n"
         let scoped =
             "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
-            + "RESTORE [AT 'point or time'] [( TABLE path [AS path], … )]\n"
+            + "RESTORE [AT 'point or time'] [( TABLE path [AS path], … )] [WITH (strict = true)]\n"
             + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\nPRUNE [WITH (dry_run = true)]\n"
             + "ALTER BACKUP COLLECTION \(changes)"
         let general =
@@ -108,7 +108,7 @@ extension Volume {
             + "ALTER BACKUP COLLECTION name \(changes)"
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
-            + "RESTORE name [AT 'point or time'] [( TABLE path [AS path], ... )]\n"
+            + "RESTORE name [AT 'point or time'] [( TABLE path [AS path], ... )] [WITH (strict = true)]\n"
             + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
             + "COMPACT name\n"
             + "PRUNE name [WITH (dry_run = true)]\n"

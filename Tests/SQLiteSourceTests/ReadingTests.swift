@@ -67,7 +67,8 @@ import Testing
                     "SQL X'41'",
                 ],
                 [
-                    "SQL X'00C3'", "SQL '1.5x'", "SQL 0.1", "SQL 'x'", "SQL CAST(X'C328' AS TEXT)",
+                    "SQL X'00C3'", "SQL '1.5x'", "SQL 0.1", "SQL 'x'",
+                    "SQL CAST(X'C328' AS TEXT /* UTF-8 */)",
                     "SQL 'A'",
                 ],
                 [
@@ -150,11 +151,10 @@ import Testing
         let found = try contents(
             "PRAGMA encoding = '\(encoding)'; CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES(1, CAST(x'\(lone)' AS TEXT)), (2, 'é'), (3, char(65,0,66))"
         )
-        let nul = big ? "004100000042" : "410000004200"
         #expect(
             found.rows.map { "\($0[1])" } == [
-                "SQL CAST(X'\(lone.uppercased())' AS TEXT)", "SQL 'é'",
-                "SQL CAST(X'\(nul)' AS TEXT)",
+                "SQL CAST(X'\(lone.uppercased())' AS TEXT /* \(encoding) */)", "SQL 'é'",
+                "SQL CAST(X'410042' AS TEXT)",
             ])
     }
 

@@ -34,14 +34,16 @@ package struct ClockedSource: RestorableSource {
         ClockedCut(base: try base.openCut(request), instant: clock.microseconds)
     }
 
-    package func obstacles(to tables: [RestoredTable]) throws -> [String] {
-        try base.obstacles(to: tables)
+    package var names: any TableNameRules { base.names }
+
+    package func obstacles(to restored: RestoredDatabase) throws -> [String] {
+        try base.obstacles(to: restored)
     }
 
     package func openRestore(
-        _ tables: [RestoredTable], attempt: RestoreAttempt
+        _ restored: RestoredDatabase, attempt: RestoreAttempt
     ) throws -> any TableRestore {
-        try base.openRestore(tables, attempt: attempt)
+        try base.openRestore(restored, attempt: attempt)
     }
 
     package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {

@@ -297,9 +297,70 @@ import Testing
         try sqlite("PRAGMA encoding = 'UTF-16le'; CREATE TABLE x(y);", on: other)
         let product = try Product(other, location: shop.database + ".backups", settings)
         try withTree(.direct, product) { tree in
-            let line = try tree.run("RESTORE", in: "shop")
-            #expect(line.hasPrefix("failed: orders: the 20 rows loaded are not the 20"), "\(line)")
+            let strict = try tree.run("RESTORE WITH (strict = true)", in: "shop")
+            let reason =
+                "column customer holds text that is no well-formed UTF-8, and the database is UTF-16le, "
+                + "where there is no such text: restore into a new file"
+            #expect(strict == "failed: orders: \(reason); nothing was restored")
             #expect(try contents(other).keys.sorted() == ["rows of x", "table x of x"])
+            let alone = try tree.run("RESTORE (TABLE orders AS o)", in: "shop")
+            #expect(alone == "failed: orders: \(reason); nothing was restored")
+            // One table that can't be there doesn't keep the others from coming back.
+            let line = try tree.run("RESTORE", in: "shop")
+            #expect(line.hasPrefix("done point=20") && line.contains(" incomplete=1 "), "\(line)")
+            #expect(
+                try tree.text("operations/latest/progress").contains(
+                    "left_out orders \(reason)\n"))
+            let found = try contents(other)
+            #expect(found["rows of orders"] == nil && found["rows of sub/products"] != nil)
+            try expectSound(other)
+        }
+    }
+
+    @Test func `a virtual table is restored by its name, with all that holds its content`() throws {
+        let scratch = try Scratch()
+        let database = scratch / "database.db"
+        try sqlite(
+            """
+            CREATE VIRTUAL TABLE notes USING fts5(body); INSERT INTO notes VALUES ('kept only here');
+            CREATE TABLE "notes two"(a); CREATE VIEW v AS SELECT * FROM notes;
+            """, on: database)
+        let other = scratch / "other.db"
+        try sqlite("CREATE TABLE mine(x); PRAGMA user_version = 5;", on: other)
+        try withTree(.direct, Product(database, settings)) { tree in
+            try tree.write("control", Self.all)
+            _ = try tree.backup("full", of: "shop")
+        }
+        let product = try Product(other, location: database + ".backups", settings)
+        try withTree(.direct, product) { tree in
+            let refusals: [(text: String, says: String)] = [
+                ("RESTORE (TABLE notes AS other)", "AS can't be said of it"),
+                (
+                    "RESTORE (TABLE notes_data)",
+                    "holds content of the virtual table notes: restore that"
+                ),
+                ("RESTORE (TABLE notes_data AS x)", "holds content of the virtual table notes"),
+            ]
+            for (text, says) in refusals {
+                #expect(errno(of: { try tree.write("shop/control", text + "\n") }) == EINVAL)
+                #expect(try tree.text("errors").contains(says), "\(text)")
+            }
+            let line = try tree.run("RESTORE (TABLE notes)", in: "shop")
+            #expect(line.hasPrefix("done ") && !line.contains("incomplete"), "\(line)")
+            let names =
+                "SELECT count(*), group_concat(name) FILTER (WHERE name NOT LIKE 'notes_%') FROM sqlite_schema"
+            #expect(try sqlite(names, on: other) == "7|mine,notes\n")
+            let found =
+                "SELECT * FROM notes('here'); INSERT INTO notes(notes) VALUES ('integrity-check');"
+            #expect(try sqlite(found, on: other) == "kept only here\n")
+            let taken = errno(of: { try tree.write("shop/control", "RESTORE\n") })
+            #expect(taken == EEXIST)
+            #expect(try tree.text("errors").contains("table notes exists already"))
+            try sqlite("DROP TABLE notes", on: other)
+            #expect(try tree.run("RESTORE", in: "shop").hasPrefix("done "))
+            #expect(
+                try tree.text("operations/latest/progress").contains("user_version is 5 and was 0"))
+            #expect(try sqlite("SELECT * FROM v", on: other) == "kept only here\n")
             try expectSound(other)
         }
     }

@@ -109,14 +109,16 @@ final class Gate: Sendable {
             gate.pass()
             return try source.openCut(request)
         }
-        func obstacles(to tables: [RestoredTable]) throws -> [String] {
-            try source.obstacles(to: tables)
+        var names: any TableNameRules { source.names }
+
+        func obstacles(to restored: RestoredDatabase) throws -> [String] {
+            try source.obstacles(to: restored)
         }
         func openRestore(
-            _ tables: [RestoredTable], attempt: RestoreAttempt
+            _ restored: RestoredDatabase, attempt: RestoreAttempt
         ) throws -> any TableRestore {
             gate.pass()
-            return try source.openRestore(tables, attempt: attempt)
+            return try source.openRestore(restored, attempt: attempt)
         }
         func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
             try source.removeLeftovers(isGone: isGone)

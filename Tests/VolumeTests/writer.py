@@ -51,7 +51,8 @@ def literal(value):
     """The SQL literal of a value, `quote()` where that is faithful."""
     if isinstance(value, Text):
         if b"\0" in value or not is_utf8(value):
-            return b"CAST(X'" + value.hex().upper().encode() + b"' AS TEXT)"
+            end = b"' AS TEXT)" if is_utf8(value) else b"' AS TEXT /* UTF-8 */)"
+            return b"CAST(X'" + value.hex().upper().encode() + end
         value = value.decode("utf-8")
     elif value in (float("inf"), float("-inf")):
         return b"9.0e+999" if value > 0 else b"-9.0e+999"

@@ -63,6 +63,8 @@ package struct Statement: Sendable, Equatable {
         package let point: Located<String>?
         /// nil: all tables under their own names.
         package let tables: [Table]?
+        /// Whether a table that can't be restored ends all of it.
+        package let isStrict: Bool
 
         package struct Table: Sendable, Equatable {
             package let path: Located<String>

@@ -168,9 +168,18 @@ struct StatementParser {
     private mutating func restore(
         _ verb: Token
     ) throws(StatementError) -> (CollectionName, Statement.Action) {
-        let name = try name(orImpliedBy: verb, before: [.at])
+        let name = try name(orImpliedBy: verb, before: [.at, .with])
         let point = try point()
-        guard take("(") else { return (name, .restore(.init(point: point, tables: nil))) }
+        let tables = token.matches("(") ? try restoredTables() : nil
+        let isStrict = try option("strict", accepted: "true or false", read: boolean)
+        return (
+            name,
+            .restore(.init(point: point, tables: tables, isStrict: isStrict?.value ?? false))
+        )
+    }
+
+    private mutating func restoredTables() throws(StatementError) -> [Statement.Restore.Table] {
+        try expect("(")
         var tables: [Statement.Restore.Table] = []
         var sources: Set<String> = []
         var targets: Set<String> = []
@@ -188,7 +197,7 @@ struct StatementParser {
             tables.append(.init(path: table, target: target))
         } while take(",")
         if !take(")") { throw unexpected("AS, \",\" or )") }
-        return (name, .restore(.init(point: point, tables: tables)))
+        return tables
     }
 
     private mutating func verify(

@@ -18,28 +18,25 @@ package struct SQLiteDestination: RestoreDestination {
 
     private var isMissing: Bool { mayCreate && !file.hasFile("") }
 
-    package func obstacles(to tables: [RestoredTable]) throws -> [String] {
-        for table in tables {
-            _ = try RowReader(
-                schema: table.schema, table: table.path, encoding: 1,
-                affinities: table.schema.columns.map { _ in .none })
-        }
+    package var names: any TableNameRules { SQLiteNames() }
+
+    package func obstacles(to restored: RestoredDatabase) throws -> [String] {
         if isMissing {
             guard access(directory, W_OK) == 0 else { throw Failure("can't create \(name)") }
-            return try HiddenNames.obstacles(to: tables, nil)
+            return try HiddenNames.obstacles(to: restored, nil)
         }
         let reader = try file.openReader()
         defer { reader.close() }
         guard access(name, W_OK) == 0 else { throw Failure("can't write \(name)") }
-        return try HiddenNames.obstacles(to: tables, reader)
+        return try HiddenNames.obstacles(to: restored, reader)
     }
 
     package func openRestore(
-        _ tables: [RestoredTable], attempt: RestoreAttempt
+        _ restored: RestoredDatabase, attempt: RestoreAttempt
     ) throws -> any TableRestore {
         if isMissing {
             return try NewDatabase(
-                name, in: directory, aside: aside(attempt.id), tables, attempt)
+                name, in: directory, aside: aside(attempt.id), restored, attempt)
         }
         let patience = file.busyTimeout
         let stepSeconds = 0.25
@@ -47,7 +44,8 @@ package struct SQLiteDestination: RestoreDestination {
             .openWriter()
         do {
             return try SQLiteRestore(
-                connection, tables, attempt: attempt, isShared: true, patience: patience)
+                connection, restored, name: name, attempt: attempt, isShared: true,
+                patience: patience)
         } catch {
             connection.close()
             throw error
@@ -93,61 +91,5 @@ package struct SQLiteDestination: RestoreDestination {
             let attempt = found.dropFirst(prefix.count).prefix { $0 != "-" }
             if isGone(String(attempt)) { unlink("\(directory)/\(found)") }
         }
-    }
-}
-
-/// A database that doesn't exist until it is complete.
-private final class NewDatabase: TableRestore {
-    private let name: String
-    private let aside: String
-    private let directory: String
-    private let restore: SQLiteRestore
-
-    init(
-        _ name: String, in directory: String, aside: String, _ tables: [RestoredTable],
-        _ attempt: RestoreAttempt
-    ) throws {
-        self.name = name
-        self.aside = aside
-        self.directory = directory
-        let connection = try Connection(path: aside, access: .new, busyTimeout: 0)
-        do {
-            // Nobody else sees the file, and it goes if anything goes wrong.
-            for pragma in ["journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"] {
-                try connection.execute("PRAGMA \(pragma)")
-            }
-            restore = try SQLiteRestore(
-                connection, tables, attempt: attempt, isShared: false, patience: 0)
-        } catch {
-            connection.close()
-            unlink(aside)
-            throw error
-        }
-    }
-
-    func begin(_ table: Int) throws { try restore.begin(table) }
-    func append(_ batch: RowBatch) throws { try restore.append(batch) }
-    func finish() throws -> any RowCursor { try restore.finish() }
-
-    func publish(views: String) throws -> [String] {
-        let notes = try restore.publish(views: views)
-        try Self.sync(aside)
-        // A link takes no name that is taken.
-        guard link(aside, name) == 0 else { throw Failure("can't give \(aside) the name \(name)") }
-        unlink(aside)
-        try Self.sync(directory)
-        return notes
-    }
-
-    func abandon() {
-        restore.abandon()
-        unlink(aside)
-    }
-
-    private static func sync(_ path: String) throws {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw Failure("can't open \(path)") }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw Failure("can't write \(path)") }
     }
 }

@@ -30,9 +30,12 @@ enum HiddenNames {
         Set(try connection.rows("SELECT name FROM main.sqlite_schema") { folded($0.text(0)) })
     }
 
-    /// What is in the way of tables: names that are taken or can't be given, a line each.
+    /// The tables in which SQLite's planner keeps what ANALYZE found.
+    static func isOfPlanner(_ name: String) -> Bool { hasPrefix(name, "sqlite_stat") }
+
+    /// What is in the way of a restore: names that are taken or can't be given, a line each.
     static func obstacles(
-        to tables: [RestoredTable], _ connection: Connection?
+        to restored: RestoredDatabase, _ connection: Connection?
     ) throws -> [String] {
         var objects: [[UInt8]: (type: String, table: String)] = [:]
         for (name, type, table) in try connection?.rows(
@@ -42,12 +45,15 @@ enum HiddenNames {
             objects[folded(name)] = (type, table)
         }
         var result: [String] = []
-        for table in tables {
+        for table in restored.tables {
+            if table.isRenamed, let reason = refusalOfNewName(table) { result.append(reason) }
+            if isOfPlanner(table.target) { continue }
             if let found = objects[folded(table.target)] {
                 result.append("\(found.type) \(table.target) exists already")
             }
-            if table.isRenamed { continue }
-            for object in try ObjectText.all(in: table.sql) where object.kind != .table {
+            // A text that says nothing is the table's own fault, and it is left out for it.
+            guard !table.isRenamed, let parts = try? ObjectText.all(in: table.sql) else { continue }
+            for object in parts where object.kind != .table {
                 guard let found = objects[folded(object.name)],
                     folded(found.table) != folded(table.target)
                 else { continue }
@@ -56,6 +62,29 @@ enum HiddenNames {
                         + "needs")
             }
         }
+        for object in (try? ObjectText.all(in: restored.views)) ?? []
+        where object.kind == .virtualTable && restored.includes(virtualTable: object.name) {
+            if let found = objects[folded(object.name)] {
+                result.append("\(found.type) \(object.name) exists already")
+            }
+        }
         return result
     }
+
+    private static func refusalOfNewName(_ table: RestoredTable) -> String? {
+        if let owner = table.shadowOf {
+            return
+                "\(table.path) holds content of virtual table \(owner), which finds it by its name"
+        }
+        return SQLiteNames().allow(table.target) ? nil : "no table can be named \(table.target)"
+    }
+}
+
+/// SQLite's rules for names (sqlite.org/lang_createtable.html), and ours.
+struct SQLiteNames: TableNameRules {
+    func allow(_ name: String) -> Bool {
+        !name.isEmpty && !name.utf8.contains(0) && !hasPrefix(name, "sqlite_") && !isOurs(name)
+    }
+
+    func identity(of name: String) -> [UInt8] { folded(name) }
 }

@@ -3,14 +3,17 @@ import Bytes
 /// The statement that defines a table, an index, a trigger or a view, and what it is under other
 /// names. Only names are replaced, token by token; all else stays as it was written.
 struct ObjectText {
-    enum Kind: String { case table, index, trigger, view }
+    enum Kind: String {
+        case table, index, trigger, view
+        case virtualTable = "virtual table"
+    }
 
     let kind: Kind
     /// Of the object itself.
     let name: String
     let sql: String
-    private let tokens: SQLTokens
-    private let nameToken: Int
+    let tokens: SQLTokens
+    let nameToken: Int
     /// The table's own name in an index or a trigger.
     private let tableToken: Int?
 
@@ -24,9 +27,10 @@ struct ObjectText {
         tokens = try SQLTokens(sql)
         let damaged = Failure(.corrupt, "a stored definition defines nothing: \(sql.prefix(60))")
         guard tokens.isWord(0, "CREATE") else { throw damaged }
-        var next = tokens.isWord(1, "UNIQUE") ? 2 : 1
+        let isVirtual = tokens.isWord(1, "VIRTUAL")
+        var next = isVirtual || tokens.isWord(1, "UNIQUE") ? 2 : 1
         if tokens.isWord(next, "TABLE") {
-            kind = .table
+            kind = isVirtual ? .virtualTable : .table
         } else if tokens.isWord(next, "INDEX") {
             kind = .index
         } else if tokens.isWord(next, "TRIGGER") {
@@ -42,7 +46,7 @@ struct ObjectText {
         guard let name = tokens.name(next) else { throw damaged }
         self.name = name
         nameToken = next
-        if kind == .table || kind == .view {
+        if kind != .index && kind != .trigger {
             tableToken = nil
             return
         }
@@ -57,17 +61,45 @@ struct ObjectText {
         tableToken = table
     }
 
+    /// What a virtual table is made by.
+    var module: String? {
+        kind == .virtualTable && tokens.isWord(nameToken + 1, "USING")
+            ? tokens.name(nameToken + 2) : nil
+    }
+
+    /// The view that a trigger stands on, or the table of an index.
+    var table: String? { tableToken.flatMap(tokens.name) }
+
+    /// The statement on one line, for a note; nil if a name or a string in it has several.
+    var oneLine: String? {
+        var result = ""
+        var end: Int?
+        for token in tokens.tokens {
+            if let end, end < token.range.lowerBound { result += " " }
+            end = token.range.upperBound
+            result += String(decoding: tokens.bytes[token.range], as: UTF8.self)
+        }
+        return result.utf8.contains { $0 < 32 } ? nil : result
+    }
+
     /// The statement for an object and a table of other names.
     ///
     /// - Parameters:
     ///   - table: the table's name now, and its new one.
     ///   - references: where foreign keys point: new names of other tables, given their folded ones; nil
     ///     leaves a name as it is.
-    ///   - countsUp: false leaves AUTOINCREMENT out, which changes nothing of how rows are stored.
     func renamed(
         to newName: String, table: (old: String, new: String),
-        references: ([UInt8]) -> String? = { _ in nil }, countsUp: Bool = true
+        references: ([UInt8]) -> String? = { _ in nil }
     ) -> String {
+        tokens.text(replacing: changes(to: newName, table: table, references: references))
+    }
+
+    /// The tokens of the statement that are others under other names.
+    func changes(
+        to newName: String, table: (old: String, new: String),
+        references: ([UInt8]) -> String? = { _ in nil }
+    ) -> [Int: String] {
         var replacements = [nameToken: quoted(newName)]
         if let tableToken { replacements[tableToken] = quoted(table.new) }
         for index in tokens.tokens.indices.dropFirst(nameToken + 1) where index != tableToken {
@@ -77,11 +109,9 @@ struct ObjectText {
                 replacements[index + 1] = quoted(new)
             } else if tokens.isSymbol(index + 1, "."), tokens.isName(index, table.old) {
                 replacements[index] = quoted(table.new)
-            } else if !countsUp, tokens.isWord(index, "AUTOINCREMENT") {
-                replacements[index] = ""
             }
         }
-        return tokens.text(replacing: replacements)
+        return replacements
     }
 
     /// Whether the statement says a name anywhere but where it must: in a trigger's body, say.
