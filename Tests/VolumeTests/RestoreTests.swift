@@ -310,7 +310,7 @@ import Testing
             #expect(line.hasPrefix("done point=20") && line.contains(" incomplete=1 "), "\(line)")
             #expect(
                 try tree.text("operations/latest/progress").contains(
-                    "incomplete orders \(reason)\n"))
+                    "left_out orders \(reason)\n"))
             let found = try contents(other)
             #expect(found["rows of orders"] == nil && found["rows of sub/products"] != nil)
             try expectSound(other)
