@@ -10,6 +10,8 @@ struct BackupJob {
     let isIncremental: Bool
     let operation: Operation
     let limits: FormatLimits
+    /// So many cuts may trust what the source knows of changes.
+    let auditInterval: Int
     let cache: SharedCache
 
     /// Answers the name of the point.
@@ -27,11 +29,16 @@ struct BackupJob {
             note("removed \(files) files of \(bytes) bytes that nothing needs")
         }
         let settings = try CollectionSettings(stored: definition.settings)
+        let knowledge = Knowledge(
+            lock, settings, isIncremental: isIncremental, auditInterval: auditInterval)
         let cut = AttributedCut(
-            try source.openCut(CutRequest(omitted: Set(settings.omitTables))))
+            try source.openCut(
+                CutRequest(
+                    omitted: Set(settings.omitTables), known: knowledge.known,
+                    keepsKnowledge: knowledge.isKept)))
         defer { cut.close() }
         cut.notes.forEach(note)
-        return try commit(cut, lock, state, definition)
+        return try commit(cut, lock, state, definition, knowledge)
     }
 
     private var pointCommit: PointCommit {
@@ -48,19 +55,22 @@ struct BackupJob {
 
     private func commit(
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
-        _ definition: CollectionDefinition
+        _ definition: CollectionDefinition, _ knowledge: Knowledge
     ) throws -> String {
         let files = DataFiles(lock, operation: operation)
-        let point = try pointCommit.commit(lock) { try write(cut, files, state, definition) }
+        let point = try pointCommit.commit(lock) {
+            try write(cut, files, state, definition, isAudit: knowledge.isAudit)
+        }
         operation.update { status in
             status.point = point.name
             status.bytes = point.files.reduce(0) { $0 + $1.bytes }
             for table in point.notBackedUp { status.leaveOut(table) }
             if isIncremental {
                 // Until here the rows gone through; what counts in the end is what was found.
-                status.rows = point.tables.reduce(0) { $0 + ($1.isReset ? $1.rows : $1.changes) }
+                status.rows = point.tables.reduce(0) { $0 + $1.carried }
             }
         }
+        if knowledge.isKept { keep(cut, lock, uses: knowledge.uses) }
         pointCommit.finish(lock) {
             let retention = retention(lock)
             let dropped = try retention.dropByPolicy()
@@ -73,14 +83,14 @@ struct BackupJob {
     /// Writes the point's files, up to the commit.
     private func write(
         _ cut: any SourceCut, _ files: DataFiles, _ state: CollectionState,
-        _ definition: CollectionDefinition
+        _ definition: CollectionDefinition, isAudit: Bool
     ) throws -> PointRecord {
         let stored = CollectionFiles(repository, state)
         let pool = FilePool(stored, cache: cache)
         var nextID = state.nextTableID
         let backup = TableBackup(
             cut: cut, files: files, limits: limits, stored: stored, pool: pool,
-            deadFiles: isIncremental ? state.mostlyDeadFiles : [:],
+            deadFiles: isIncremental ? state.mostlyDeadFiles : [:], isAudit: isAudit,
             newID: {
                 defer { nextID += 1 }
                 return nextID
@@ -114,6 +124,17 @@ struct BackupJob {
             notBackedUp: tables.notBackedUp,
             views: definition.isDatabase ? cut.views : "",
             facts: try definition.isDatabase ? cut.facts : nil)
+    }
+
+    /// Keeps what the next cut wants to know of this one: a loss costs time, no more.
+    private func keep(_ cut: any SourceCut, _ lock: WriterLock, uses: UInt32) {
+        do {
+            try lock.keepCapture(uses: uses) { try cut.writeKnowledge(to: $0) }
+        } catch {
+            let reason = (error as? Failure)?.message ?? "\(error)"
+            note(
+                "what this cut knows couldn't be kept, the next one compares everything: \(reason)")
+        }
     }
 
     /// Tables to back up at this cut, by path, and those that can't be.

@@ -24,7 +24,8 @@ struct CompactJob {
         if state.isWhole(parent) { return nil }
         try lock.removeUnneeded()
         let point = try commit.commit(lock) { try write(parent, lock, state) }
-        commit.finish(lock)
+        // It has the same content: what is known of its parent is known of it.
+        commit.finish(lock) { try lock.passOnCapture(of: parent) }
         return point.name
     }
 
@@ -64,6 +65,7 @@ struct CompactJob {
         var record = table
         record.snapshot = result.snapshot
         record.isReset = true
+        record.isRenumbered = false
         (record.inserted, record.updated, record.deleted) = (0, 0, 0)
         record.sizes["csv"] = result.csvBytes
         record.sizes["parquet"] = result.parquetBytes

@@ -21,6 +21,9 @@ package final class Engine: Sendable {
         /// Where RESTORE writes instead of into the database; every other statement is refused then.
         /// The parameter is as `Database.open` has it.
         package var restoresInto: (@Sendable (Double?) throws -> any RestoreDestination)?
+        /// So many cuts may trust what the source knows of changes; then one compares everything, and
+        /// says so if something was missed.
+        package var auditInterval = 100
         /// Bytes per second that operations may write.
         package var rate: Int?
         /// The time that schedules go by.

@@ -12,6 +12,8 @@ struct TableBackup {
     let pool: FilePool
     /// Stored files of which little is left, and how many of their rows are dead.
     let deadFiles: [UInt64: UInt64]
+    /// Whether everything is compared, to see that the source knows rightly what changed.
+    let isAudit: Bool
     /// Answers the id of a table that enters the collection.
     let newID: () -> UInt32
     /// Tells the user something.
@@ -84,7 +86,11 @@ struct TableBackup {
                 seen = same
                 description.schema = change.schema
             }
-            let result = try changes(path, parent: seen)
+            let result = try changes(path, parent: seen, isComparable: change == nil)
+            if let result, let pairing = try renumbering(path, parent: seen, result) {
+                files.abandonTable()
+                return try renumbered(path, parent: parent, pairing, exactly: exactly)
+            }
             if result == nil, change == nil, description.sql == parent.sql,
                 description.sequence == parent.sequence, description.notes == parent.notes
             {
@@ -155,7 +161,54 @@ struct TableBackup {
 
     private static let standInBytes = 256
 
-    private func changes(_ path: String, parent: TableRecord) throws -> TableResult? {
+    // MARK: Finding changes
+
+    /// - Parameter isComparable: whether the table's schema is the one that it had at the parent: what
+    ///   the source knows of stored rows doesn't tell of stand-ins.
+    private func changes(
+        _ path: String, parent: TableRecord, isComparable: Bool
+    ) throws -> TableResult? {
+        var claim: KeyRanges?
+        if isComparable {
+            switch try cut.changes(path, schema: parent.schema, parentRows: parent.rows) {
+            case .ranges(let ranges, let rows, let unchangedRows):
+                if isAudit {
+                    claim = ranges
+                    break
+                }
+                let scope = Diff.Scope(ranges, unchangedRows: unchangedRows)
+                do {
+                    return try changes(path, parent: parent, inside: scope, rows)
+                } catch let untrue as FalseRanges {
+                    files.abandonTable()
+                    note(
+                        "\(path): what is known of changes can't be true (\(untrue.reason)): "
+                            + "compared as a whole; please report this")
+                }
+            case .whole(let reason, let isDoubt):
+                if isDoubt { note("\(reason): compared as a whole") }
+            }
+        }
+        return try changesOfAll(path, parent: parent, claim: claim)
+    }
+
+    /// What changed, if it did so inside of a scope alone.
+    private func changes(
+        _ path: String, parent: TableRecord, inside scope: Diff.Scope, _ rows: any RowCursor
+    ) throws -> TableResult? {
+        if scope.ranges.isEmpty, scope.unchangedRows == parent.rows { return nil }
+        let diff = try Diff(
+            parent: snapshot(parent), live: rows, table: path, scope: scope,
+            progress: { try files.progress(rows: $0) })
+        return try write(path, parent: parent, changes: diff)
+    }
+
+    /// What changed, whatever the source knows.
+    ///
+    /// - Parameter claim: where it says that changes are, to be held against those that are found.
+    private func changesOfAll(
+        _ path: String, parent: TableRecord, claim: KeyRanges?
+    ) throws -> TableResult? {
         var live: (any RowCursor)?
         if try parent.rows <= Self.uncountedRows || cut.countRows(path) == parent.rows {
             // Most tables don't change: hashing the live rows tells, without reading stored ones.
@@ -167,7 +220,16 @@ struct TableBackup {
         let diff = try Diff(
             parent: snapshot(parent), live: try live ?? scan(path, parent.schema),
             table: path, progress: { try files.progress(rows: isReplay ? 0 : $0) })
-        return try write(path, parent: parent, changes: diff)
+        guard let claim else { return try write(path, parent: parent, changes: diff) }
+        let audited = AuditedChanges(diff, schema: parent.schema, claim: claim)
+        let result = try write(path, parent: parent, changes: audited)
+        if audited.missed > 0 {
+            note(
+                "\(path): \(audited.missed) changed rows would have been missed, had this backup not "
+                    + "compared everything: please report this; this point is right, VERIFY with "
+                    + "level = source tells of the others")
+        }
+        return result
     }
 
     /// Up to this many rows, reading them is as fast as counting them first.
@@ -220,6 +282,34 @@ struct TableBackup {
         return result
     }
 
+    // MARK: Rowids given out anew
+
+    /// How the rows that can be seen differ, if most rows of the parent have another rowid now and yet
+    /// are there; nil if not.
+    private func renumbering(
+        _ path: String, parent: TableRecord, _ result: TableResult
+    ) throws -> RowPairing? {
+        let hasHiddenKey = parent.schema.key.contains { parent.schema.columns[$0].isHidden }
+        guard hasHiddenKey, (result.updated + result.deleted) * 2 > parent.rows else { return nil }
+        let pairing = try RowPairing(
+            old: SnapshotCursor(snapshot(parent)), new: cut.rows(path, schema: parent.schema).rows,
+            schema: parent.schema, checkpoint: { try files.progress(rows: 0) })
+        return pairing.same * 2 > parent.rows ? pairing : nil
+    }
+
+    /// The table whole, with the changes that can be seen.
+    private func renumbered(
+        _ path: String, parent: TableRecord, _ pairing: RowPairing, exactly: Bool
+    ) throws -> TableRecord {
+        note("\(path): its rowids were given out anew, as VACUUM does: backed up whole")
+        var record = try full(path, known: parent, isReset: true, exactly: exactly)
+        record.isRenumbered = true
+        record.inserted = pairing.inserted
+        record.updated = pairing.updated
+        record.deleted = pairing.deleted
+        return record
+    }
+
     /// The files that a table needs, once those written for it are there to be read.
     func neededFiles(_ record: TableRecord) throws -> [NeededFile] {
         try snapshot(record).neededFiles()
@@ -265,6 +355,33 @@ extension Snapshot {
 extension TableRecord {
     /// Rows that differ from the parent's.
     package var changes: UInt64 { inserted + updated + deleted }
+}
+
+/// Changes that are handed on and counted where a source didn't say that there are any.
+private final class AuditedChanges: ChangeCursor {
+    private let changes: any ChangeCursor
+    private let schema: TableSchema
+    private let claim: KeyRanges
+    private(set) var missed = 0
+
+    init(_ changes: any ChangeCursor, schema: TableSchema, claim: KeyRanges) {
+        self.changes = changes
+        self.schema = schema
+        self.claim = claim
+    }
+
+    func next(
+        into batch: RowBatch, present: inout [Bool], maxRows: Int, maxBytes: Int
+    ) throws -> Bool {
+        let first = batch.count
+        let more = try changes.next(
+            into: batch, present: &present, maxRows: maxRows, maxBytes: maxBytes)
+        for row in first..<batch.count
+        where !claim.contains(NormalizedKey.of(batch, row: row, schema: schema)) {
+            missed += 1
+        }
+        return more
+    }
 }
 
 /// Rows of a table, kept while they are few, to be read once more.

@@ -97,7 +97,8 @@ extension Engine {
             let job = BackupJob(
                 repository: repository, source: source,
                 collection: operation.collection, isIncremental: isIncremental,
-                operation: operation, limits: options.limits, cache: cache)
+                operation: operation, limits: options.limits,
+                auditInterval: options.auditInterval, cache: cache)
             let point = try job.run()
             operation.update { $0.point = point }
             if isIncremental { compactIfDue(repository, operation) }

@@ -227,12 +227,14 @@ extension Volume {
             let tables = shown.state.tables(at: point.sequence)
             let changes = tables.filter { point.changed.contains($0.id) }
             let changed = changes.reduce(0) { $0 + $1.inserted + $1.updated + $1.deleted }
+            let isRenumbered = changes.contains(where: \.isRenumbered)
             rows.append([
                 point.name, point.kind.rawValue,
                 "\(Instant(microseconds: point.cut).floorToSecond)",
                 "\(tables.count)",
                 point.notBackedUp.isEmpty ? "-" : "\(point.notBackedUp.count)",
-                "\(tables.reduce(0) { $0 + $1.rows })", "\(changed)",
+                "\(tables.reduce(0) { $0 + $1.rows })",
+                "\(changed)" + (isRenumbered ? " (renumbered)" : ""),
                 "\(shown.state.storedBytes(of: point))", point.parentName ?? "-",
                 point.isPinned ? "pinned" : "-", checks[point.sequence]?.text ?? "-",
             ])
@@ -297,7 +299,7 @@ extension Volume {
         .object([
             ("path", .text(table.path)), ("inserted", .number(table.inserted)),
             ("updated", .number(table.updated)), ("deleted", .number(table.deleted)),
-            ("whole", .bool(table.isReset)),
+            ("whole", .bool(table.isReset)), ("renumbered", .bool(table.isRenumbered)),
         ])
     }
 
@@ -313,6 +315,10 @@ extension Volume {
                 ("csv_bytes", table.sizes["csv"].map { .number($0) } ?? .null),
                 ("parquet_bytes", table.sizes["parquet"].map { .number($0) } ?? .null),
                 ("content_hash", .text(table.contentHash)),
+                (
+                    "renumbered",
+                    .bool(table.isRenumbered && point.changed.contains(table.id))
+                ),
                 ("columns", .array(table.schema.visibleColumns.map(column))),
                 (
                     "key",

@@ -37,6 +37,10 @@ struct Settings {
     var removalDelay: Int64 = 10
     /// Another clock than the system's.
     var testClock: TestClock?
+    /// What the source knows of changes; nil if it knows what the real one does.
+    var script: RangedSource.Script?
+    /// So many cuts may trust what is known.
+    var auditInterval = 100
     /// Holds backups up.
     var gate: Gate?
     /// What schedules go by.
@@ -66,9 +70,12 @@ final class Product: Sendable {
         if let testClock { options.repository.now = { testClock.microseconds } }
         options.clock = settings.clock
         options.rate = settings.rate
+        options.auditInterval = settings.auditInterval
         options.storage = settings.storage
+        let script = settings.script
         let plain = Engine.Database(path: "/Root/database") { patience in
-            let source = try SQLiteSource(path: database, busyTimeout: patience ?? 60)
+            let real = try SQLiteSource(path: database, busyTimeout: patience ?? 60)
+            let source: any RestorableSource = script.map { RangedSource(real, $0) } ?? real
             return testClock.map { ClockedSource(source, $0) } ?? source
         }
         engine = try Engine(
