@@ -242,7 +242,7 @@ package final class WriterLock: Sendable {
         var passedOver: Set<String> = []
         if !isGivenUp, !collection.lastEntry.isMultiple(of: 64) {
             passedOver = Set(collection.histories.values.map(\.tid))
-            let created = state.withLock(\.created).filter { !referred.contains($0) }
+            let created = state.withLock(\.created)
             for place in going + collection.condemned.keys + created {
                 if let table = FilePlace.table(place) { passedOver.remove(String(table)) }
             }
