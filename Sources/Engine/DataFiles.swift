@@ -22,8 +22,6 @@ final class DataFiles: FileFactory {
     }
 
     func createRowFile() throws -> (number: UInt64, sink: any ByteSink) {
-        // The index first, as `WriterLock.createFile` wants it.
-        _ = try indexFile()
         let writer = try create(.parquet, table: table)
         rowFiles[writer.number] = writer
         tableFiles.append(writer.number)
@@ -75,10 +73,6 @@ final class DataFiles: FileFactory {
     func endIndex() throws -> FileReference? {
         guard let index else { return nil }
         self.index = nil
-        if index.position == 0 {
-            hasAbandoned = true
-            return nil
-        }
         let file = try index.finish(rows: 0)
         finished.append(file)
         return file

@@ -125,9 +125,6 @@ package final class WriterLock: Sendable {
     /// A new data file under a name that was never used. It exists for others once an entry names
     /// it; until then it is a leftover.
     ///
-    /// Make an index before the first row file: its name is durable at once, so that an attempt that
-    /// was given up can be told by it, without a look into every table's folder.
-    ///
     /// - Parameter table: the `tid` of the table whose rows it holds; nil for other files.
     package func createFile(
         _ kind: DataFileKind, table: String? = nil
@@ -140,7 +137,6 @@ package final class WriterLock: Sendable {
             return state.batch
         }
         let writer = try batch.create(object(place))
-        if kind == .idx { try repository.storage.settle(FilePlace.indexes(of: id)) }
         let number = state.withLock { state in
             defer { state.nextFileNumber += 1 }
             return state.nextFileNumber
@@ -203,12 +199,13 @@ package final class WriterLock: Sendable {
     package func removeUnneeded(forgetting points: [UInt64] = []) throws -> (
         files: Int, bytes: UInt64
     ) {
+        // Before the log is looked at, so that what was committed until now counts as referred to.
+        let listed = try listFiles()
         guard let collection = current else { return (0, 0) }
         var condemned = Condemnation()
         condemned.points = points
         condemned.files = try Self.unneeded(collection, forgetting: points)
         let referred = Self.places(referredBy: collection)
-        let listed = try listFiles(collection, referred, going: condemned.files)
         condemned.leftovers = listed.filter {
             !referred.contains($0) && collection.condemned[$0] == nil
         }.sorted()
@@ -225,30 +222,12 @@ package final class WriterLock: Sendable {
         return (going.count, bytes)
     }
 
-    /// Places of the data files that are there, as far as some of them may have to go; files of
-    /// strangers are none.
-    ///
-    /// A collection may have thousands of tables. Into the folder of one that it knows one looks if
-    /// there are files in it that are to go, or if an index tells that an attempt was given up; and now
-    /// and then.
-    private func listFiles(
-        _ collection: CollectionState, _ referred: Set<String>, going: [String]
-    ) throws -> Set<String> {
+    /// Places of all data files that are there; files of strangers are none.
+    private func listFiles() throws -> Set<String> {
         let storage = repository.storage
         var places = try Set(storage.list(FilePlace.indexes(of: id)))
-        let isGivenUp = places.contains {
-            FilePlace.kind($0) == .idx && !referred.contains($0) && collection.condemned[$0] == nil
-        }
-        var passedOver: Set<String> = []
-        if !isGivenUp, !collection.lastEntry.isMultiple(of: 64) {
-            passedOver = Set(collection.histories.values.map(\.tid))
-            let created = state.withLock(\.created)
-            for place in going + collection.condemned.keys + created {
-                if let table = FilePlace.table(place) { passedOver.remove(String(table)) }
-            }
-        }
         let tables = FilePlace.tables(of: id)
-        for table in try storage.list(tables) where !passedOver.contains(table) {
+        for table in try storage.list(tables) {
             let names = try storage.list("\(tables)/\(table)")
             // A killed writer may have made the folder and no more.
             if names.isEmpty { storage.removeEmpty("\(tables)/\(table)") }

@@ -40,9 +40,8 @@ import Testing
             { .point(try self.point($0, bytes: [UInt8](repeating: 7, count: 700))) },
             { .point(try self.point($0, paths: ["orders"])) },
             { lock in
-                let point = try nextPoint(lock, kind: .full, bytes: [5])
                 try lock.createFile(.parquet, table: tid(1)).append([9, 9, 9])
-                return .point(point)
+                return .point(try nextPoint(lock, kind: .full, bytes: [5]))
             },
         ]
         let log = repository.collection("shop")

@@ -99,37 +99,6 @@ import Testing
         #expect(lock.current?.points.isEmpty == true)
     }
 
-    @Test func `Folders of known tables are looked into only where there may be something`() throws
-    {
-        let disk = SimulatedDisk()
-        let storage = DirectoryStorage("/r", calls: disk)
-        func lock() throws -> WriterLock { try Repository.create(storage).lock(collection: "shop") }
-        func listed() -> Int { disk.trace.count { $0.hasPrefix("list /r/tables/") } }
-        do {
-            let lock = try lock()
-            try lock.append(.define(definition("shop")))
-            var record = try nextPoint(lock)
-            for table in record.tables {
-                let writer = try lock.createFile(.parquet, table: table.tid)
-                try writer.append([1])
-                record.files.append(try writer.finish(rows: 1))
-            }
-            try lock.append(.point(record))
-        }
-        disk.forgetTrace()
-        do { #expect(try lock().removeUnneeded() == (0, 0)) }
-        // Which tables there are.
-        #expect(listed() == 1)
-        do {
-            let given = try lock()
-            _ = try given.createFile(.idx)
-            _ = try given.createFile(.parquet, table: tid(2))
-        }
-        disk.forgetTrace()
-        do { #expect(try lock().removeUnneeded().files == 2) }
-        #expect(listed() == 3)
-    }
-
     @Test func `A folder that another process has removed is made again`() throws {
         let repository = try Repository.create(location)
         let lock = try repository.lock(collection: "shop")

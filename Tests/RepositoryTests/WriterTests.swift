@@ -241,8 +241,7 @@ struct LocklessStorage: Storage {
         )
         #expect(
             disk.trace == [
-                "open create \(data)", "open directory \(root)/data", "sync \(root)/data",
-                "write \(data)", "status \(before)",
+                "open create \(data)", "write \(data)", "status \(before)",
                 "sync \(data)", "open directory \(root)/data", "sync \(root)/data",
                 "open create \(temporary)", "write \(temporary)", "sync \(temporary)",
                 "link \(temporary) \(root)/log/0000000003.json", "unlink \(temporary)",
