@@ -57,6 +57,7 @@ struct BackupTables {
             records.append(record)
             if let known, known.id != record.id { replaced.append(known.id) }
         }
+        files.endTable()
         before[name] = nil
         count += 1
     }

@@ -55,6 +55,9 @@ final class DataFiles: FileFactory {
         table = tid
     }
 
+    /// The row files of the present table are complete and stay, whatever becomes of the next one.
+    func endTable() { tableFiles = [] }
+
     /// The row files of the present table are of no use.
     func abandonTable() {
         for number in tableFiles {

@@ -143,16 +143,16 @@ package final class SQLiteCut: SourceCut {
     package func changes(
         _ path: String, schema: TableSchema, parentRows: UInt64
     ) throws -> Changes {
-        guard let capture = pages.capture else {
+        let table = try catalog.table(path)
+        let isRowID = !table.isWithoutRowID
+        let inKeyOrder = try isStoredInKeyOrder(table, schema)
+        pages.capture?.use(inKeyOrder ? schema : nil, of: path, isRowID: isRowID)
+        guard let capture = pages.capture, capture.knowsParent else {
             return .whole(reason: "\(path): \(pages.reason)", isDoubt: pages.isDoubt)
         }
-        let table = try catalog.table(path)
-        guard try isStoredInKeyOrder(table, schema) else {
-            capture.use(nil, of: path, isRowID: false)
+        guard inKeyOrder else {
             return .whole(reason: "\(path) isn't stored in key order", isDoubt: false)
         }
-        let isRowID = !table.isWithoutRowID
-        capture.use(schema, of: path, isRowID: isRowID)
         return try capture.changes(path, schema: schema, isRowID: isRowID, parentRows: parentRows) {
             try rows(of: table, schema, in: $0, expected: $1)
         }

@@ -21,11 +21,11 @@ import Testing
     }
 
     /// How many rows of table t have to be compared after a change, which a scan agrees with.
-    private func compared(_ chain: Chain, after sql: String) throws -> Int? {
+    private func compared(_ chain: Chain, after sql: String) throws -> Int {
         try bench.shell(sql)
         try chain.takePoint()
         #expect(chain.doubts.isEmpty)
-        return chain.ranged["t"]
+        return try #require(chain.ranged["t"], "\(chain.scanned)")
     }
 
     private func chain(rules: PageRules = PageRules()) throws -> Chain {
@@ -39,7 +39,7 @@ import Testing
         ("(k TEXT PRIMARY KEY, v)", "hex(i * 7919 % 10007), 'value ' || i"),
         ("(v)", "'value ' || i"),
         ("(id INT, k TEXT, v, PRIMARY KEY(id, k)) WITHOUT ROWID", "i, 'k' || i, 'value ' || i"),
-        ("(k BLOB PRIMARY KEY, v) WITHOUT ROWID", "randomblob(1 + i % 40), 'value ' || i"),
+        ("(k BLOB PRIMARY KEY, v) WITHOUT ROWID", "randomblob(8 + i % 40), 'value ' || i"),
         ("(r REAL PRIMARY KEY, v) WITHOUT ROWID", "i / 4.0 - 200, 'value ' || i"),
         (
             "(k TEXT COLLATE NOCASE, v, PRIMARY KEY(k COLLATE BINARY)) WITHOUT ROWID",
@@ -52,11 +52,9 @@ import Testing
         try make(create, values)
         let chain = try chain()
         #expect(try compared(chain, after: "SELECT 1") == 0)
-        let update = try #require(
-            try compared(chain, after: "UPDATE t SET v = 'new' WHERE v = 'value 700'"))
+        let update = try compared(chain, after: "UPDATE t SET v = 'new' WHERE v = 'value 700'")
         #expect(1...100 ~= update)
-        let delete = try #require(
-            try compared(chain, after: "DELETE FROM t WHERE v = 'value 100'"))
+        let delete = try compared(chain, after: "DELETE FROM t WHERE v = 'value 100'")
         #expect(delete < 100)
         let statistics = try compared(
             chain, after: "CREATE INDEX i ON t(v); ANALYZE; REINDEX; DROP INDEX i")
@@ -78,8 +76,8 @@ import Testing
         let all = "INSERT INTO t \(numbers) SELECT i, i FROM n"
         #expect(try compared(chain, after: all) == 2000)
         let edges = "INSERT INTO t VALUES (-9223372036854775808, 1), (9223372036854775807, 2)"
-        #expect(try compared(chain, after: edges)! < 100)
-        #expect(try compared(chain, after: "DELETE FROM t WHERE id IN (1, 2000)")! < 100)
+        #expect(try compared(chain, after: edges) < 100)
+        #expect(try compared(chain, after: "DELETE FROM t WHERE id IN (1, 2000)") < 100)
     }
 
     @Test func `What old rows say may change without them`() throws {
@@ -122,13 +120,13 @@ import Testing
             b[8999:9000] = bytes([b[8999] ^ 1])
             b.close()
             """)
-        #expect(try 1...100 ~= compared(chain, after: "SELECT 1")!)
+        #expect(try 1...100 ~= compared(chain, after: "SELECT 1"))
         // Rows exchange what they have elsewhere.
         let exchange = """
-            UPDATE t SET v = (SELECT substr(t.v, 1, 500) || substr(o.v, 501) FROM t o
+            UPDATE t SET v = (SELECT CAST(substr(t.v, 1, 500) || substr(o.v, 501) AS BLOB) FROM t o
             WHERE o.id = CASE t.id WHEN 800 THEN 801 ELSE 800 END) WHERE id IN (800, 801)
             """
-        #expect(try 2...100 ~= compared(chain, after: exchange)!)
+        #expect(try 2...100 ~= compared(chain, after: exchange))
     }
 
     @Test func `With little memory the same is found`() throws {
@@ -139,7 +137,9 @@ import Testing
         rules.memoryBytes = 1
         let chain = try chain(rules: rules)
         #expect(try compared(chain, after: "SELECT 1") == 0)
-        #expect(try 1...100 ~= compared(chain, after: "UPDATE t SET v = 1 WHERE id = 41000")!)
+        #expect(
+            try 1...100 ~= compared(chain, after: "UPDATE t SET v = randomblob(9) WHERE id = 41000")
+        )
     }
 
     @Test func `Tables whose b-tree isn't in our order are compared whole`() throws {
@@ -163,7 +163,7 @@ import Testing
         let kept = chain.known!
         let bytes = ByteBuffer()
         try kept.read(at: 0, count: Int(kept.sizeBytes), into: bytes)
-        try bench.shell("UPDATE t SET v = 'new' WHERE id = 5")
+        try bench.shell("UPDATE t SET v = 77 WHERE id = 5")
         let seed = UInt64.random(in: 0..<1 << 40)
         var random = SeededGenerator(seed: seed)
         for round in 0..<120 {

@@ -33,6 +33,9 @@ final class PageCapture {
         objects = Dictionary(rows) { first, _ in first }
     }
 
+    /// Whether there is anything to compare with.
+    var knowsParent: Bool { known != nil }
+
     /// That a table is read with this schema, in the order of its own b-tree; nil: in another order.
     func use(_ schema: TableSchema?, of table: String, isRowID: Bool) {
         used[table] = schema.map { ($0, isRowID) }
@@ -66,8 +69,7 @@ final class PageCapture {
         _ table: String, schema: TableSchema, isRowID: Bool, parentRows: UInt64,
         rows: (_ ranges: KeyRanges, _ expected: UInt64?) throws -> any RowCursor
     ) throws -> Changes {
-        guard let known else { return .whole(reason: "nothing was kept", isDoubt: false) }
-        guard let kept = known.table(table) else {
+        guard let known, let kept = known.table(table) else {
             return .whole(reason: "\(table): nothing was kept of it", isDoubt: false)
         }
         let match: BlockMatch

@@ -38,7 +38,8 @@ final class PagePass {
         let shape = try PageShape(connection)
         let pass = try PagePass(shape, request.hash, request.rules)
         let sink = try pass.sink(request, copies: false)
-        try backUp(connection, into: sink).close()
+        defer { sink.end() }
+        try backUp(connection, into: sink)
         try pass.check(sink)
         return pass
     }
@@ -55,19 +56,21 @@ final class PagePass {
             try pass.map { try $0.sink(request!, copies: true) }
             ?? PageSink(
                 pageSize: shape.pageSize, pageCount: shape.pageCount, copies: true, look: nil)
-        let copy = try backUp(connection, into: sink)
+        defer { sink.end() }
+        try backUp(connection, into: sink)
+        // Another connection than the one that wrote: that one has pages in mind as they were.
+        let copy = try Connection(
+            path: connection.path, access: .pages(sink.name), busyTimeout: 0)
         do {
-            try copy.execute("PRAGMA main.cache_size = -2000")
             try copy.execute("PRAGMA query_only = on")
-        } catch {
-            copy.close()
-            throw error
-        }
-        do {
             try pass?.check(sink)
             return (copy, pass)
-        } catch {
+        } catch is OddPages {
             return (copy, nil)
+        } catch {
+            if sink.failure != nil { return (copy, nil) }
+            copy.close()
+            throw error
         }
     }
 
@@ -93,36 +96,30 @@ final class PagePass {
         }
     }
 
-    /// Writes all pages to a sink; returns the connection that did, which is to be closed.
-    private static func backUp(_ connection: Connection, into sink: PageSink) throws -> Connection {
+    /// Writes all pages to a sink.
+    private static func backUp(_ connection: Connection, into sink: PageSink) throws {
         guard PageFiles.isRegistered else { throw OddPages("SQLite takes no other file system") }
-        defer { sink.end() }
         let target = try Connection(
             path: connection.path, access: .pages(sink.name), busyTimeout: 0)
-        do {
-            for pragma in [
-                "journal_mode = off", "synchronous = off", "cache_size = 10",
-                "locking_mode = exclusive",
-            ] {
-                try target.execute("PRAGMA main.\(pragma)")
-            }
-            try connection.sync { from in
-                try target.sync { to in
-                    guard let backup = sqlite3_backup_init(to, "main", from, "main") else {
-                        throw target.failure("can't copy")
-                    }
-                    let step = sqlite3_backup_step(backup, -1)
-                    let end = sqlite3_backup_finish(backup)
-                    guard step == SQLITE_DONE, end == SQLITE_OK else {
-                        throw sink.failure ?? target.failure("can't copy")
-                    }
+        defer { target.close() }
+        for pragma in [
+            "journal_mode = off", "synchronous = off", "cache_size = 10",
+            "locking_mode = exclusive",
+        ] {
+            try target.execute("PRAGMA main.\(pragma)")
+        }
+        try connection.sync { from in
+            try target.sync { to in
+                guard let backup = sqlite3_backup_init(to, "main", from, "main") else {
+                    throw target.failure("can't copy")
+                }
+                let step = sqlite3_backup_step(backup, -1)
+                let end = sqlite3_backup_finish(backup)
+                guard step == SQLITE_DONE, end == SQLITE_OK else {
+                    throw sink.failure ?? target.failure("can't copy")
                 }
             }
-        } catch {
-            target.close()
-            throw error
         }
-        return target
     }
 }
 
