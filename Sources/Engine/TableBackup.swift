@@ -179,7 +179,7 @@ struct TableBackup {
                 let scope = Diff.Scope(ranges, unchangedRows: unchangedRows)
                 do {
                     return try changes(path, parent: parent, inside: scope, rows)
-                } catch let untrue as FalseRanges {
+                } catch let untrue as DoubtfulChanges {
                     files.abandonTable()
                     note(
                         "\(path): what is known of changes can't be true (\(untrue.reason)): "

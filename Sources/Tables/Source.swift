@@ -69,8 +69,8 @@ package enum Changes {
     case whole(reason: String, isDoubt: Bool)
 }
 
-/// What was said of a table's changes has turned out to be wrong as its rows were read: all rows are to
-/// be compared instead.
+/// What a source said of a table's changes can't be true, as its rows or the stored ones show: all rows
+/// are to be compared instead.
 package struct DoubtfulChanges: Error, Sendable {
     package let reason: String
 

@@ -14,6 +14,8 @@ package struct RangedSource: RestorableSource {
         case givesAllRows(String)
         /// Says that so many rows more are unchanged.
         case counts(String, Int)
+        /// Finds as its rows are read that it was wrong.
+        case takesBack(String)
     }
 
     /// What was asked of a source, and what it is to answer.
@@ -147,12 +149,14 @@ private final class RangedCut: SourceCut {
         var changed = Set(old.keys).union(new.keys).filter { old[$0] != new[$0] }
         var extra = 0
         var givesAll = false
+        var takesBack = false
         for lie in script.lies {
             switch lie {
             case .hidesUpdates(path): changed = changed.filter { old[$0] == nil || new[$0] == nil }
             case .hidesRows(path): changed = changed.filter { old[$0] != nil && new[$0] != nil }
             case .givesAllRows(path): givesAll = true
             case .counts(path, let rows): extra = rows
+            case .takesBack(path): takesBack = true
             default: break
             }
         }
@@ -164,7 +168,9 @@ private final class RangedCut: SourceCut {
             inside.append(batch, row: row)
         }
         let unchanged = old.keys.count { !ranges.contains($0) } + extra
-        return .ranges(ranges, rows: HeldRows(inside), unchangedRows: UInt64(max(unchanged, 0)))
+        return .ranges(
+            ranges, rows: HeldRows(inside, isDoubtful: takesBack),
+            unchangedRows: UInt64(max(unchanged, 0)))
     }
 
     /// From the last key that didn't change to the next one.
@@ -242,11 +248,16 @@ private final class RangedCut: SourceCut {
 /// Rows in memory.
 private final class HeldRows: RowCursor {
     private let batch: RowBatch
+    private let isDoubtful: Bool
     private var next = 0
 
-    init(_ batch: RowBatch) { self.batch = batch }
+    init(_ batch: RowBatch, isDoubtful: Bool) {
+        self.batch = batch
+        self.isDoubtful = isDoubtful
+    }
 
-    func next(into output: RowBatch, maxRows: Int, maxBytes: Int) -> Bool {
+    func next(into output: RowBatch, maxRows: Int, maxBytes: Int) throws -> Bool {
+        if isDoubtful { throw DoubtfulChanges("rows came that nobody knew of") }
         let end = min(batch.count, next + max(maxRows - output.count, 0))
         output.append(batch, rows: next..<end)
         next = end

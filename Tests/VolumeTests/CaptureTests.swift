@@ -77,6 +77,7 @@ import Testing
     @Test(arguments: [
         RangedSource.Lie.hidesRows("orders"), .givesAllRows("orders"), .counts("orders", 1),
         .counts("orders", -1), .counts("orders", 1000), .counts("sub/products", 1),
+        .takesBack("orders"),
     ])
     func `claims that can't be true are said, and the point is right`(lie: RangedSource.Lie) throws
     {

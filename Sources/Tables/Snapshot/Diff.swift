@@ -34,7 +34,7 @@ package final class Diff: ChangeCursor {
 
     /// - Parameters:
     ///   - live: the rows that are there now, those inside the ranges if there is a scope.
-    ///   - scope: throws `FalseRanges`, now or at a later row, where it can't be right.
+    ///   - scope: throws `DoubtfulChanges`, now or at a later row, where it can't be right.
     ///   - progress: is told of every batch of live rows.
     package init(
         parent: Snapshot, live: any RowCursor, table: String, scope: Scope? = nil,
@@ -46,7 +46,7 @@ package final class Diff: ChangeCursor {
         let rows = try parent.root().sums.pages.rows
         let unchanged = scope?.unchangedRows ?? 0
         guard unchanged <= rows else {
-            throw FalseRanges(reason: "\(unchanged) of \(rows) rows can't be unchanged")
+            throw DoubtfulChanges("\(unchanged) of \(rows) rows can't be unchanged")
         }
         expectedRows = rows - unchanged
         places = scope.map { RangeWalk($0.ranges) }
@@ -88,8 +88,8 @@ package final class Diff: ChangeCursor {
     /// Both sides have ended: what was passed by must be what was said to be unchanged.
     private func checkCount() throws {
         guard scope != nil, parent.count != expectedRows else { return }
-        throw FalseRanges(
-            reason: "the last point has \(parent.count) rows there instead of \(expectedRows)")
+        throw DoubtfulChanges(
+            "the last point has \(parent.count) rows there instead of \(expectedRows)")
     }
 
     /// Rows that are compared together.
@@ -129,16 +129,11 @@ package final class Diff: ChangeCursor {
             throw Failure(.corrupt, "\(table): the source gave rows out of key order")
         }
         if places?.contains(keys) == false {
-            throw FalseRanges(reason: "the source gave rows outside of the ranges")
+            throw DoubtfulChanges("the source gave rows outside of the ranges")
         }
         try progress(UInt64(batch.count))
         return batch.count > 0
     }
-}
-
-/// What a source says of changes can't be true: everything is to be compared.
-package struct FalseRanges: Error, Sendable {
-    package let reason: String
 }
 
 /// The rows of a snapshot in key order, with their keys. Other threads read ahead.
