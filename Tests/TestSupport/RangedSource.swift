@@ -68,7 +68,7 @@ package struct RangedSource: RestorableSource {
     package func listTables() throws -> [SourceTable] { try base.listTables() }
 
     package func openCut(_ request: CutRequest) throws -> any SourceCut {
-        script.opened(isKnown: request.known != nil)
+        if request.keepsKnowledge { script.opened(isKnown: request.known != nil) }
         return try RangedCut(
             base.openCut(CutRequest(omitted: request.omitted)), request, script)
     }
