@@ -53,13 +53,15 @@ package final class OrderedPipeline<Input: Sendable, Output: Sendable> {
         }
     }
 
-    /// Ends the threads. To be called once, also after errors.
+    /// Ends the threads. To be called also after errors.
     package func close() {
         state.update {
             $0.isClosed = true
             $0.inputs = []
         }
         for thread in threads { thread.join() }
+        // A thread that was joined is gone, and its handle may be another's by now.
+        threads = []
     }
 
     /// Takes one input; consumes what is ready, or waits for it if too much is under way.

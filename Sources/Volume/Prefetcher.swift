@@ -39,11 +39,15 @@ final class Prefetcher: Sendable {
     /// Ends the threads, and forgets what nobody has begun: the readers in the queue hold this
     /// prefetcher, so that neither would ever go.
     func close() {
-        state.update { state in
-            state.isClosed = true
-            state.queue = []
+        let isFirst = state.update { state in
+            defer {
+                state.isClosed = true
+                state.queue = []
+            }
+            return !state.isClosed
         }
-        for thread in threads { thread.join() }
+        // A thread that was joined is gone, and its handle may be another's by now.
+        if isFirst { for thread in threads { thread.join() } }
     }
 }
 

@@ -167,7 +167,7 @@ private final class RangedCut: SourceCut {
         where givesAll || ranges.contains(NormalizedKey.of(batch, row: row, schema: schema)) {
             inside.append(batch, row: row)
         }
-        let unchanged = old.keys.count { !ranges.contains($0) } + extra
+        let unchanged = new.keys.count { !ranges.contains($0) } + extra
         return .ranges(
             ranges, rows: HeldRows(inside, isDoubtful: takesBack),
             unchangedRows: UInt64(max(unchanged, 0)))
