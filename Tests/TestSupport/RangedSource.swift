@@ -163,7 +163,8 @@ private final class RangedCut: SourceCut {
         where givesAll || ranges.contains(NormalizedKey.of(batch, row: row, schema: schema)) {
             inside.append(batch, row: row)
         }
-        let unchanged = old.keys.count { !ranges.contains($0) } + extra
+        // As they are now: a row that went in secret is missed then.
+        let unchanged = new.keys.count { !ranges.contains($0) } + extra
         return .ranges(ranges, rows: HeldRows(inside), unchangedRows: UInt64(max(unchanged, 0)))
     }
 
