@@ -10,7 +10,7 @@ import Testing
         try sandbox.sql(
             """
             PRAGMA journal_mode = WAL;
-            CREATE TABLE orders (id TEXT PRIMARY KEY NOT NULL, item BLOB);
+            CREATE TABLE orders (id TEXT, item BLOB, PRIMARY KEY (id DESC)) WITHOUT ROWID;
             CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT);
             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000)
             INSERT INTO orders SELECT hex(randomblob(12)), randomblob(250) FROM n;

@@ -59,6 +59,13 @@ final class EditedRows: Sendable {
         var key = slice
         key.kind = FilePool.CacheKind.editedColumn.rawValue
         key.c |= UInt64(column.id) << 32
+        // Two schemas may give one id to columns with other stand-ins (`RunPage`).
+        if let standIn = column.standIn {
+            var hasher = Hasher()
+            hasher.combine(column.type)
+            hasher.combine(standIn)
+            key.b ^= UInt64(UInt32(truncatingIfNeeded: hasher.finalize())) << 32
+        }
         return key
     }
 

@@ -10,8 +10,14 @@ final class RunPage: Sendable {
     /// As stored, and once all columns are decoded.
     let byteCount: Int
     private let stored: StoredPage
-    /// By column id.
-    private let columns = Mutex<[UInt32: ColumnVector]>([:])
+    /// Two schemas may give one id to columns of other types: one of a point that was dropped, and one
+    /// that came after it. Then rows that are older than both have stand-ins of their own for each.
+    private struct Key: Hashable {
+        let id: UInt32
+        let type: ColumnType
+        let standIn: StandIn?
+    }
+    private let columns = Mutex<[Key: ColumnVector]>([:])
 
     init(file: UInt64, rows: Range<Int>, stored: StoredPage, byteCount: Int) {
         self.file = file
@@ -21,10 +27,11 @@ final class RunPage: Sendable {
     }
 
     func column(_ column: Column, _ pool: FilePool) throws -> ColumnVector {
-        try columns.withLock { columns in
-            if let known = columns[column.id] { return known }
+        let key = Key(id: column.id, type: column.type, standIn: column.standIn)
+        return try columns.withLock { columns in
+            if let known = columns[key] { return known }
             let decoded = try stored.decode(column)
-            columns[column.id] = decoded
+            columns[key] = decoded
             pool.count(pages: 1, decodedBytes: decoded.byteCount)
             return decoded
         }
