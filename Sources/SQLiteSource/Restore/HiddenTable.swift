@@ -187,7 +187,9 @@ struct HiddenTable {
     func bare() -> String {
         var changes = withoutLaws()
         for column in text.columns {
-            if !fits(column) {
+            // Without GENERATED the type may be another one.
+            let isOpen = text.hasOpenType(column) && !column.isVirtual
+            if (!fits(column) || isOpen) && !(text.isIntegerKey(column) && text.hasUnique) {
                 remove(column.type, from: &changes)
                 if text.isStrict { changes[column.type.lowerBound] = "ANY" }
             }
@@ -229,6 +231,11 @@ struct HiddenTable {
         for rule in text.columns.flatMap(\.rules) {
             if !rule.isOfStorage { remove(rule.tokens, from: &changes) }
             for extra in rule.extras { remove(extra, from: &changes) }
+        }
+        for column in text.columns where !text.hasOpenType(column) {
+            // What stood before it may be gone, so that it would be read as a part of the type.
+            guard let start = column.generated?.tokens.lowerBound else { continue }
+            if text.tokens.isWord(start, "GENERATED") { remove(start..<start + 2, from: &changes) }
         }
         for element in text.rules {
             for extra in element.rule.extras { remove(extra, from: &changes) }

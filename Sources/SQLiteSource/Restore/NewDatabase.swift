@@ -18,8 +18,11 @@ final class NewDatabase: TableRestore {
         self.directory = directory
         let connection = try Connection(path: aside, access: .new, busyTimeout: 0)
         do {
-            // Nobody else sees the file, and it goes if anything goes wrong.
-            for pragma in ["journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"] {
+            // Nobody else sees the file, and it goes if anything goes wrong; but a statement that fails
+            // for one table's sake must be undone, which takes a journal.
+            for pragma in [
+                "journal_mode = MEMORY", "synchronous = OFF", "locking_mode = EXCLUSIVE",
+            ] {
                 try connection.execute("PRAGMA \(pragma)")
             }
             // They must be set before there is anything in the file.

@@ -76,9 +76,7 @@ extension SQLiteRestore {
         }
         for plan in plans {
             guard try shape(of: plan.table.source.target, for: plan) == plan.shape else {
-                throw MisshapenTable(
-                    number: plan.number,
-                    reason: "its stored definition doesn't fit what was made by it")
+                throw MisshapenTable(number: plan.number, reason: Self.doesNotFit.message)
             }
             if plan.table.definition.countsUp || plan.table.source.sequence != nil {
                 try continueCounting(plan.table)
@@ -210,10 +208,21 @@ extension SQLiteRestore {
         lines += try connection.rows(
             "SELECT wr, strict FROM pragma_table_list(\(table)) WHERE schema = 'main'"
         ) { "\($0.integer(0)) \($0.integer(1))" }
+        var names: [String: String] = [:]
+        for (number, index) in plan.indexes.enumerated() {
+            names[plan.table.indexName(number)] = "i\(number)"
+            if let index { names[index.name] = "i\(number)" }
+        }
+        return try lines + indexes(of: name, names: names)
+    }
+
+    /// The indexes that SQLite sees on a table, those of its constraints by their numbers, with their
+    /// columns, order and collations.
+    func indexes(of name: String, names: [String: String] = [:]) throws -> [String] {
         let indexes = try connection.rows(
             """
             SELECT l.name, l."unique", l.partial, x.seqno, x.cid, x."desc", x.coll, x.key
-            FROM pragma_index_list(\(table), 'main') l, pragma_index_xinfo(l.name, 'main') x
+            FROM pragma_index_list(\(literal(name)), 'main') l, pragma_index_xinfo(l.name, 'main') x
             """
         ) { row in
             (
@@ -221,19 +230,13 @@ extension SQLiteRestore {
                 rest: (1..<8 as Range<CInt>).map { row.text($0) }.joined(separator: " ")
             )
         }
-        var names: [String: String] = [:]
-        for (number, index) in plan.indexes.enumerated() {
-            names[plan.table.indexName(number)] = "i\(number)"
-            if let index { names[index.name] = "i\(number)" }
-        }
         let automatic = "sqlite_autoindex_\(name)_"
-        lines += indexes.map { index, rest in
+        return indexes.map { index, rest in
             let known =
                 index.hasPrefix(automatic)
                 ? "a\(index.dropFirst(automatic.count))" : names[index] ?? index
             return "\(known) \(rest)"
         }.sorted()
-        return lines
     }
 
     // MARK: Numbers

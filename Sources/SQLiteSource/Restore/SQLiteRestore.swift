@@ -196,17 +196,24 @@ final class SQLiteRestore: TableRestore {
     private func settle(_ numbers: [Int]) throws {
         do {
             try turns.transaction {
+                let changed = numbers.compactMap { tables[$0] }
+                let before = try changed.map { try indexes(of: $0.name) }
                 try withWritableSchema {
                     let update = try connection.prepare(
                         """
                         UPDATE main.sqlite_schema SET sql = ?2 WHERE name = ?1 AND type = 'table'
                         """)
-                    for table in numbers.compactMap({ tables[$0] }) {
+                    for table in changed {
                         update.reset()
                         update.bind(1, table.name)
                         update.bind(2, table.settled())
                         _ = try update.step()
                     }
+                }
+                // An index that SQLite takes for another one would be a false one.
+                for (table, before) in zip(changed, before)
+                where try indexes(of: table.name) != before {
+                    throw Self.doesNotFit
                 }
             }
         } catch {
@@ -215,6 +222,9 @@ final class SQLiteRestore: TableRestore {
             throw error
         }
     }
+
+    static let doesNotFit = Failure(
+        .corrupt, "its stored definition doesn't fit what was made by it")
 
     /// Lets `body` write definitions, and reads them anew: if SQLite doesn't take them, this throws.
     func withWritableSchema(_ body: () throws -> Void) throws {

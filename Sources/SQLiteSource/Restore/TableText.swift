@@ -77,8 +77,26 @@ struct TableText {
         }
     }
 
-    /// The declared type as it was written.
-    func type(of column: Column) -> String { tokens.text(of: column.type) }
+    /// The declared type as it was written. Before GENERATED ALWAYS, which SQLite reads as a part of it and
+    /// cuts off, a comment belongs to it.
+    func type(of column: Column) -> String {
+        guard hasOpenType(column), let generated = column.generated?.tokens.lowerBound else {
+            return tokens.text(of: column.type)
+        }
+        let range =
+            tokens.tokens[column.type.lowerBound].range
+            .lowerBound..<tokens.tokens[generated].range.lowerBound
+        let end =
+            tokens.bytes[range].lastIndex { $0 != 32 && !(9...13).contains($0) } ?? range.lowerBound
+        return String(decoding: tokens.bytes[range.lowerBound...end], as: UTF8.self)
+    }
+
+    /// Whether the type is followed by GENERATED ALWAYS.
+    func hasOpenType(_ column: Column) -> Bool {
+        guard let generated = column.generated?.tokens, !column.type.isEmpty else { return false }
+        return generated.lowerBound == column.type.upperBound
+            && tokens.isWord(generated.lowerBound, "GENERATED")
+    }
 
     /// The name of a `COLLATE` rule's collation.
     func collation(_ rule: Rule) -> String { tokens.name(rule.inner.lowerBound) ?? "" }
@@ -107,10 +125,17 @@ struct TableText {
     }
 
     /// Whether a column is the rowid itself, which no index is made for.
-    func isRowID(_ column: Column) -> Bool {
-        guard !isWithoutRowID, folded(type(of: column)) == Array("integer".utf8) else {
-            return false
-        }
+    func isRowID(_ column: Column) -> Bool { !isWithoutRowID && isIntegerKey(column) }
+
+    var hasUnique: Bool {
+        columns.contains { $0.rules.contains { $0.kind == .unique } }
+            || rules.contains { $0.rule.kind == .unique }
+    }
+
+    /// Whether a column alone is the key, as an INTEGER: SQLite makes its index last then, or none, and the
+    /// others have other numbers.
+    func isIntegerKey(_ column: Column) -> Bool {
+        guard folded(type(of: column)) == Array("integer".utf8) else { return false }
         for rule in column.rules where rule.kind == .primaryKey {
             return !rule.tokens.contains { tokens.isWord($0, "DESC") }
         }
