@@ -52,7 +52,7 @@ let package = Package(
             swiftSettings: house),
         .target(
             name: "SQLiteSource",
-            dependencies: ["Bytes", "Tables", "CSQLite"], swiftSettings: dataPlane),
+            dependencies: ["Bytes", "Tables", "CLinux", "CSQLite"], swiftSettings: dataPlane),
         // Floor 3
         .target(
             name: "Engine",

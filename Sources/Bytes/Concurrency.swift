@@ -9,7 +9,12 @@ package final class Monitor<State>: @unchecked Sendable {
     package init(_ state: State) {
         self.state = state
         pthread_mutex_init(mutex, nil)
-        pthread_cond_init(changed, nil)
+        // Waits end after so many seconds, whatever happens to the time of day.
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(changed, &attributes)
+        pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -50,7 +55,7 @@ package final class Monitor<State>: @unchecked Sendable {
         seconds: Double, _ body: (inout State) throws(E) -> R?
     ) throws(E) -> R? {
         var deadline = timespec()
-        clock_gettime(CLOCK_REALTIME, &deadline)
+        clock_gettime(CLOCK_MONOTONIC, &deadline)
         let nanoseconds = Int(seconds * 1e9) + deadline.tv_nsec
         deadline.tv_sec += nanoseconds / 1_000_000_000
         deadline.tv_nsec = nanoseconds % 1_000_000_000

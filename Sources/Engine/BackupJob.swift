@@ -29,6 +29,7 @@ struct BackupJob {
             note("removed \(files) files of \(bytes) bytes that nothing needs")
         }
         let settings = try CollectionSettings(stored: definition.settings)
+        try repository.waitForName(after: state, operation)
         let knowledge = Knowledge(
             lock, settings, isIncremental: isIncremental, auditInterval: auditInterval)
         let cut = AttributedCut(

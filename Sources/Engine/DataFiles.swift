@@ -108,6 +108,9 @@ package final class CollectionFiles: FileOpener {
         add(uncommitted)
     }
 
+    /// `CollectionState.epoch` of the collection whose files they are.
+    var epoch: UInt64 { state.withLock(\.collection.epoch) }
+
     /// The collection has changed.
     func update(_ newer: CollectionState) {
         state.withLock { if newer.lastEntry > $0.collection.lastEntry { $0.collection = newer } }

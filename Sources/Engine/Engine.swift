@@ -26,6 +26,10 @@ package final class Engine: Sendable {
         package var auditInterval = 100
         /// Bytes per second that operations may write.
         package var rate: Int?
+        /// The location is the one that belongs to the database's name.
+        package var isBesideDatabase = false
+        /// Backups of another database are taken for this one's.
+        package var adopts = false
         /// The time that schedules go by.
         package var clock: @Sendable () -> Instant = { .now }
 
@@ -39,12 +43,15 @@ package final class Engine: Sendable {
         /// - Parameter patience: seconds to wait for other programs' locks; nil for an operation,
         ///   which has time.
         package var open: @Sendable (_ patience: Double?) throws -> any RestorableSource
+        /// What tells it from other databases; nil if it isn't there now, or nobody asks.
+        package var identity: @Sendable () -> KnownDatabase?
 
         package init(
-            path: String,
+            path: String, identity: @escaping @Sendable () -> KnownDatabase? = { nil },
             open: @escaping @Sendable (_ patience: Double?) throws -> any RestorableSource
         ) {
             self.path = path
+            self.identity = identity
             self.open = open
         }
     }
@@ -59,6 +66,11 @@ package final class Engine: Sendable {
     struct State {
         var repository: Repository?
         var operations: [UInt64: Operation] = [:]
+        /// What was refused lately, oldest first.
+        var refusals: [Operation] = []
+        var nextRefusal: UInt64 = 1
+        /// By collection, what was accepted or refused last.
+        var newest: [String: Operation] = [:]
         /// Accepted and not ended, by collection, in order.
         var queues: [String: [QueuedOperation]] = [:]
         /// Collections with a thread at work.
@@ -68,6 +80,8 @@ package final class Engine: Sendable {
         var damagedCatalogs: Set<String> = []
         var files: [String: (files: CollectionFiles, pool: FilePool)] = [:]
         var journal = JournalReading()
+        /// Nil as long as there is no repository.
+        var ownership: Ownership?
         /// Those that this process keeps, by collection id.
         var schedules: [String: ScheduleKeeping] = [:]
     }
@@ -90,6 +104,7 @@ package final class Engine: Sendable {
 
     /// Operations that the mount shows and remembers, beside those that run.
     static let shownOperations = 200
+    private static let shownRefusals = 50
     package static let queueLimit = 16
     private static let journaledNotes = 100
     static let journaledLeftOut = 1000
@@ -108,6 +123,7 @@ package final class Engine: Sendable {
         do {
             let repository = try Repository.open(
                 options.storage(location), options: options.repository)
+            try checkOwnership(repository)
             state.update { $0.repository = repository }
             try readJournal(repository)
             noteDamagedCatalogs()
@@ -131,18 +147,33 @@ package final class Engine: Sendable {
     /// Reads what other processes have committed.
     package func refresh() throws {
         if let repository {
+            let displacement = repository.displacement
+            defer { if repository.displacement != displacement { changes.increment() } }
             let hasChanged = try !repository.refresh().isEmpty
+            noteSetbacks(repository)
             try readJournal(repository)
             if !hasChanged { return }
             changes.increment()
         } else if let repository = try? Repository.open(
             options.storage(location), options: options.repository)
         {
+            try checkOwnership(repository)
             state.update { $0.repository = repository }
             changes.increment()
         }
         noteDamagedCatalogs()
     }
+
+    /// Says once what has become of the past that was read.
+    private func noteSetbacks(_ repository: Repository) {
+        for setback in repository.takeSetbacks() {
+            errors.add(
+                setback.collection, message: setback.message, collection: setback.collection)
+        }
+    }
+
+    /// The time by the clock that points are dated with.
+    var now: Instant { repository?.now ?? .now }
 
     /// There is something new to see.
     func noteChange() { changes.increment() }
@@ -178,7 +209,8 @@ package final class Engine: Sendable {
         _ collection: CollectionState
     ) -> (files: CollectionFiles, pool: FilePool) {
         state.withLock { state in
-            if let known = state.files[collection.id] {
+            // What is remembered by number of another past is nothing to this one.
+            if let known = state.files[collection.id], known.files.epoch == collection.epoch {
                 known.files.update(collection)
                 return known
             }
@@ -201,12 +233,38 @@ package final class Engine: Sendable {
         state.withLock { $0.operations.values.sorted { $0.id < $1.id } }
     }
 
-    package func operation(_ id: UInt64) -> Operation? { state.withLock { $0.operations[id] } }
+    /// Statements that were refused lately, oldest first.
+    package var refusals: [Operation] { state.withLock(\.refusals) }
 
-    package func newestOperation(of collection: String) -> Operation? {
+    package func operation(_ id: UInt64) -> Operation? {
         state.withLock { state in
-            state.operations.values.filter { $0.collection == collection }.max { $0.id < $1.id }
+            state.operations[id] ?? state.refusals.first { $0.id == id }
         }
+    }
+
+    /// What was accepted or refused last.
+    package func newestOperation(of collection: String) -> Operation? {
+        state.withLock { $0.newest[collection] }
+    }
+
+    /// A text was refused, or given up: what `errors`, `control` and `operation` tell of it.
+    ///
+    /// - Parameter collection: whose control file it was written to; nil for all collections' own.
+    package func refuse(
+        _ text: String, _ failure: Failure, snippet: String? = nil, collection: String?,
+        owner: UInt32
+    ) {
+        let named = collection ?? (try? Statement.parse(text))?.first?.collection.name
+        state.update { state in
+            let refusal = Operation.refusal(
+                state.nextRefusal, text, failure.message, collection: named ?? "", owner: owner)
+            state.nextRefusal += 1
+            state.refusals = (state.refusals + [refusal]).suffix(Self.shownRefusals)
+            if let named { state.newest[named] = refusal }
+        }
+        errors.add(
+            text, message: failure.message, snippet: snippet ?? failure.snippet,
+            collection: collection)
     }
 
     /// Stops taking statements, cancels what runs, waits for it, at most `seconds`, and closes what is
@@ -221,6 +279,7 @@ package final class Engine: Sendable {
         // Another mount may keep the schedules now.
         state.update { $0.schedules = [:] }
         repository?.closeFiles()
+        repository?.operations.close()
     }
 
     // MARK: Statements
@@ -256,6 +315,7 @@ package final class Engine: Sendable {
         if state.withLock(\.isClosing) { throw Failure(.busy, "the mount is being unmounted") }
         // Others may have defined or backed up something in the last half second.
         try? refresh()
+        if let displacement = repository?.displacement { throw displacement }
         var plan = Plan(engine: self)
         var steps: [Plan.Step] = []
         for statement in statements { steps.append(try plan.step(statement)) }
@@ -283,6 +343,7 @@ package final class Engine: Sendable {
         do {
             let made = try Repository.create(
                 options.storage(location), options: options.repository)
+            try checkOwnership(made)
             return state.update { state in
                 if let known = state.repository { return known }
                 state.repository = made
@@ -305,6 +366,7 @@ package final class Engine: Sendable {
             statement: statement.text, owner: owner, collection: statement.collection.name,
             kind: step.kind, time: Instant.now.microseconds, uid: uid)
         do {
+            try acceptDatabase(repository)
             let record = try repository.operations.begin(start)
             let operation = Operation(
                 id: record.id, statement: start.statement, kind: start.kind,
@@ -322,6 +384,7 @@ package final class Engine: Sendable {
     func add(_ operation: Operation) {
         state.update { state in
             state.operations[operation.id] = operation
+            state.newest[operation.collection] = operation
             if state.operations.count <= Self.shownOperations { return }
             let old = state.operations.values.filter(\.status.state.isFinal).map(\.id).sorted()
             for id in old.dropLast(Self.shownOperations) { state.operations[id] = nil }
@@ -365,6 +428,11 @@ package final class Engine: Sendable {
         }
         operation.end(state, error: error, first: changes.increment)
     }
+}
+
+extension Repository {
+    /// The time by the clock that points are dated with.
+    var now: Instant { Instant(microseconds: options.now()) }
 }
 
 /// A number that any thread increases and reads.

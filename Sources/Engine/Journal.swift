@@ -19,17 +19,20 @@ extension Engine {
     private func readOn(_ repository: Repository) throws {
         let listing = try repository.operations.look()
         let (new, known) = state.update { state in
+            // An older state of the repository may have been put back.
+            state.journal.lastID = min(state.journal.lastID, listing.ids.max() ?? 0)
             let new = listing.ids.filter { $0 > state.journal.lastID }.sorted()
             state.journal.lastID = new.last ?? state.journal.lastID
             return (new, state.journal.others)
         }
         var open = known.values.filter { !listing.ended.contains($0.start.id) }
+            .map { repository.operations.interrupted($0) ?? $0 }
         for id in known.keys where listing.ended.contains(id) { follow(id, repository) }
         let unknown = new.suffix(Self.shownOperations).filter { operation($0) == nil }
         for record in repository.operations.records(unknown) {
             if record.end != nil {
                 show(record, record.end)
-            } else if record.start.process != .current {
+            } else if !repository.operations.isOwn(record.start) {
                 open.append(record)
             }
         }
@@ -52,10 +55,12 @@ extension Engine {
         for record in records.sorted(by: { $0.start.id < $1.start.id }) {
             let isBehind = records.contains {
                 $0.start.id < record.start.id && $0.start.collection == record.start.collection
-                    && $0.start.process == record.start.process
+                    && $0.start.runner == record.start.runner
             }
             if !isBehind { first.append(record.start.id) }
-            if record.isInterrupted {
+            if record.end != nil {
+                show(record, record.end)
+            } else if record.isInterrupted {
                 show(record, recover(record, hadBegun: !isBehind, repository))
             } else {
                 show(record, nil)

@@ -27,21 +27,38 @@ package enum Moment: Sendable {
         }
     }
 
-    /// The point in the collection as it is when its turn comes. Throws `.notFound`.
-    package func point(in state: CollectionState) throws(Failure) -> BackupPoint {
+    /// The point in the collection as it is when its turn comes. Throws `.notFound`, and where it isn't
+    /// certain which point is meant.
+    ///
+    /// - Parameter now: points that claim to be later were dated by a clock that was wrong.
+    package func point(
+        in state: CollectionState, now: Instant = .now
+    ) throws(Failure) -> BackupPoint {
         let name = state.name
-        switch self {
-        case .newest:
+        if case .point(let point) = self {
+            if let found = state.point(named: point) { return found }
+            let lost = state.lostPoints.last { $0.name == point }
+            if let lost { throw Failure(.corrupt, "\(point) can't be read: \(lost.reason)") }
+            throw Failure(.notFound, "\(name) has no backup point \(point)")
+        }
+        // An older point must not pass for the newest.
+        if let damage = state.endIsUnknown {
+            throw Failure(
+                damage.code,
+                "it isn't certain which point of \(name) is the newest (\(damage.message)): name one"
+            )
+        }
+        guard case .notAfter(let instant) = self else {
             if let newest = state.newest { return newest }
             throw Failure(.notFound, "\(name) has no backup point yet: take a backup first")
-        case .point(let point):
-            if let found = state.point(named: point) { return found }
-            throw Failure(.notFound, "\(name) has no backup point \(point)")
-        case .notAfter(let instant):
-            let found = state.points.last { $0.cut <= instant.microseconds }
-            if let found { return found }
-            let first = state.points.first.map { ": its first one is \($0.name)" } ?? ""
-            throw Failure(.notFound, "\(name) has no backup point as old as \(instant)\(first)")
         }
+        let sure = CutOrder(state, now: now).reliable
+        if let found = state.points.last(where: {
+            $0.cut <= instant.microseconds && sure.contains($0.sequence)
+        }) {
+            return found
+        }
+        let first = state.points.first.map { ": its first one is \($0.name)" } ?? ""
+        throw Failure(.notFound, "\(name) has no backup point as old as \(instant)\(first)")
     }
 }

@@ -13,6 +13,8 @@ package final class Operation: Sendable {
 
     package struct Status: Sendable {
         package var state: State = .queued
+        /// It was never accepted.
+        package fileprivate(set) var isRefusal = false
         package var rows: UInt64 = 0
         /// Rows to go through in all, if that is known.
         package var totalRows: UInt64?
@@ -112,6 +114,36 @@ package final class Operation: Sendable {
         Operation(
             id: 0, statement: statement, kind: "", collection: "", owner: 0, accepted: .now,
             uid: nil)
+    }
+
+    /// A statement that was refused: it is no operation, but what became of it is told like that of
+    /// one, so that whoever asks for the newest doesn't hear of an older one.
+    static func refusal(
+        _ number: UInt64, _ text: String, _ error: String, collection: String, owner: UInt32
+    ) -> Operation {
+        let refusal = Operation(
+            id: refusals | number, statement: text, kind: "refused", collection: collection,
+            owner: owner, accepted: .now, uid: nil)
+        refusal.update { $0.isRefusal = true }
+        refusal.end(.failed, error: error)
+        return refusal
+    }
+
+    /// Ids of refusals have this bit, those of operations never.
+    private static let refusals: UInt64 = 1 << 51
+
+    package var isRefusal: Bool { id & Self.refusals != 0 }
+
+    /// `17`, or `r3` for a refusal.
+    package var name: String { isRefusal ? "r\(id & ~Self.refusals)" : "\(id)" }
+
+    /// The id that `name` says; nil if it is none.
+    package static func id(named name: String) -> UInt64? {
+        let digits = name.hasPrefix("r") ? String(name.dropFirst()) : name
+        guard let number = UInt64(digits), "\(number)" == digits, number < refusals else {
+            return nil
+        }
+        return name.hasPrefix("r") ? refusals | number : number
     }
 
     package var status: Status { watched.withLock(\.status) }
@@ -226,7 +258,9 @@ extension Operation.Status {
 
     /// `done incomplete=2`: nothing half is called done.
     package var stateWords: String {
-        state == .done && incomplete > 0 ? "done incomplete=\(incomplete)" : state.rawValue
+        isRefusal
+            ? "refused"
+            : state == .done && incomplete > 0 ? "done incomplete=\(incomplete)" : state.rawValue
     }
 
     /// One line that says how it ended, or how far it is.
@@ -242,7 +276,7 @@ extension Operation.Status {
                 incomplete > 0 ? "incomplete=\(incomplete)" : nil, "rows=\(rows)",
                 "bytes=\(bytes)", duration,
             ].compactMap(\.self).joined(separator: " ")
-        case .failed: return "failed: \(error ?? "unknown")"
+        case .failed: return "\(stateWords): \(error ?? "unknown")"
         case .cancelled: return "cancelled: \(error ?? "on request")"
         }
     }

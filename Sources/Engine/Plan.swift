@@ -169,7 +169,7 @@ struct Plan {
             // A queued backup may make the point that is meant.
             if state.queuedBackups == 0, let collection = engine.collection(name) {
                 _ = try located(at.position, statement) { () throws(Failure) in
-                    try asked.point(in: collection)
+                    try asked.point(in: collection, now: engine.now)
                 }
             }
             moment = asked

@@ -24,7 +24,7 @@ extension Plan {
             if case .newest = request.moment { state.queuedBackups > 0 } else { false }
         if let collection = engine.collection(name), !awaitsBackup {
             let point = try located(restore.point?.position, statement) { () throws(Failure) in
-                try request.moment.point(in: collection)
+                try request.moment.point(in: collection, now: engine.now)
             }
             let selection = try located(restore.tables?.first?.path.position, statement) {
                 () throws(Failure) in try request.selection(of: collection, at: point)

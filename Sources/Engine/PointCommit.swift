@@ -95,13 +95,41 @@ extension Repository {
 }
 
 extension CollectionState {
-    /// UTC, in YDB's form: the cut's second, or one second after the name before.
+    /// UTC, in YDB's form: the cut's second. Where a point, live, dropped or lost, has that already, a
+    /// number tells them apart: `20261121100000Z~2_full`.
     func nextPointName(cut: Int64, isIncremental: Bool) -> String {
-        var instant = Instant(microseconds: cut).floorToSecond
-        let suffix = isIncremental ? "_incremental" : "_full"
-        if let last = lastName, let before = Instant(pointName: last), instant <= before {
-            instant = before + Period(seconds: 1)
+        let second = Instant(microseconds: cut).pointName
+        var base = second
+        var number = 1
+        while hasPoint(namedFrom: base) {
+            number += 1
+            base = "\(second)~\(number)"
         }
-        return instant.pointName + suffix
+        return base + Self.nameEnding(isIncremental)
+    }
+
+    private static func nameEnding(_ isIncremental: Bool) -> String {
+        isIncremental ? "_incremental" : "_full"
+    }
+
+    private func hasPoint(namedFrom base: String) -> Bool {
+        [false, true].contains { isIncremental in
+            let name = base + Self.nameEnding(isIncremental)
+            return isTaken(name: name) || lostPoints.contains { $0.name == name }
+        }
+    }
+}
+
+extension Repository {
+    /// Waits for the next second if the newest point is named by the present one, so that every point
+    /// has a second of its own; not if the clock has jumped back, or stands still.
+    func waitForName(after state: CollectionState, _ operation: Operation) throws {
+        guard let last = state.lastName.flatMap({ Instant(pointName: $0) }) else { return }
+        let (pauseSeconds, pauses) = (0.02, 100)
+        for _ in 0..<pauses {
+            guard Instant(microseconds: options.now()).floorToSecond == last else { return }
+            try operation.checkpoint()
+            options.pause(pauseSeconds)
+        }
     }
 }

@@ -80,7 +80,7 @@ extension Engine {
         guard let repository, let state = collection(operation.collection) else {
             throw Failure(.notFound, "there is no collection \(operation.collection)")
         }
-        let point = try request.moment.point(in: state)
+        let point = try request.moment.point(in: state, now: repository.now)
         let selection = try request.selection(of: state, at: point)
         operation.update { status in
             status.point = point.name

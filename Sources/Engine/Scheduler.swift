@@ -28,7 +28,19 @@ extension Engine {
                 if isClosing == true { return }
             }
         }
+        WorkerThread.detach { [weak self] in
+            while let engine = self {
+                engine.readDueShares()
+                let isClosing: Bool? = engine.state.wait(seconds: Self.shareLookSeconds) {
+                    $0.isClosing ? true : nil
+                }
+                if isClosing == true { return }
+            }
+        }
     }
+
+    private static let shareLookSeconds = 1.0
+    static var ownUser: UInt32 { geteuid() }
 
     private var secondsToNextDue: Double {
         let now = options.clock()
@@ -73,7 +85,7 @@ extension Engine {
     private func start(_ run: Schedule.Run, _ collection: CollectionState) {
         do {
             let statements = try Statement.parse(text(of: run, collection))
-            _ = try submit(statements, owner: geteuid())
+            _ = try submit(statements, owner: Self.ownUser)
         } catch {
             let failure = error as? Failure
             switch failure?.code {

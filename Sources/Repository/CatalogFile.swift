@@ -18,7 +18,7 @@ package struct CatalogReference: Sendable, Hashable {
 /// flag | x if 1.
 ///
 /// ```
-/// file      "YDBFSCT4" | u64 length of the content | zstd frame of the content
+/// file      "YDBFSCT5" | u64 length of the content | zstd frame of the content
 ///
 /// content   text name of the collection
 ///           v number of the last entry | text its SHA-256
@@ -32,6 +32,9 @@ package struct CatalogReference: Sendable, Hashable {
 ///           list of: v entry | text name | v bytes | text SHA-256      the catalogs still in use
 ///           list of point, live | list of point, dropped
 ///           list of table, in order of first appearance
+///           list of v: entries that are lost
+///           list of: v sequence | text name | text reason      of points that are lost
+///           list of text: places of files that lost entries may have named, in order
 ///
 /// definition  list of text: tables | flag whole database | list of: text key | text value
 ///             optional text kind of source | text sql | z time
@@ -62,15 +65,13 @@ package struct CatalogReference: Sendable, Hashable {
 ///             | optional text: stand-in; list of v: key; list of v: primary key
 /// ```
 enum CatalogFile {
-    private static let magic = "YDBFSCT4"
+    private static let magic = "YDBFSCT5"
     private static let headBytes = 16
     /// A collection of 100,000 wide tables stays far below it.
     static let limitBytes = 1 << 30
 
     static func encoded(_ state: CollectionState) throws -> ByteBuffer {
-        let writer = CatalogWriter()
-        writer.state(state)
-        let content = writer.output
+        let content = content(of: state)
         let file = ByteBuffer(capacity: content.count / 2 + 64)
         file.append(magic)
         file.append(fixed: UInt64(content.count))
@@ -78,18 +79,27 @@ enum CatalogFile {
         return file
     }
 
+    /// What a catalog of the state holds before it is compressed: equal states have equal contents.
+    static func content(of state: CollectionState) -> ByteBuffer {
+        let writer = CatalogWriter()
+        writer.state(state)
+        return writer.output
+    }
+
     /// Throws `.corrupt`, or `.unsupported` for what a newer version has written.
     static func decoded(_ file: ByteBuffer, id: String) throws -> CollectionState {
+        var reader = CatalogReader(try content(file))
+        return try reader.state(id: id)
+    }
+
+    /// What a catalog holds.
+    static func content(_ file: ByteBuffer) throws -> ByteBuffer {
         guard file.count >= headBytes,
             (0..<8).allSatisfy({ file.load(at: $0, as: UInt8.self) == Array(magic.utf8)[$0] })
         else { throw Failure(.unsupported, "it is no catalog, or one of another version") }
         let size = file.load(at: 8, as: UInt64.self)
         guard size <= UInt64(limitBytes) else { throw CatalogReader.damaged }
-        let content = try file.withBytes {
-            try Zstd.decompress($0.from(headBytes), size: Int(size))
-        }
-        var reader = CatalogReader(content)
-        return try reader.state(id: id)
+        return try file.withBytes { try Zstd.decompress($0.from(headBytes), size: Int(size)) }
     }
 }
 
@@ -166,6 +176,13 @@ private struct CatalogWriter {
                 before = version.record ?? before
             }
         }
+        list(state.lostEntries) { number($0) }
+        list(state.lostPoints) { point in
+            number(point.sequence)
+            text(point.name)
+            text(point.reason)
+        }
+        list(state.keptFiles.sorted(), text)
     }
 
     private func definition(_ definition: CollectionDefinition) {

@@ -97,6 +97,11 @@ struct CatalogReader {
         try state.restore(points: live, dropped: points())
         let tables = try list { try $0.table() }
         try state.restore(tables: tables)
+        state.lostEntries = try list { try $0.number() }
+        state.lostPoints = try list {
+            LostPoint(sequence: try $0.number(), name: try $0.text(), reason: try $0.text())
+        }
+        state.keptFiles = Set(try list { try $0.text() })
         guard position == content.count else { throw Self.damaged }
         return state
     }

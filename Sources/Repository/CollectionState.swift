@@ -50,6 +50,18 @@ package struct CollectionState: Sendable {
     /// Why the log can't be read to its end; what was read before is right, but nothing may be
     /// written. Tried again at each refresh.
     package internal(set) var damage: Failure?
+    /// Why it isn't certain which point is the newest: what was acknowledged last may be among what
+    /// can't be read.
+    package internal(set) var endIsUnknown: Failure?
+    /// How often this process found another past of the log than it had read: what it remembers by
+    /// number of one is nothing to the next.
+    package internal(set) var epoch: UInt64 = 0
+    /// Entries that are lost for good, as `repair` has recorded.
+    package internal(set) var lostEntries: [UInt64] = []
+    /// Points that were acknowledged and can't be read, in order of the log.
+    package internal(set) var lostPoints: [LostPoint] = []
+    /// Places of files that no point needs, but that lost entries may have named.
+    var keptFiles: Set<String> = []
     /// Why the newest catalog couldn't be used: the whole log was read instead, and nothing is lost.
     /// The next backup writes a new one.
     package internal(set) var catalogDamage: Failure?

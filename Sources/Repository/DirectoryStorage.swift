@@ -125,7 +125,7 @@ package final class DirectoryStorage: Storage {
         path("\(directory.isEmpty ? "" : directory + "/").\(randomHex()).new")
     }
 
-    package func publish(_ bytes: [UInt8], as name: String) throws -> Bool {
+    package func putIfAbsent(_ bytes: [UInt8], as name: String) throws -> Bool {
         let directory = folder(of: name)
         try prepare(directory)
         let temporary = temporary(in: directory)
@@ -139,9 +139,7 @@ package final class DirectoryStorage: Storage {
             forget(temporary)
             throw error
         }
-        let isNew = try giveName(temporary, path(name))
-        if !isNew, try size(of: name) != UInt64(bytes.count) { return false }
-        if !isNew, try read(name, limit: .max) != bytes { return false }
+        guard try giveName(temporary, path(name)) else { return false }
         try settle(directory)
         return true
     }
@@ -162,6 +160,13 @@ package final class DirectoryStorage: Storage {
             return true
         } catch {
             if error.rawValue == EEXIST { return false }
+            if [EINVAL, ENOSYS, ENOTSUP, EPERM].contains(error.rawValue) {
+                throw Failure(
+                    .unsupported,
+                    "can't publish \(path): this file system has neither hard links nor renaming "
+                        + "without replacing, so that two writers couldn't be kept apart; keep the "
+                        + "repository on another one")
+            }
             throw Failure("can't publish \(path)", errno: error)
         }
     }
@@ -179,6 +184,23 @@ package final class DirectoryStorage: Storage {
         }
         try directory.sync(ignoring: EINVAL)
     }
+
+    package func setAside(_ name: String) throws -> String {
+        let path = path(name)
+        for number in 1...Self.asideMax {
+            let aside = name + (number == 1 ? ".damaged" : ".damaged-\(number)")
+            guard try !exists(self.path(aside)) else { continue }
+            try attempt("can't move \(path) aside") { () throws(Errno) in
+                try calls.rename(path, to: self.path(aside))
+            }
+            try settle(folder(of: name))
+            return aside.lastIndex(of: "/").map { String(aside[aside.index(after: $0)...]) }
+                ?? aside
+        }
+        throw Failure(.exists, "\(path) was moved aside \(Self.asideMax) times already")
+    }
+
+    private static let asideMax = 1000
 
     package func remove(_ name: String) throws {
         let path = path(name)
@@ -210,7 +232,15 @@ package final class DirectoryStorage: Storage {
         let file = try attempt("can't open \(path)") { () throws(Errno) in
             try File(path, .lock, calls: calls)
         }
-        return try file.lock() ? DirectoryLock(file) : nil
+        return try file.lock() ? DirectoryLock(file, calls: calls) : nil
+    }
+
+    package func isLocked(_ name: String) throws -> Bool {
+        let path = path(name)
+        let file = try ifPresent("can't open \(path)") { () throws(Errno) in
+            try File(path, .read, calls: calls)
+        }
+        return try file?.isLocked() ?? false
     }
 
     // MARK: Directories
@@ -288,10 +318,28 @@ extension File: StoredObject {}
 
 private final class DirectoryLock: StorageLock {
     private let file: File
+    private let calls: any SystemCalls
 
-    init(_ file: File) { self.file = file }
+    init(_ file: File, calls: any SystemCalls) {
+        self.file = file
+        self.calls = calls
+    }
 
     deinit { file.unlock() }
+
+    /// The lock is on the file; others come to it by its name.
+    var isHeld: Bool {
+        get throws {
+            do throws(Errno) {
+                let (path, calls) = (file.path, calls)
+                return try uninterrupted { () throws(Errno) in try calls.status(path) }.number
+                    == file.number
+            } catch {
+                if error.rawValue == ENOENT || error.rawValue == ENOTDIR { return false }
+                throw Failure("can't look at \(file.path)", errno: error)
+            }
+        }
+    }
 }
 
 /// Writes a temporary and gives it the name of another file.

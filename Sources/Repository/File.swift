@@ -92,6 +92,18 @@ final class File: Sendable {
     }
 
     func unlock() { calls.unlock(descriptor) }
+
+    /// Whether an open file, of this process or another one, has the lock.
+    func isLocked() throws -> Bool {
+        try attempt("can't look for a lock on \(path)") { () throws(Errno) in
+            try calls.isLocked(descriptor)
+        }
+    }
+
+    /// What tells it from every other file of its file system.
+    var number: UInt64 {
+        get throws(Errno) { try calls.number(descriptor) }
+    }
 }
 
 /// Repeats a call as long as signals interrupt it.

@@ -13,6 +13,9 @@ struct LogFile: Sendable {
     /// An entry of a full backup of 100,000 wide tables stays below it.
     static let limitBytes = 1 << 30
 
+    /// Numbers rise by one: a larger one is of no file of ours.
+    static let numberMax: UInt64 = 1 << 40
+
     var number: UInt64
     /// Nil in the first entry.
     var previous: String?
@@ -27,7 +30,7 @@ struct LogFile: Sendable {
     /// The number in a file name that `name` made; nil for any other.
     static func number(_ name: String) -> UInt64? {
         guard name.hasSuffix(".json"), let number = UInt64(name.dropLast(5)),
-            Self.name(number) == name
+            number <= numberMax, Self.name(number) == name
         else { return nil }
         return number
     }
@@ -52,6 +55,7 @@ struct LogFile: Sendable {
             case .unpinPoints(let points): json.action("unpinPoints", points)
             case .condemn(let condemned): json.action("condemn", condemned)
             case .catalog(let reference): json.action("catalog", reference)
+            case .lost(let lost): json.action("lost", lost)
             }
         }
         return Trailer.sealed(json.bytes)
@@ -70,6 +74,7 @@ struct LogFile: Sendable {
         var points: [UInt64]?
         var condemned: Condemnation?
         var catalog: CatalogReference?
+        var lost: LostEntry?
         var json = JSONReader(bytes[...], shared: shared)
         try json.object { key, json in
             switch key {
@@ -86,6 +91,7 @@ struct LogFile: Sendable {
                 points = try json.array(of: UInt64.self)
             case "condemn": condemned = try Condemnation(json: &json)
             case "catalog": catalog = try CatalogReference(json: &json)
+            case "lost": lost = try LostEntry(json: &json)
             default: try json.skip()
             }
         }
@@ -104,6 +110,7 @@ struct LogFile: Sendable {
         case "unpinPoints": entry = .unpinPoints(try json.required(points, key: "unpinPoints"))
         case "condemn": entry = .condemn(try json.required(condemned, key: "condemn"))
         case "catalog": entry = .catalog(try json.required(catalog, key: "catalog"))
+        case "lost": entry = .lost(try json.required(lost, key: "lost"))
         // An entry that can't be acted on must not be passed over.
         case let unknown: throw Self.newer("an entry of kind “\(unknown)”")
         }
@@ -130,9 +137,9 @@ extension JSONWriter {
 
 /// The last 77 bytes of a small object: `,"sha256":"…"}`, the hash of all before them.
 enum Trailer {
-    private static let count = 77
+    static let count = 77
 
-    private static func ending(_ hash: String) -> [UInt8] {
+    static func ending(_ hash: String) -> [UInt8] {
         Array(",\"sha256\":\"\(hash)\"}".utf8)
     }
 

@@ -1,43 +1,57 @@
 import Bytes
 import Crypto
-import Dispatch
 import Synchronization
 
 /// What was read of one collection's log.
 struct Log: Sendable {
-    /// Nil if not even the first entry could be read: then `damage` says why.
+    /// Nil if not even its definition could be read: then `damage` says why.
     var state: CollectionState?
     var damage: Failure?
     var lastEntry: UInt64 { state?.lastEntry ?? 0 }
 }
 
-/// Reading logs: from the newest catalog, or from the first entry, to the end.
+/// Following logs: what was read is remembered as long as it is still there.
 extension Repository {
     /// Reads what was committed since, by whomever; returns the names of the collections that
-    /// changed. Cheap when nothing did: one listing, and one look per collection.
+    /// changed. Cheap when nothing did: one listing, and two looks per collection.
+    ///
+    /// Throws if what is at the location isn't what was opened.
     @discardableResult
     package func refresh() throws -> [String] {
+        try checkPlace()
         var changed: [String] = []
-        for id in try storage.list("collections").sorted() where isHex(id, count: 32) {
+        let ids = try storage.list("collections").filter { isHex($0, count: 32) }.sorted()
+        for id in ids {
             if let name = refresh(collection: id) { changed.append(name) }
         }
-        return changed
+        return changed + forgetAllBut(ids)
     }
 
     /// Returns the collection's name if its state is another one now.
     private func refresh(collection id: String) -> String? {
         let before = logs.withLock { $0[id] } ?? Log()
         let after = read(before, id)
-        guard after.lastEntry > before.lastEntry || after.damage != before.damage else {
-            return nil
-        }
+        guard
+            after.lastEntry != before.lastEntry || after.damage != before.damage
+                || after.state?.lastHash != before.state?.lastHash
+        else { return nil }
         secureCondemned(after.state)
         logs.withLock { logs in
             // Somebody else may have read further meanwhile.
-            if let now = logs[id], now.lastEntry > after.lastEntry { return }
+            if let now = logs[id], now.lastEntry > max(before.lastEntry, after.lastEntry) { return }
             logs[id] = after
         }
-        return after.state?.name
+        return after.state?.name ?? before.state?.name
+    }
+
+    /// Collections whose folders are gone.
+    private func forgetAllBut(_ ids: [String]) -> [String] {
+        let gone = logs.withLock { logs -> [CollectionState] in
+            let gone = Set(logs.keys).subtracting(ids)
+            return gone.compactMap { logs.removeValue(forKey: $0)?.state }
+        }
+        for state in gone { noteSetback(state, to: nil) }
+        return gone.map(\.name)
     }
 
     /// What is read here and condemned, by whomever, stays readable.
@@ -63,136 +77,119 @@ extension Repository {
         return log?.state
     }
 
+    /// There are entries behind the last one that could be reached: what keeps it from being read on.
+    func damageBehind(_ entry: UInt64, upTo last: UInt64, _ id: String) -> Failure {
+        let log = readAnew(logs.withLock { $0[id] } ?? Log(), id)
+        logs.withLock { $0[id] = log }
+        return log.damage ?? missing(entry + 1...last, id)
+    }
+
+    // MARK: Reading on
+
     private func read(_ before: Log, _ id: String) -> Log {
-        var log = before
-        log.damage = nil
-        do {
-            if before.lastEntry == 0 {
-                try readAll(&log, id)
+        if let known = before.state, before.damage == nil {
+            do {
+                if try holds(known) {
+                    var next = known
+                    while try readOn(&next) {}
+                    return Log(state: next)
+                }
+            } catch {
+                let failure = Self.failure(error)
+                // Damage is looked at from the beginning: what else there is may be readable.
+                if failure.code != .corrupt {
+                    var state = known
+                    (state.damage, state.endIsUnknown) = (failure, failure)
+                    return Log(state: state, damage: failure)
+                }
             }
-            while let bytes = try readEntry(log.lastEntry + 1, id) {
-                let file = try decode(bytes, log.lastEntry + 1, id, SharedValues())
-                var next = log
-                try apply(file, to: &next, id)
-                log = next
-            }
-        } catch {
-            log.damage = Self.failure(error)
         }
-        log.state?.damage = log.damage
+        return readAnew(before, id)
+    }
+
+    private func readAnew(_ before: Log, _ id: String) -> Log {
+        var scan = LogScan(self, id)
+        do {
+            try scan.run()
+        } catch {
+            return Log(state: nil, damage: Self.failure(error))
+        }
+        guard scan.state != nil || scan.damage != nil else { return Log() }
+        var log = Log(state: scan.state, damage: scan.damage)
+        guard let old = before.state else { return log }
+        let isContinued = log.state.map { self.isContinued(old, by: $0) } ?? false
+        log.state?.epoch = old.epoch + (isContinued ? 0 : 1)
+        if !isContinued, log.damage == nil { noteSetback(old, to: log.state) }
         return log
     }
 
-    private typealias Entry = Result<LogFile, Failure>
-
-    private static func failure(_ error: any Error) -> Failure {
-        error as? Failure ?? Failure(.system, "\(error)")
+    /// Whether what was read before is the past of what is read now.
+    private func isContinued(_ old: CollectionState, by new: CollectionState) -> Bool {
+        // What was damaged then may have been mended.
+        if old.damage != nil { return new.lastEntry >= old.lastEntry }
+        guard new.lastEntry >= old.lastEntry, let hash = old.lastHash else { return false }
+        if new.lastEntry == old.lastEntry { return new.lastHash == hash }
+        return (try? ends(entry: old.lastEntry, of: old.id, in: hash)) ?? false
     }
 
-    /// Reads a log whose length isn't known. Its end first: among the newest entries is one that
-    /// names a catalog, and those before that needn't be read.
-    private func readAll(_ log: inout Log, _ id: String) throws {
-        let last = try lastNumber(id)
-        var number = last
-        var newest: [Entry] = []
-        var damage: Failure?
-        let shared = SharedValues()
-        let window = options.usesCatalogs ? min(last, 2 * options.catalogInterval) : 0
-        while log.state == nil, damage == nil, last - number < window {
-            let entry = self.entry(number, id, shared)
-            newest.append(entry)
-            number -= 1
-            guard case .success(let file) = entry, case .catalog(let reference) = file.entry else {
-                continue
-            }
-            do {
-                log.state = try catalog(reference, before: file, id)
-            } catch {
-                damage = Self.failure(error)
-            }
+    /// The next entry, applied; false if there is none yet.
+    private func readOn(_ state: inout CollectionState) throws -> Bool {
+        let number = state.lastEntry + 1
+        guard let bytes = try readEntry(number, state.id) else { return false }
+        try naming(path(number, state.id)) {
+            try state.follow(try LogFile(bytes, shared: SharedValues()))
         }
-        let start = log.state
-        let older = start == nil ? entries(upTo: number, id) : []
-        let files = older + newest.reversed()
-        for count in files.indices {
-            do {
-                try apply(files[count].get(), to: &log, id)
-            } catch {
-                // What was applied halfway is of no use: as far as all was right, once more.
-                log.state = start
-                for file in files[..<count] { try apply(file.get(), to: &log, id) }
-                log.state?.catalogDamage = damage
-                throw error
-            }
-        }
-        log.state?.catalogDamage = damage
+        return true
     }
 
-    /// The number of the newest entry, 0 if there is none; none may be missing before it.
-    private func lastNumber(_ id: String) throws -> UInt64 {
-        let listed = try storage.list("collections/\(id)/log").compactMap(LogFile.number)
-        guard let last = listed.max() else { return 0 }
-        guard last == UInt64(Set(listed).count) else {
-            throw Failure(
-                .corrupt,
-                "\(storage.location)/collections/\(id)/log: of \(last) entries only "
-                    + "\(listed.count) are there")
+    /// Whether the log still has, as its last known entry, the one that the state came from.
+    func holds(_ state: CollectionState) throws -> Bool {
+        guard let hash = state.lastHash else { return true }
+        // The hash that a lost entry stands for is that of no file.
+        if state.lostEntries.last == state.lastEntry {
+            return try storage.size(of: Self.entryName(state.lastEntry, state.id)) != nil
         }
-        return last
+        return try ends(entry: state.lastEntry, of: state.id, in: hash)
     }
 
-    /// The oldest entries of a log: they are independent until they are applied, so all processors
-    /// decode.
-    private func entries(upTo last: UInt64, _ id: String) -> [Entry] {
-        let size = 64
-        let chunks = (Int(last) + size - 1) / size
-        let decoded = Mutex<[Int: [Entry]]>([:])
-        DispatchQueue.concurrentPerform(iterations: chunks) { chunk in
-            let shared = SharedValues()
-            let numbers = UInt64(chunk * size + 1)...min(last, UInt64((chunk + 1) * size))
-            let files = numbers.map { entry($0, id, shared) }
-            decoded.withLock { $0[chunk] = files }
+    /// Whether the entry is there and closed by this hash: a look at its last bytes.
+    private func ends(entry number: UInt64, of id: String, in hash: String) throws -> Bool {
+        guard let object = try storage.open(Self.entryName(number, id)) else { return false }
+        let size = try object.sizeBytes
+        guard size > UInt64(Trailer.count) else { return false }
+        let tail = try [UInt8](unsafeUninitializedCapacity: Trailer.count) { buffer, count in
+            count = try object.read(
+                at: size - UInt64(Trailer.count), into: UnsafeMutableRawBufferPointer(buffer))
         }
-        return decoded.withLock { $0.sorted { $0.key < $1.key }.flatMap(\.value) }
+        return tail == Trailer.ending(hash)
     }
 
-    private func entry(_ number: UInt64, _ id: String, _ shared: SharedValues) -> Entry {
-        do {
-            guard let bytes = try readEntry(number, id) else {
-                throw Failure(.corrupt, "\(path(number, id)) is missing")
+    // MARK: Entries
+
+    /// Numbers of the entries that are there, in order. Files of strangers are none.
+    func entryNumbers(_ id: String) throws -> [UInt64] {
+        try storage.list("collections/\(id)/log").compactMap(LogFile.number).sorted()
+    }
+
+    func entry(_ number: UInt64, _ id: String, _ shared: SharedValues) throws -> LogFile {
+        guard let bytes = try readEntry(number, id) else { throw missing(number...number, id) }
+        return try naming(path(number, id)) {
+            let file = try LogFile(bytes, shared: shared)
+            guard file.number == number else {
+                throw Failure(.corrupt, "it is a copy of entry \(file.number)")
             }
-            return .success(try decode(bytes, number, id, shared))
-        } catch {
-            return .failure(Self.failure(error))
+            return file
         }
     }
 
-    /// The state in a catalog, which must be that before the entry that names it.
-    private func catalog(
-        _ reference: CatalogReference, before file: LogFile, _ id: String
-    ) throws -> CollectionState {
-        let name = FilePlace.object(reference.name, of: id)
-        return try naming("\(storage.location)/\(name)") {
-            guard DataFileKind(name: reference.name) == .cat else {
-                throw Failure(.corrupt, "it is no name of a catalog")
-            }
-            guard let bytes = try storage.read(name, limit: CatalogFile.limitBytes) else {
-                throw Failure(.corrupt, "it is missing")
-            }
-            guard bytes.count == reference.bytes,
-                hexText(SHA256.hash(data: bytes)) == reference.sha256
-            else { throw Failure(.corrupt, "it is cut off or changed: its SHA-256 doesn't match") }
-            let buffer = ByteBuffer(capacity: max(1, bytes.count))
-            buffer.append(bytes)
-            let state = try CatalogFile.decoded(buffer, id: id)
-            guard collectionID(state.name) == id, state.lastEntry + 1 == file.number,
-                state.lastHash == file.previous
-            else { throw Failure(.corrupt, "it is the catalog of something else") }
-            return state
-        }
+    func missing(_ numbers: ClosedRange<UInt64>, _ id: String) -> Failure {
+        let first = path(numbers.lowerBound, id)
+        if numbers.count == 1 { return Failure(.corrupt, "\(first) is missing") }
+        return Failure(
+            .corrupt, "\(first) and those up to \(LogFile.name(numbers.upperBound)) are missing")
     }
 
-    private func path(_ number: UInt64, _ id: String) -> String {
+    func path(_ number: UInt64, _ id: String) -> String {
         "\(storage.location)/\(Self.entryName(number, id))"
     }
 
@@ -200,24 +197,55 @@ extension Repository {
         "collections/\(id)/log/\(LogFile.name(number))"
     }
 
-    private func readEntry(_ number: UInt64, _ id: String) throws -> [UInt8]? {
+    func readEntry(_ number: UInt64, _ id: String) throws -> [UInt8]? {
         try storage.read(Self.entryName(number, id), limit: LogFile.limitBytes)
     }
 
-    private func decode(
-        _ bytes: [UInt8], _ number: UInt64, _ id: String, _ shared: SharedValues
-    ) throws -> LogFile {
-        try naming(path(number, id)) { try LogFile(bytes, shared: shared) }
+    /// The state in a catalog, which must be that before the entry that names it.
+    func catalog(
+        _ reference: CatalogReference, before file: LogFile, _ id: String
+    ) throws -> CollectionState {
+        let name = FilePlace.object(reference.name, of: id)
+        return try naming("\(storage.location)/\(name)") {
+            let bytes = try catalogBytes(reference, id)
+            let buffer = ByteBuffer(capacity: max(1, bytes.count))
+            buffer.append(bytes)
+            let state = try CatalogFile.decoded(buffer, id: id)
+            guard collectionID(state.name) == id, state.lastEntry + 1 == file.number,
+                state.lastHash == file.previous
+            else { throw Failure(.corrupt, "it doesn't belong to entry \(file.number)") }
+            return state
+        }
     }
 
-    private func apply(_ file: LogFile, to log: inout Log, _ id: String) throws {
-        try naming(path(log.lastEntry + 1, id)) {
-            if log.state == nil {
-                log.state = try CollectionState(first: file, id: id, identify: collectionID)
-            } else {
-                try log.state!.apply(file)
-            }
+    private func catalogBytes(_ reference: CatalogReference, _ id: String) throws -> [UInt8] {
+        guard DataFileKind(name: reference.name) == .cat else {
+            throw Failure(.corrupt, "it is no name of a catalog")
         }
+        let name = FilePlace.object(reference.name, of: id)
+        guard let bytes = try storage.read(name, limit: CatalogFile.limitBytes) else {
+            throw Failure(.corrupt, "it is missing")
+        }
+        guard bytes.count == reference.bytes,
+            hexText(SHA256.hash(data: bytes)) == reference.sha256
+        else { throw Failure(.corrupt, "it is cut off or changed: its SHA-256 doesn't match") }
+        return bytes
+    }
+
+    /// What is wrong with what a catalog says, if it is still there and whole: `state` is what the
+    /// entries before it come to.
+    func checkCatalog(_ reference: CatalogReference, _ state: CollectionState) -> Failure? {
+        guard let bytes = try? catalogBytes(reference, state.id) else { return nil }
+        let file = ByteBuffer(capacity: max(1, bytes.count))
+        file.append(bytes)
+        // One of another version can't be compared, and isn't used either.
+        guard let content = try? CatalogFile.content(file),
+            content.array != CatalogFile.content(of: state).array
+        else { return nil }
+        return Failure(
+            .corrupt,
+            "\(storage.location)/\(FilePlace.object(reference.name, of: state.id)) says something "
+                + "else than the log that it repeats")
     }
 
     /// Adds the file's name to what went wrong with it.
@@ -227,5 +255,13 @@ extension Repository {
         } catch let failure as Failure {
             throw Failure(failure.code, "\(path): \(failure.message)")
         }
+    }
+
+    func named(_ failure: Failure, _ number: UInt64, _ id: String) -> Failure {
+        Failure(failure.code, "\(path(number, id)): \(failure.message)")
+    }
+
+    static func failure(_ error: any Error) -> Failure {
+        error as? Failure ?? Failure(.system, "\(error)")
     }
 }

@@ -16,8 +16,8 @@ package struct OperationStart: Sendable, Equatable {
     package var time: Int64
     /// The user's token for a backup.
     package var uid: String?
-    /// Who runs it.
-    package internal(set) var process: ProcessIdentity?
+    /// Who runs it: the name of the file that its process has locked, see `OperationOwner`.
+    package internal(set) var runner: String?
 
     package init(
         statement: String, owner: UInt32, collection: String?, kind: String, time: Int64,
@@ -72,19 +72,31 @@ package struct OperationRecord: Sendable, Equatable {
     package var start: OperationStart
     /// Nil while it runs, and for ever if its process was killed.
     package var end: OperationEnd?
-
     /// True if it has no end and nobody is left who could write one.
-    package var isInterrupted: Bool { end == nil && start.process?.isGone ?? true }
+    package var isInterrupted: Bool
 }
 
 /// The journal of operations in `operations/`: a file at the start of each, another at its end, and
 /// one in between if somebody else than its process asked to cancel it. The newest 1,000 are kept.
 package final class OperationStore: Sendable {
     private let storage: any Storage
+    /// Throws if the journal isn't that of the repository that was opened any more.
+    private let checkPlace: @Sendable () throws -> Void
+    private let owner: OperationOwner
     package static let limit: UInt64 = 1000
     private static let recordLimitBytes = 4 << 20
 
-    init(_ storage: any Storage) { self.storage = storage }
+    init(_ storage: any Storage, checkPlace: @escaping @Sendable () throws -> Void) {
+        self.storage = storage
+        self.checkPlace = checkPlace
+        owner = OperationOwner(storage)
+    }
+
+    /// Whether this process, by this store, runs it.
+    package func isOwn(_ operation: OperationStart) -> Bool { owner.isOwn(operation.runner) }
+
+    /// No operation is running any more.
+    package func close() { owner.end() }
 
     private static func name(_ id: UInt64, _ suffix: String) -> String {
         "operations/\(paddedName(id))\(suffix).json"
@@ -92,10 +104,13 @@ package final class OperationStore: Sendable {
 
     /// Journals the start, durably, and returns the record with its id.
     package func begin(_ operation: OperationStart) throws -> OperationStart {
+        try checkPlace()
         var operation = operation
-        operation.process = .current
+        operation.runner = try owner.name()
         // Listed each time: a number that was used and removed since must not be used again.
-        var ids = try look().ids
+        let listed = try storage.list("operations")
+        try owner.removeEnded(among: listed)
+        var ids = Self.listing(listed).ids
         repeat {
             operation.id = (ids.max() ?? 0) + 1
             ids.insert(operation.id)
@@ -110,11 +125,13 @@ package final class OperationStore: Sendable {
     /// Journals the end, durably. False if the operation had another end already.
     @discardableResult
     package func end(_ id: UInt64, _ end: OperationEnd) throws -> Bool {
-        try storage.publish(Trailer.sealed(json(end)).bytes, as: Self.name(id, ".end"))
+        try checkPlace()
+        return try storage.publish(Trailer.sealed(json(end)).bytes, as: Self.name(id, ".end"))
     }
 
     /// Asks the process that runs the operation to cancel it, durably.
     package func requestCancel(_ id: UInt64) throws {
+        try checkPlace()
         var json = JSONWriter()
         json.object { $0.member("id", id) }
         _ = try storage.publish(Trailer.sealed(json.bytes).bytes, as: Self.name(id, ".cancel"))
@@ -127,9 +144,11 @@ package final class OperationStore: Sendable {
         package var cancelled: Set<UInt64> = []
     }
 
-    package func look() throws -> Listing {
+    package func look() throws -> Listing { Self.listing(try storage.list("operations")) }
+
+    private static func listing(_ names: [String]) -> Listing {
         var listing = Listing()
-        for name in try storage.list("operations") {
+        for name in names {
             let parts = name.split(separator: ".", omittingEmptySubsequences: false)
             guard let id = LogFile.number("\(parts[0]).json"), parts.last == "json" else {
                 continue
@@ -167,7 +186,22 @@ package final class OperationStore: Sendable {
         guard let start: OperationStart = try read(Self.name(id, "")) else {
             throw Failure(.notFound, "there is no operation \(id)")
         }
-        return OperationRecord(start: start, end: try read(Self.name(id, ".end")))
+        let end: OperationEnd? = try read(Self.name(id, ".end"))
+        if end != nil || isRunning(start) {
+            return OperationRecord(start: start, end: end, isInterrupted: false)
+        }
+        // It may have ended just before its process did.
+        let late: OperationEnd? = try read(Self.name(id, ".end"))
+        return OperationRecord(start: start, end: late, isInterrupted: late == nil)
+    }
+
+    private func isRunning(_ start: OperationStart) -> Bool {
+        start.runner.map { !owner.hasEnded($0) } ?? false
+    }
+
+    /// The record as it is now, if nobody works on it any more.
+    package func interrupted(_ record: OperationRecord) -> OperationRecord? {
+        isRunning(record.start) ? nil : try? self.record(record.start.id)
     }
 
     /// Removes temporaries of processes that were killed while they wrote here.
@@ -203,7 +237,7 @@ extension OperationStart: JSONValue {
             collection: member.optional("collection"), kind: member("kind"), time: member("time"),
             uid: member.optional("uid"))
         id = try member("id")
-        process = try member.optional("process")
+        runner = try member.optional("runner")
     }
 
     func write(json: inout JSONWriter) {
@@ -215,7 +249,7 @@ extension OperationStart: JSONValue {
             json.member("kind", kind)
             json.member("time", time)
             json.member("uid", uid)
-            json.member("process", process)
+            json.member("runner", runner)
             // Two that start alike at the same time must not take each other's file for their own.
             json.member("attempt", randomHex())
         }

@@ -238,6 +238,22 @@ package struct Condemnation: Sendable, Equatable {
     var isEmpty: Bool { files.isEmpty && leftovers.isEmpty && points.isEmpty }
 }
 
+/// Stands in place of an entry that is lost for good: what is behind it is read without it.
+package struct LostEntry: Sendable, Equatable {
+    /// The collection's name, for the case that its definition is what is lost.
+    package var collection: String
+    /// SHA-256 that the entry behind it says it had; nil if there is none.
+    package var hash: String?
+    /// Places of the files that no entry named when this was written: the lost one may have.
+    package var kept: [String]
+
+    package init(collection: String, hash: String?, kept: [String]) {
+        self.collection = collection
+        self.hash = hash
+        self.kept = kept
+    }
+}
+
 /// One step in the life of a collection. Points go by their sequence.
 package enum LogEntry: Sendable, Equatable {
     /// The collection exists from here on, or is defined anew.
@@ -255,4 +271,6 @@ package enum LogEntry: Sendable, Equatable {
     case condemn(Condemnation)
     /// The state before this entry, in a file beside the indexes: only for speed.
     case catalog(CatalogReference)
+    /// What stood here is lost.
+    case lost(LostEntry)
 }

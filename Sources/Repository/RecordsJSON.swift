@@ -207,6 +207,23 @@ extension JSONReader {
     }
 }
 
+extension LostEntry: JSONValue {
+    init(json: inout JSONReader) throws {
+        let member = try json.members()
+        try self.init(
+            collection: member("collection"), hash: member.optional("hash"),
+            kept: member.optional("kept") ?? [])
+    }
+
+    func write(json: inout JSONWriter) {
+        json.object { json in
+            json.member("collection", collection)
+            json.member("hash", hash)
+            if !kept.isEmpty { json.member("kept", kept) }
+        }
+    }
+}
+
 extension Condemnation: JSONValue {
     init(json: inout JSONReader) throws {
         let member = try json.members()

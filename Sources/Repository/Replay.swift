@@ -6,20 +6,28 @@ import Tables
 extension CollectionState {
     /// The state that the first entry of a log makes.
     init(first file: LogFile, id: String, identify: (String) -> String) throws {
-        guard case .define(let definition) = file.entry else {
-            throw Failure(.corrupt, "the log doesn't begin with a definition")
+        let name =
+            switch file.entry {
+            case .define(let definition): definition.name
+            case .lost(let lost): lost.collection
+            default: throw Failure(.corrupt, "the log doesn't begin with a definition")
+            }
+        guard identify(name) == id else {
+            throw Failure(.corrupt, "it belongs to another collection, \(name)")
         }
-        guard identify(definition.name) == id else {
-            throw Failure(.corrupt, "it belongs to another collection, \(definition.name)")
-        }
-        self.init(id: id, name: definition.name)
+        self.init(id: id, name: name)
+        if file.number > 1 { goOn(before: file) }
         try apply(file)
     }
 
-    mutating func apply(_ file: LogFile) throws {
+    func checkOrder(_ file: LogFile) throws {
         guard file.number == lastEntry + 1, file.previous == lastHash else {
             throw Failure(.corrupt, "it doesn't follow entry \(lastEntry)")
         }
+    }
+
+    mutating func apply(_ file: LogFile) throws {
+        try checkOrder(file)
         switch file.entry {
         case .define(let definition):
             guard definition.name == name else {
@@ -37,6 +45,17 @@ extension CollectionState {
         case .catalog(let reference):
             catalogs = (catalogs + [(file.number, reference)]).suffix(Self.catalogsKept)
             catalogDamage = nil
+        case .lost(let lost):
+            guard lost.collection == name else {
+                throw Failure(.corrupt, "it belongs to another collection, \(lost.collection)")
+            }
+            lostEntries.append(file.number)
+            keptFiles.formUnion(lost.kept)
+            // If it was the last one and made a point, no other may be taken for that.
+            if lost.hash == nil { nextSequence += 1 }
+            lastEntry = file.number
+            lastHash = lost.hash ?? file.hash
+            return
         }
         lastEntry = file.number
         lastHash = file.hash

@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import Synchronization
 
 /// The collections of one location, as far as they were read. Opening, reading and refreshing write
@@ -10,6 +11,14 @@ package final class Repository: Sendable {
     let dataFiles: DataFileCache
     package let options: Options
     let logs = Mutex<[String: Log]>([:])
+    private let setbacks = Mutex<[Setback]>([])
+    private let displaced = Mutex<Failure?>(nil)
+
+    /// Another past was found than the one that had been read.
+    package struct Setback: Sendable {
+        package var collection: String
+        package var message: String
+    }
 
     package struct Options: Sendable {
         /// Entries of a log after which its writer makes a catalog.
@@ -23,17 +32,21 @@ package final class Repository: Sendable {
         package var removalDelay: Int64 = 10
         /// Microseconds since 1970; another clock than the system's in simulations.
         package var now: @Sendable () -> Int64 = nowMicroseconds
+        /// Waits for so many seconds.
+        package var pause: @Sendable (_ seconds: Double) -> Void = { usleep(UInt32($0 * 1e6)) }
 
         package init() {}
     }
 
-    private static let descriptorLimitBytes = 1 << 16
+    static let descriptorLimitBytes = 1 << 16
 
     private init(_ descriptor: Descriptor, storage: any Storage, options: Options) {
         self.descriptor = descriptor
         self.storage = storage
         self.options = options
-        operations = OperationStore(storage)
+        operations = OperationStore(storage) {
+            try Self.checkPlace(storage, id: descriptor.id)
+        }
         dataFiles = DataFileCache(storage, limit: options.openFiles)
     }
 
@@ -68,21 +81,79 @@ package final class Repository: Sendable {
     ) throws -> Repository {
         if try descriptor(storage) == nil {
             // If another process was faster, its repository is the one.
-            _ = try storage.publish(Descriptor().encoded(), as: Descriptor.name)
+            _ = try storage.putIfAbsent(Descriptor().encoded(), as: Descriptor.name)
         }
         try storage.settle("")
         return try open(storage, options: options)
     }
 
+    // MARK: What it stands on
+
+    /// Throws if what lies at the location isn't the repository that was opened: its disk may have been
+    /// unmounted, or another one mounted in its place.
+    func checkPlace() throws {
+        do {
+            try Self.checkPlace(storage, id: id)
+            displaced.withLock { $0 = nil }
+        } catch {
+            displaced.withLock { $0 = Self.failure(error) }
+            throw error
+        }
+    }
+
+    private static func checkPlace(_ storage: any Storage, id: String) throws {
+        guard let found = try descriptor(storage) else {
+            throw Failure(
+                .unreachable, "the repository at \(storage.location) is gone: is its disk mounted?")
+        }
+        guard found.id == id else {
+            throw Failure(
+                .stale,
+                "another repository lies at \(storage.location) now than the one that was opened: "
+                    + "put that one back, or unmount and mount again")
+        }
+    }
+
+    /// Why what lies at the location isn't what was opened, as last looked at.
+    package var displacement: Failure? { displaced.withLock(\.self) }
+
+    /// What has become of the past since this was asked last.
+    package func takeSetbacks() -> [Setback] {
+        setbacks.withLock { setbacks in
+            defer { setbacks = [] }
+            return setbacks
+        }
+    }
+
+    func noteSetback(_ old: CollectionState, to new: CollectionState?) {
+        let names = Set((new?.points ?? []).map(\.name))
+        let gone = old.points.map(\.name).filter { !names.contains($0) }
+        let shown = 10
+        let rest = gone.count > shown ? " and \(gone.count - shown) more" : ""
+        let points =
+            gone.isEmpty
+            ? "no point is gone" : "gone: " + gone.prefix(shown).joined(separator: ", ") + rest
+        setbacks.withLock {
+            $0.append(
+                Setback(
+                    collection: old.name,
+                    message:
+                        "the repository at \(storage.location) was put back to another state of "
+                        + "\(old.name) than had been read here: it was read anew; \(points)"))
+        }
+    }
+
     /// Nil where nothing of a repository is.
-    private static func descriptor(_ storage: any Storage) throws -> Descriptor? {
+    static func descriptor(_ storage: any Storage) throws -> Descriptor? {
         let path = "\(storage.location)/\(Descriptor.name)"
         guard let bytes = try storage.read(Descriptor.name, limit: descriptorLimitBytes) else {
-            if try storage.list("collections").isEmpty { return nil }
+            if try storage.list("collections").isEmpty, try storage.list("tables").isEmpty {
+                return nil
+            }
             throw Failure(
                 .corrupt,
                 "\(path) is missing, though there are collections: put it back from a copy of the "
-                    + "repository")
+                    + "repository (ydbfs repair --from)")
         }
         do {
             return try Descriptor(bytes)
@@ -118,7 +189,8 @@ package final class Repository: Sendable {
 
     /// What keeps collections from being read to their end, those included whose name is unknown.
     package var failures: [Failure] {
-        logs.withLock { $0.sorted { $0.key < $1.key }.compactMap(\.value.damage) }
+        [displacement].compactMap(\.self)
+            + logs.withLock { $0.sorted { $0.key < $1.key }.compactMap(\.value.damage) }
     }
 
     /// Why this collection can't be read to its end, or at all.
@@ -152,11 +224,27 @@ package final class Repository: Sendable {
     /// Closes the files that are open for reading; whoever reads on opens them again.
     package func closeFiles() { dataFiles.closeAll() }
 
-    /// The same as it is on the disk now: nothing that is open or was read before is used.
-    package func reread(usesCatalogs: Bool) throws -> Repository {
-        var options = options
-        options.usesCatalogs = usesCatalogs
-        return try Repository.open(storage, options: options)
+    /// One collection as it is on the disk now: nothing that is open or was read before is used.
+    package struct Reread: Sendable {
+        package var repository: Repository
+        package var state: CollectionState?
+        /// What was wrong with the log.
+        package var damage: Failure?
+        /// Catalogs that say something else than the log.
+        package var catalogFaults: [Failure]
+    }
+
+    /// Reads a collection's log from its first entry on; what catalogs say is compared with it.
+    package func reread(collection name: String) throws -> Reread {
+        guard let found = try Self.descriptor(storage) else {
+            throw Failure(.notFound, "there is no repository at \(storage.location)")
+        }
+        let fresh = Repository(found, storage: storage, options: options)
+        var scan = LogScan(fresh, fresh.collectionID(name), checksCatalogs: true)
+        try scan.run()
+        return Reread(
+            repository: fresh, state: scan.state?.isDropped == false ? scan.state : nil,
+            damage: scan.damage, catalogFaults: scan.catalogFaults)
     }
 
     /// Room at the location; nil where there is no limit to speak of.

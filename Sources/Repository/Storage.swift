@@ -26,10 +26,9 @@ package protocol Storage: Sendable {
     /// For new objects that are made durable together, when there are all of them.
     func beginBatch() -> any ObjectBatch
 
-    /// Makes an object of these bytes, whole and durable when this returns true. False when other
-    /// bytes have the name already; meeting the very same bytes there is success, since an answer
-    /// may have been lost.
-    func publish(_ bytes: [UInt8], as name: String) throws -> Bool
+    /// Makes an object of these bytes, whole and durable when this returns true. False when the name
+    /// is taken; nothing is changed then. The one primitive that all commits rest on.
+    func putIfAbsent(_ bytes: [UInt8], as name: String) throws -> Bool
 
     /// What is written takes the place of the object of this name, if there is one, when `finish` is
     /// called; until then, and if it never is, the old one stays. For what may be lost at any time:
@@ -39,6 +38,10 @@ package protocol Storage: Sendable {
     /// What is listed in `directory` now stays listed after a power cut: for readers who build on
     /// what a killed process left.
     func settle(_ directory: String) throws
+
+    /// Gives an object, whole or damaged, a name beside its own that nothing looks for, and answers its
+    /// last component: `0000000007.json.damaged`. Nothing is lost by it.
+    func setAside(_ name: String) throws -> String
 
     /// Removes an object; none there is success.
     func remove(_ name: String) throws
@@ -54,8 +57,24 @@ package protocol Storage: Sendable {
     /// somebody else has it.
     func lock(_ name: String) throws -> (any StorageLock)?
 
+    /// Whether somebody, in this process or another one, has the lock now. False if nobody ever had.
+    func isLocked(_ name: String) throws -> Bool
+
     /// Room there; nil where there is no limit to speak of.
     func space() throws -> Space?
+}
+
+extension Storage {
+    /// `putIfAbsent`, but meeting the very same bytes under the name is success too, since an answer
+    /// may have been lost. False when other bytes have the name.
+    package func publish(_ bytes: [UInt8], as name: String) throws -> Bool {
+        if try putIfAbsent(bytes, as: name) { return true }
+        guard try size(of: name) == UInt64(bytes.count), try read(name, limit: bytes.count) == bytes
+        else { return false }
+        // Whoever made it may have been killed before it was durable.
+        try settle(name.lastIndex(of: "/").map { String(name[..<$0]) } ?? "")
+        return true
+    }
 }
 
 /// An immutable object, read by any thread at any place.
@@ -86,4 +105,7 @@ package protocol ObjectWriter: AnyObject {
 }
 
 /// Held until the last reference goes.
-package protocol StorageLock: AnyObject, Sendable {}
+package protocol StorageLock: AnyObject, Sendable {
+    /// False once the lock is known to be lost: asked before something is built on it.
+    var isHeld: Bool { get throws }
+}

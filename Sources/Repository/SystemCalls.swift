@@ -35,6 +35,10 @@ package protocol SystemCalls: Sendable {
     func status(_ path: String) throws(Errno) -> FileStatus
     /// Takes the open file's exclusive lock; `EAGAIN` when another open file has it.
     func lock(_ descriptor: Int32) throws(Errno)
+    /// Whether another open file has the exclusive lock.
+    func isLocked(_ descriptor: Int32) throws(Errno) -> Bool
+    /// The open file's inode number.
+    func number(_ descriptor: Int32) throws(Errno) -> UInt64
     /// Gives the lock back. Closing would do, but for a child that is just being started: until it
     /// runs its program, it has a copy of the open file and of its lock.
     func unlock(_ descriptor: Int32)
@@ -62,10 +66,13 @@ package struct FileStatus: Sendable {
     package var sizeBytes: UInt64
     /// Seconds since 1970.
     package var modified: Int64
+    /// The inode's.
+    package var number: UInt64
 
-    package init(sizeBytes: UInt64, modified: Int64) {
+    package init(sizeBytes: UInt64, modified: Int64, number: UInt64) {
         self.sizeBytes = sizeBytes
         self.modified = modified
+        self.number = number
     }
 }
 
@@ -199,20 +206,39 @@ package struct Kernel: SystemCalls {
         var status = stat()
         try checked(stat(path, &status))
         return FileStatus(
-            sizeBytes: UInt64(status.st_size), modified: Int64(status.st_mtim.tv_sec))
+            sizeBytes: UInt64(status.st_size), modified: Int64(status.st_mtim.tv_sec),
+            number: UInt64(status.st_ino))
     }
 
     package func lock(_ descriptor: Int32) throws(Errno) {
         try checked(setLock(descriptor, F_WRLCK))
     }
 
+    package func isLocked(_ descriptor: Int32) throws(Errno) -> Bool {
+        var range = Self.range(F_WRLCK)
+        try checked(fcntl(descriptor, Self.getOpenFileLock, &range))
+        return range.l_type != Int16(F_UNLCK)
+    }
+
+    package func number(_ descriptor: Int32) throws(Errno) -> UInt64 {
+        var status = stat()
+        try checked(fstat(descriptor, &status))
+        return UInt64(status.st_ino)
+    }
+
     package func unlock(_ descriptor: Int32) { _ = setLock(descriptor, F_UNLCK) }
 
     private func setLock(_ descriptor: Int32, _ type: Int32) -> Int32 {
+        var range = Self.range(type)
+        return fcntl(descriptor, Self.setOpenFileLock, &range)
+    }
+
+    /// All of a file.
+    private static func range(_ type: Int32) -> flock {
         var range = flock()
         range.l_type = Int16(type)
         range.l_whence = Int16(SEEK_SET)
-        return fcntl(descriptor, Self.setOpenFileLock, &range)
+        return range
     }
 
     package func space(_ path: String) throws(Errno) -> Space {
@@ -224,7 +250,9 @@ package struct Kernel: SystemCalls {
             files: UInt64(status.f_files))
     }
 
-    /// `F_OFD_SETLK` of linux/fcntl.h, which the Glibc module hides with all of `_GNU_SOURCE`.
+    /// `F_OFD_GETLK` and `F_OFD_SETLK` of linux/fcntl.h, which the Glibc module hides with all of
+    /// `_GNU_SOURCE`.
+    private static let getOpenFileLock: Int32 = 36
     private static let setOpenFileLock: Int32 = 37
     /// `RENAME_NOREPLACE` of linux/fs.h, hidden likewise.
     private static let renameNoReplace: UInt32 = 1

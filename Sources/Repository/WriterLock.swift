@@ -37,7 +37,11 @@ package final class WriterLock: Sendable {
         if try repository.storage.size(of: Repository.entryName(1, id)) != nil {
             try repository.storage.settle("collections/\(id)/log")
         }
+        try repository.checkPlace()
         let read = try repository.readToEnd(id)
+        if let last = try repository.entryNumbers(id).last, last != read?.lastEntry ?? 0 {
+            throw repository.damageBehind(read?.lastEntry ?? 0, upTo: last, id)
+        }
         state = Mutex(
             State(
                 collection: read, nextFileNumber: read?.nextFileNumber ?? 1,
@@ -55,6 +59,7 @@ package final class WriterLock: Sendable {
     @discardableResult
     package func append(_ entry: LogEntry) throws -> UInt64 {
         try state.withLock { state in
+            try checkGround(state.collection)
             if case .point(let record) = entry, record.kind == .incremental,
                 let collection = state.collection
             {
@@ -73,6 +78,8 @@ package final class WriterLock: Sendable {
                 try next!.apply(file)
             }
             try state.batch.settle()
+            // That may have taken its time.
+            try checkGround(state.collection)
             let name = Repository.entryName(file.number, id)
             guard try repository.storage.publish(encoded.bytes, as: name) else {
                 throw Failure(
@@ -81,6 +88,24 @@ package final class WriterLock: Sendable {
             state.collection = next
             repository.publish(next!)
             return file.number
+        }
+    }
+
+    /// What the entry is going to stand on is still there: the repository, our lock, and the entry
+    /// before. Otherwise nobody knows what it would be added to.
+    private func checkGround(_ collection: CollectionState?) throws {
+        try repository.checkPlace()
+        guard try held.isHeld else {
+            throw Failure(
+                .busy,
+                "the lock of collection \(self.collection) was lost while it was written: its file was "
+                    + "removed or replaced; try again")
+        }
+        if let collection, try !repository.holds(collection) {
+            throw Failure(
+                .stale,
+                "\(repository.path(collection.lastEntry, id)) isn't what was read any more: nothing "
+                    + "was added to the log of \(self.collection); try again")
         }
     }
 
@@ -112,6 +137,12 @@ package final class WriterLock: Sendable {
         guard since >= repository.options.catalogInterval || collection.catalogDamage != nil else {
             return
         }
+        try renewCatalog()
+    }
+
+    /// Makes a catalog of the log as it is.
+    func renewCatalog() throws {
+        guard let collection = current else { return }
         let writer = try createFile(.cat)
         try writer.append(CatalogFile.encoded(collection))
         let file = try writer.finish(rows: 0)
@@ -178,7 +209,8 @@ package final class WriterLock: Sendable {
     private static func places(referredBy collection: CollectionState?) -> Set<String> {
         guard let collection else { return [] }
         return Set(
-            collection.files.values.map(\.place) + collection.catalogs.map(\.reference.name))
+            collection.files.values.map(\.place) + collection.catalogs.map(\.reference.name)
+        ).union(collection.keptFiles)
     }
 
     /// Removes the data files that nothing needs: the one way in which files go. Those are files that
@@ -200,7 +232,7 @@ package final class WriterLock: Sendable {
         files: Int, bytes: UInt64
     ) {
         // Before the log is looked at, so that what was committed until now counts as referred to.
-        let listed = try listFiles()
+        let listed = try repository.listFiles(of: id)
         guard let collection = current else { return (0, 0) }
         var condemned = Condemnation()
         condemned.points = points
@@ -220,20 +252,6 @@ package final class WriterLock: Sendable {
         try remove(going)
         try removeUnfinishedEntries()
         return (going.count, bytes)
-    }
-
-    /// Places of all data files that are there; files of strangers are none.
-    private func listFiles() throws -> Set<String> {
-        let storage = repository.storage
-        var places = try Set(storage.list(FilePlace.indexes(of: id)))
-        let tables = FilePlace.tables(of: id)
-        for table in try storage.list(tables) {
-            let names = try storage.list("\(tables)/\(table)")
-            // A killed writer may have made the folder and no more.
-            if names.isEmpty { storage.removeEmpty("\(tables)/\(table)") }
-            places.formUnion(names.lazy.map { "\(table)/\($0)" })
-        }
-        return places.filter { FilePlace.kind($0) != nil }
     }
 
     /// Removes what killed writers left of log entries. The log only grows: it is looked through once

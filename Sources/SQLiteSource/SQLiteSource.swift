@@ -23,12 +23,14 @@ package final class SQLiteSource: RowSource {
     /// - Parameters:
     ///   - busyTimeout: seconds to wait for locks of other programs.
     ///   - isReadOnly: even SQLite's own repair of what a dead writer left is refused.
+    ///   - trustsFileSystem: a WAL database is read on file systems too that share no memory.
     ///   - known: what other sources of the database have read.
     ///   - sortLimits: of what is sorted where SQLite doesn't store rows in key order.
     ///   - rules: other ones than these are for tests.
     package init(
         path: String, busyTimeout: Double = patience, isReadOnly: Bool = false,
-        known: KnownDefinitions = KnownDefinitions(), sortLimits: SortLimits = .init(),
+        trustsFileSystem: Bool = false, known: KnownDefinitions = KnownDefinitions(),
+        sortLimits: SortLimits = .init(),
         rules: PageRules = PageRules()
     ) throws {
         self.rules = rules
@@ -38,8 +40,12 @@ package final class SQLiteSource: RowSource {
         file = SourceFile(path: path, busyTimeout: busyTimeout, isReadOnly: isReadOnly)
         // Looks at the header only.
         let hadWAL = file.hasFile("-wal")
-        try file.openReader { recovered.withLock { $0 = true } }.close()
-        if !hadWAL { file.removeEmptyWAL() }
+        defer { if !hadWAL { file.removeEmptyWAL() } }
+        let reader = try file.openReader { recovered.withLock { $0 = true } }
+        defer { reader.close() }
+        if !trustsFileSystem, try reader.text("PRAGMA main.journal_mode") == "wal" {
+            try LyingFileSystem.refuse(path)
+        }
     }
 
     package func listTables() throws -> [SourceTable] {

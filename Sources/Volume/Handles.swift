@@ -211,9 +211,9 @@ extension Volume {
             text.release { statements throws(Failure) in try engine.validate(statements) }
         }
         if let discarded {
-            engine.errors.add(
-                discarded.text, message: discarded.failure.message, snippet: discarded.snippet,
-                collection: control.collection)
+            engine.refuse(
+                discarded.text, discarded.failure, snippet: discarded.snippet,
+                collection: control.collection, owner: options.uid)
         }
         if !start.isEmpty { _ = try? submit(start, control, owner: options.uid) }
     }
@@ -231,9 +231,9 @@ extension Volume {
             }
         }
         if let refusal {
-            engine.errors.add(
-                refusal.text, message: refusal.failure.message, snippet: refusal.snippet,
-                collection: control.collection)
+            engine.refuse(
+                refusal.text, refusal.failure, snippet: refusal.snippet,
+                collection: control.collection, owner: caller.uid)
         }
         do throws(Failure) {
             let start = try outcome.get()
@@ -249,9 +249,9 @@ extension Volume {
         do {
             _ = try engine.submit(statements, owner: owner)
         } catch {
-            engine.errors.add(
-                statements.map(\.text).joined(separator: ";\n"), message: error.message,
-                snippet: error.snippet, collection: control.collection)
+            engine.refuse(
+                statements.map(\.text).joined(separator: ";\n"), error,
+                collection: control.collection, owner: owner)
             throw error
         }
     }

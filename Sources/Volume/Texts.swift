@@ -176,14 +176,19 @@ extension Volume {
         lines += state.droppedPoints.map { "dropped \($0.name)" }
         lines += state.definition.flatMap(Schedule.init).map { scheduleLines($0, state) } ?? []
         if let operation = engine.newestOperation(of: shown.name) {
-            lines.append("operation \(operation.id) \(operation.kind) \(operation.status.summary)")
+            lines.append(
+                "operation \(operation.name) \(operation.kind) \(operation.status.summary)")
             lines += operation.status.notes.map { "note \(oneLine($0))" }
             lines += operation.status.leftOutLines.map { "left out \($0)" }
         }
         if let error = engine.errors.newest(collection: shown.name).last {
             lines.append("last_error \(error.time) \(error.message)")
         }
+        if let moved = engine.repository?.displacement {
+            lines.append("repository \(moved.message)")
+        }
         if let damage = state.damage { lines.append("damage \(damage.message)") }
+        lines += state.lostPoints.map { "lost \($0.name) \(oneLine($0.reason))" }
         if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
         let checks = engine.repository?.checks(of: state) ?? [:]
         let live = state.points.compactMap { point in checks[point.sequence].map { (point, $0) } }
@@ -191,6 +196,10 @@ extension Volume {
             lines.append(
                 "verified \(live.count) of \(state.points.count) points, last "
                     + "\(point.name) \(check.text)")
+        }
+        if let round = engine.repository?.readingRound(of: state) {
+            let all = round.completed.map { "\(Instant(microseconds: $0).floorToSecond)" } ?? "-"
+            lines.append("all_files_read \(all)")
         }
         let damaged = Dictionary(grouping: live.filter { $1.damage != nil }) { $1.damage! }
         for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {

@@ -113,12 +113,16 @@ package final class Volume: FileSystem {
         }
     }
 
+    private static let epochStep: UInt64 = 100_003
+
     private static func numbered(_ collections: [CollectionState]) -> [UInt64: Shown] {
         var result: [UInt64: Shown] = [:]
         var names: Set<String> = Set(
             Node.RootFile.allCases.map(\.name) + ["operations", "metrics"])
         for collection in collections {
-            var number = UInt64(collection.id.prefix(5), radix: 16) ?? 0
+            let digits = UInt64(collection.id.prefix(5), radix: 16) ?? 0
+            // Kept pages of another past must never be taken for those of this one.
+            var number = (digits &+ collection.epoch &* epochStep) % Node.fieldLimit
             while result[number] != nil { number = (number + 1) % Node.fieldLimit }
             let fileName = FileName.component(collection.name) { names.contains($0) }
             names.insert(fileName)
@@ -183,7 +187,7 @@ package final class Volume: FileSystem {
             return .collection(found)
         case .operations:
             if name == "latest", !engine.operations.isEmpty { return .latestOperation }
-            guard let id = UInt64(name), "\(id)" == name, engine.operation(id) != nil else {
+            guard let id = Operation.id(named: name), engine.operation(id) != nil else {
                 throw .noEntry
             }
             return .operation(id)
@@ -212,7 +216,7 @@ package final class Volume: FileSystem {
 
     private func isPresent(_ file: Node.CollectionFile, _ shown: Shown) -> Bool {
         switch file {
-        case .latest: shown.state.newest != nil
+        case .latest: shown.state.newest != nil && shown.state.endIsUnknown == nil
         case .operation: engine.newestOperation(of: shown.name) != nil
         default: true
         }
@@ -252,7 +256,7 @@ package final class Volume: FileSystem {
                 + [("operations", .operations)] + collections.map { ($0, .collection($1)) }
         case .operations:
             let operations = engine.operations
-            return operations.map { ("\($0.id)", .operation($0.id)) }
+            return (operations + engine.refusals).map { ($0.name, .operation($0.id)) }
                 + (operations.isEmpty ? [] : [("latest", .latestOperation)])
         case .operation(let id):
             return Node.OperationFile.allCases.map { ($0.name, .operationFile(id, $0)) }
@@ -390,9 +394,10 @@ package final class Volume: FileSystem {
         case .collectionFile(let number, .operation):
             let shown = try shown(number)
             guard let newest = engine.newestOperation(of: shown.name) else { throw .noEntry }
-            return "../operations/\(newest.id)"
+            return "../operations/\(newest.name)"
         case .collectionFile(let number, .latest):
-            guard let newest = try shown(number).state.newest else { throw .noEntry }
+            let state = try shown(number).state
+            guard let newest = state.newest, state.endIsUnknown == nil else { throw .noEntry }
             return newest.name
         default: throw .invalid
         }
@@ -415,6 +420,6 @@ package final class Volume: FileSystem {
 }
 
 extension CollectionState {
-    /// The first 64 bits of the collection's id.
-    fileprivate var idNumber: UInt64 { UInt64(id.prefix(16), radix: 16) ?? 0 }
+    /// The first 64 bits of the collection's id, another number for each past.
+    fileprivate var idNumber: UInt64 { (UInt64(id.prefix(16), radix: 16) ?? 0) &+ epoch }
 }

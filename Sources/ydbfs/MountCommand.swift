@@ -22,6 +22,9 @@ struct MountCommand: ParsableCommand {
               cache_size=SIZE    memory for rendered and decoded pages (default 128M)
               cache_dir=DIR      where repositories elsewhere would be cached; local ones need none
               rate=SIZE          bytes per second that operations may write, all together: 10M
+              adopt              take the backups of another database for those of SOURCE
+              trust_fs           read a WAL database on 9p, virtiofs, NFS or SMB too: only if no
+                                 other machine or container has it open
               log=FILE           where the background process writes what goes wrong
               repository=DIR     the same as --repository
             and the generic words of mount(8): rw, nosuid, noatime, nofail, _netdev, x-…
@@ -49,6 +52,12 @@ struct MountCommand: ParsableCommand {
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
 
+    @Flag(help: "The same as -o adopt.")
+    var adopt = false
+
+    @Flag(help: "The same as -o trust_fs.")
+    var trustFs = false
+
     @Flag(help: .hidden) var sloppy = false
     @Flag(help: .hidden) var fake = false
 
@@ -71,7 +80,9 @@ struct MountCommand: ParsableCommand {
             return Output.print(outcome.text)
         }
         do {
-            let options = try MountOptions(options, ignoresUnknown: sloppy)
+            var options = try MountOptions(options, ignoresUnknown: sloppy)
+            options.adopts = options.adopts || adopt
+            options.trustsFileSystem = options.trustsFileSystem || trustFs
             let served = try ServedVolume(source, at: mountPoint, repository, options)
             if fake { return }
             try served.serve(daemon)

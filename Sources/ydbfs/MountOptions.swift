@@ -6,6 +6,10 @@ import Volume
 package struct MountOptions: Sendable, Equatable {
     package var isReadOnly = false
     package var allowsOthers = false
+    /// Backups of another database are taken for the source's.
+    package var adopts = false
+    /// Locks and shared memory are relied on, whatever the file system is.
+    package var trustsFileSystem = false
     package var uid: UInt32?
     package var gid: UInt32?
     package var umask: UInt16 = 0
@@ -73,6 +77,8 @@ package struct MountOptions: Sendable, Equatable {
         case "ro": isReadOnly = true
         case "rw": isReadOnly = false
         case "allow_other": allowsOthers = true
+        case "adopt": adopts = true
+        case "trust_fs": trustsFileSystem = true
         case _ where Self.passed.contains(word): kernelWords.append(word)
         case _ where Self.unbuilt.contains(word): throw Self.refusal(unbuilt: word)
         case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",

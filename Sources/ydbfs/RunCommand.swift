@@ -54,6 +54,12 @@ struct RunCommand: ParsableCommand {
             "Bytes per second that operations may write, such as 10M.", valueName: "SIZE"))
     var rate: String?
 
+    @Flag(help: "Take the backups of another database for those of SOURCE.")
+    var adopt = false
+
+    @Flag(help: "Rely on locks and shared memory on any file system (see mount --help).")
+    var trustFs = false
+
     @Flag(help: "Leave running operations to the mount instead of waiting for them.")
     var noWait = false
 
@@ -62,7 +68,8 @@ struct RunCommand: ParsableCommand {
 
     func run() throws {
         Signals.block()
-        let source = try SourceArgument(source, repository: repository)
+        let source = try SourceArgument(
+            source, repository: repository, trustsFileSystem: trustFs)
         let text = try statementText()
         let target = try target(for: source, rate: bytesPerSecond())
         defer { target.close() }
@@ -105,7 +112,8 @@ struct RunCommand: ParsableCommand {
     ) throws -> any StatementTarget {
         // A mount has no word for another database; reading backups needs none.
         if let into {
-            return try EngineTarget(source, into: DestinationArgument(into), rate: rate)
+            return try EngineTarget(
+                source, into: DestinationArgument(into), rate: rate, adopts: adopt)
         }
         var mounted: MountTarget?
         if case .mounted(let place) = source.kind {
@@ -113,7 +121,7 @@ struct RunCommand: ParsableCommand {
         } else {
             mounted = try MountTarget.showing(source.location)
         }
-        guard let mounted else { return try EngineTarget(source, rate: rate) }
+        guard let mounted else { return try EngineTarget(source, rate: rate, adopts: adopt) }
         if rate != nil {
             throw Failure(
                 .invalid, "--rate: a mount carries the statements out: give it -o rate= instead")

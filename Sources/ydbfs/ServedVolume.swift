@@ -18,7 +18,9 @@ struct ServedVolume {
     init(
         _ source: String, at mountPoint: String, _ repository: String?, _ options: MountOptions
     ) throws {
-        self.source = try SourceArgument(source, repository: repository ?? options.repository)
+        self.source = try SourceArgument(
+            source, repository: repository ?? options.repository,
+            trustsFileSystem: options.trustsFileSystem)
         self.mountPoint = mountPoint
         self.options = options
         cacheDirectory = try options.cacheDirectory.map(Paths.canonical)
@@ -36,6 +38,8 @@ struct ServedVolume {
         var engineOptions = Engine.Options()
         engineOptions.isReadOnly = options.isReadOnly
         engineOptions.rate = options.rate
+        engineOptions.isBesideDatabase = source.isBesideDatabase
+        engineOptions.adopts = options.adopts
         let engine = try Engine(
             location: source.location,
             database: source.database(isReadOnly: options.isReadOnly),
@@ -138,6 +142,7 @@ private struct Greeting {
                 "\(problem.message): showing the backups at \(source.location); statements that "
                     + "need the database fail until it is back")
         }
+        if let note = engine.ownershipNote { lines.append(note) }
         for damage in engine.repository?.failures ?? [] {
             lines.append("damaged: \(damage.message): what was read before it is shown")
         }

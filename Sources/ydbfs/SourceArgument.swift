@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Fuse
 import Glibc
+import Repository
 import SQLiteSource
 import Tables
 
@@ -21,10 +22,15 @@ package struct SourceArgument: Sendable, Equatable {
     package let kind: Kind
     /// The repository's directory, canonical: the kernel shows it as the source of a mount.
     package let location: String
+    /// Locks and shared memory are relied on whatever file system the database lies on.
+    private let trustsFileSystem: Bool
 
     /// - Parameter repository: the LOCATION that the user chose.
-    package init(_ name: String, repository: String? = nil) throws {
+    package init(
+        _ name: String, repository: String? = nil, trustsFileSystem: Bool = false
+    ) throws {
         self.name = name
+        self.trustsFileSystem = trustsFileSystem
         try Self.refuseUnbuilt(name)
         if let repository { try Self.refuseUnbuilt(repository) }
         if let mount = try Mounts.at(name) {
@@ -110,6 +116,11 @@ package struct SourceArgument: Sendable, Equatable {
 
     // MARK: The database
 
+    /// The database's file; nil if there is no database.
+    var file: String? {
+        if case .database(let file) = kind { file } else { nil }
+    }
+
     /// `/Root/database` for `database.db`; nil if there is no database.
     package var databasePath: String? {
         guard case .database(let file) = kind else { return nil }
@@ -127,11 +138,25 @@ package struct SourceArgument: Sendable, Equatable {
     func database(isReadOnly: Bool) -> Engine.Database? {
         guard case .database(let file) = kind, let databasePath else { return nil }
         let known = KnownDefinitions()
-        return Engine.Database(path: databasePath) { patience in
+        let trusts = trustsFileSystem
+        return Engine.Database(path: databasePath, identity: { Self.identity(file) }) { patience in
             try SQLiteSource(
                 path: file, busyTimeout: patience ?? SQLiteSource.patience,
-                isReadOnly: isReadOnly, known: known)
+                isReadOnly: isReadOnly, trustsFileSystem: trusts, known: known)
         }
+    }
+
+    private static func identity(_ file: String) -> KnownDatabase? {
+        var status = stat()
+        guard stat(file, &status) == 0, let path = try? Paths.canonical(file) else { return nil }
+        return KnownDatabase(
+            path: path, device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+    }
+
+    /// Whether the backups lie where those of this database are looked for.
+    var isBesideDatabase: Bool {
+        guard case .database(let file) = kind else { return false }
+        return (try? Paths.canonical(file + ".backups")) == location
     }
 
     /// Why the database can't be used now; nil if it can, or if there is none.

@@ -114,11 +114,16 @@ package struct StatusReport: Sendable, Encodable {
         package var damage: String?
         /// Why its log had to be read from the beginning; nothing is lost.
         package var catalogDamage: String?
+        /// When the last round of VERIFY_EVERY had read every file; "-" as long as none has.
+        package var allFilesRead: String?
+        /// Points that were acknowledged and can't be read, with the reason.
+        package var lost: [String: String]?
         /// From the oldest to the newest.
         package var points: [Point]
 
         enum CodingKeys: String, CodingKey {
-            case name, tables, bytes, newest, running, schedule, damage, points
+            case name, tables, bytes, newest, running, schedule, damage, lost, points
+            case allFilesRead = "all_files_read"
             case isDatabase = "database"
             case isIncremental = "incremental"
             case lastError = "last_error"
@@ -171,7 +176,10 @@ package struct StatusReport: Sendable, Encodable {
         } else {
             damage = repository.failures.map(\.message)
         }
-        collections = states.map { Collection($0, operations, repository.checks(of: $0)) }
+        collections = states.map {
+            Collection(
+                $0, operations, repository.checks(of: $0), repository.readingRound(of: $0))
+        }
     }
 
     private static func repository(_ argument: SourceArgument) throws -> Repository? {
@@ -196,7 +204,8 @@ package struct StatusReport: Sendable, Encodable {
 
 extension StatusReport.Collection {
     fileprivate init(
-        _ state: CollectionState, _ operations: [OperationRecord], _ checks: [UInt64: PointCheck]
+        _ state: CollectionState, _ operations: [OperationRecord], _ checks: [UInt64: PointCheck],
+        _ round: ReadingRound?
     ) {
         let own = operations.filter { $0.start.collection == state.name }
         let last = own.max { $0.start.id < $1.start.id }.map(StatusReport.Operation.init)
@@ -206,7 +215,8 @@ extension StatusReport.Collection {
             isIncremental: (state.definition.flatMap { definition in
                 try? CollectionSettings(stored: definition.settings)
             })?.isIncrementalBackupEnabled ?? false,
-            bytes: state.storedBytes, newest: state.newest?.name,
+            bytes: state.storedBytes,
+            newest: state.endIsUnknown == nil ? state.newest?.name : nil,
             running: own.last { $0.end == nil && !$0.isInterrupted }.map(
                 StatusReport.Operation.init),
             schedule: state.definition.flatMap(Schedule.init).map {
@@ -215,6 +225,13 @@ extension StatusReport.Collection {
             lastError: last.flatMap { $0.error == nil ? nil : $0 },
             lastIncomplete: last.flatMap { $0.incomplete == nil ? nil : $0 },
             damage: state.damage?.message, catalogDamage: state.catalogDamage?.message,
+            allFilesRead: round.map { round in
+                round.completed.map { "\(Instant(microseconds: $0).floorToSecond)" } ?? "-"
+            },
+            lost: state.lostPoints.isEmpty
+                ? nil
+                : Dictionary(
+                    state.lostPoints.map { ($0.name, $0.reason) }, uniquingKeysWith: { $1 }),
             points: state.points.map { StatusReport.Point($0, state, checks[$0.sequence]) })
     }
 }
@@ -302,6 +319,10 @@ extension StatusReport.Collection {
         if let catalogDamage {
             lines.append("  read from the beginning of its log, nothing is lost: \(catalogDamage)")
         }
+        for (name, reason) in (lost ?? [:]).sorted(by: { $0.key < $1.key }) {
+            lines.append("  LOST \(name): \(reason)")
+        }
+        if let allFilesRead { lines.append("  every file read once until \(allFilesRead)") }
         if let running {
             lines.append(
                 "  running since \(running.started): operation \(running.id) \(running.statement)")
@@ -354,7 +375,7 @@ extension StatusReport.Collection {
             lines.append("  DAMAGED: \(points.count) points, last \(points.last!.name): \(damage)")
         }
         lines += Self.aligned(rows, leftColumns: 4).map { "  " + $0 }
-        return lines + ["  newest \(newest ?? "none"), \(bytes) bytes stored"]
+        return lines + ["  newest \(newest ?? (damage == nil ? "none" : "unknown")), \(bytes) bytes stored"]
     }
 
     /// Words on the left, numbers on the right of their columns.

@@ -39,13 +39,20 @@ struct EngineTarget: StatementTarget {
     /// - Parameters:
     ///   - into: where RESTORE writes, if not into the source.
     ///   - rate: bytes per second that operations may write.
-    init(_ source: SourceArgument, into: DestinationArgument? = nil, rate: Int? = nil) throws {
+    ///   - adopts: backups of another database are taken for the source's.
+    init(
+        _ source: SourceArgument, into: DestinationArgument? = nil, rate: Int? = nil,
+        adopts: Bool = false
+    ) throws {
         var options = Engine.Options()
         options.restoresInto = into?.open
         options.rate = rate
+        options.isBesideDatabase = source.isBesideDatabase
+        options.adopts = adopts
         engine = try Engine(
             location: source.location, database: source.database,
             cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
+        if let note = engine.ownershipNote { Output.error("note: \(note)") }
     }
 
     func submit(_ text: StatementText) throws -> [any SubmittedOperation] {

@@ -134,7 +134,7 @@ extension WriterLock {
         try lock.keepSampleCapture()
         _ = try lock.removeUnneeded()
         #expect(try lock.captured() == captureContent(1))
-        _ = try repository.reread(usesCatalogs: false)
+        _ = try repository.reread(collection: "shop")
         #expect(try lock.captured() == captureContent(1))
     }
 }

@@ -32,28 +32,51 @@ import Testing
         #expect(none?.code == .notFound)
     }
 
-    @Test func `One that runs is not interrupted; one whose process is gone is`() throws {
+    @Test func `One runs as long as whoever runs it holds its lock`() throws {
+        let other = try Repository.create(directory.path).operations
+        do {
+            let store = try Repository.open(directory.path).operations
+            let running = try store.begin(start())
+            for reader in [store, other] {
+                #expect(try reader.record(1).isInterrupted == false)
+                #expect(reader.interrupted(try reader.record(1)) == nil)
+            }
+            #expect(store.isOwn(running) && !other.isOwn(running))
+            _ = try store.begin(start())
+            try store.end(2, OperationEnd(state: .done, time: 1))
+            withExtendedLifetime(store) {}
+        }
+        #expect(try other.record(1).isInterrupted)
+        #expect(try other.record(2).isInterrupted == false)
+        // What it locked is removed by the next one; that doesn't make it run again.
+        _ = try other.begin(start())
+        #expect(try owners().count == 1)
+        #expect(try other.record(1).isInterrupted)
+        #expect(try other.record(3).isInterrupted == false)
+        other.close()
+        #expect(try owners().isEmpty)
+        #expect(try Repository.open(directory.path).operations.record(3).isInterrupted)
+    }
+
+    @Test func `A record that names no runner, or none that can be, is of one that has ended`()
+        throws
+    {
         let store = try Repository.create(directory.path).operations
         _ = try store.begin(start())
-        #expect(try store.record(1).isInterrupted == false)
         let path = "\(directory.path)/operations/0000000001.json"
         let text = String(
             decoding: try #require(FileManager.default.contents(atPath: path)), as: UTF8.self)
-        // The same number, started at another time: another process.
-        let other = try #require(text.range(of: "\"started\":[0-9]+", options: .regularExpression))
-        try write(text.replacingCharacters(in: other, with: "\"started\":1"), 2)
-        #expect(try store.record(2).isInterrupted)
-        try store.end(2, OperationEnd(state: .failed, time: 1))
-        #expect(try store.record(2).isInterrupted == false)
-        // Another container: nobody can know.
-        let space = try #require(
-            text.range(of: "\"namespace\":\"[^\"]*", options: .regularExpression))
-        try write(text.replacingCharacters(in: space, with: "\"namespace\":\"pid:[1]"), 3)
-        #expect(try store.record(3).isInterrupted == false)
-        let process = try #require(
-            text.range(of: ",\"process\":\\{[^}]*\\}", options: .regularExpression))
-        try write(text.replacingCharacters(in: process, with: ""), 4)
-        #expect(try store.record(4).isInterrupted)
+        let runner = try #require(
+            text.range(of: ",\"runner\":\"[^\"]*\"", options: .regularExpression))
+        for (number, other) in ["", ",\"runner\":\"../../lock\"", ",\"runner\":\"\""].enumerated() {
+            try write(text.replacingCharacters(in: runner, with: other), number + 2)
+            #expect(try store.record(UInt64(number + 2)).isInterrupted, "\(other)")
+        }
+    }
+
+    private func owners() throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: directory.path + "/operations")
+            .filter { $0.hasPrefix("owner-") }
     }
 
     /// Writes an operation file with a right trailer.
@@ -89,7 +112,7 @@ import Testing
         let records = try again.newest()
         #expect(records.map(\.start.id) == Array((11...1010).reversed()))
         #expect(records.allSatisfy { $0.end?.state == .done })
-        #expect(disk.files().keys.count { $0.contains("/operations/") } == 2100)
+        #expect(disk.files().keys.count { $0.contains("/operations/0") } == 2100)
         #expect(try again.begin(start()).id == 1011)
     }
 

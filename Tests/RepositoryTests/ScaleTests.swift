@@ -34,6 +34,8 @@ private struct Unsynced: SystemCalls {
     func list(_ path: String) throws(Errno) -> [String] { try kernel.list(path) }
     func status(_ path: String) throws(Errno) -> FileStatus { try kernel.status(path) }
     func lock(_ descriptor: Int32) throws(Errno) { try kernel.lock(descriptor) }
+    func isLocked(_ descriptor: Int32) throws(Errno) -> Bool { try kernel.isLocked(descriptor) }
+    func number(_ descriptor: Int32) throws(Errno) -> UInt64 { try kernel.number(descriptor) }
     func space(_ path: String) throws(Errno) -> Space { try kernel.space(path) }
 }
 

@@ -9,7 +9,9 @@ import Testing
 
 /// Storage whose locks keep nobody out, as on a network file system that forgets them.
 struct LocklessStorage: Storage {
-    final class Nothing: StorageLock {}
+    final class Nothing: StorageLock {
+        var isHeld: Bool { true }
+    }
 
     let base: DirectoryStorage
     var location: String { base.location }
@@ -18,11 +20,12 @@ struct LocklessStorage: Storage {
     func size(of name: String) throws -> UInt64? { try base.size(of: name) }
     func open(_ name: String) throws -> (any StoredObject)? { try base.open(name) }
     func beginBatch() -> any ObjectBatch { base.beginBatch() }
-    func publish(_ bytes: [UInt8], as name: String) throws -> Bool {
-        try base.publish(bytes, as: name)
+    func putIfAbsent(_ bytes: [UInt8], as name: String) throws -> Bool {
+        try base.putIfAbsent(bytes, as: name)
     }
     func replace(_ name: String) throws -> any ObjectWriter { try base.replace(name) }
     func settle(_ directory: String) throws { try base.settle(directory) }
+    func setAside(_ name: String) throws -> String { try base.setAside(name) }
     func remove(_ name: String) throws { try base.remove(name) }
     func removeEmpty(_ directory: String) { base.removeEmpty(directory) }
     func removeUnfinished(in directory: String, olderThan seconds: Int64) throws {
@@ -32,6 +35,7 @@ struct LocklessStorage: Storage {
         _ = try base.lock(name)
         return Nothing()
     }
+    func isLocked(_ name: String) throws -> Bool { false }
     func space() throws -> Space? { try base.space() }
 }
 
@@ -239,14 +243,23 @@ struct LocklessStorage: Storage {
         let temporary = try #require(
             disk.trace.first { $0.hasPrefix("open create \(root)/log/.") }?.split(separator: " ")[2]
         )
+        let reads = ["open read", "read ", "size"]
+        let changes = disk.trace.filter { line in !reads.contains { line.hasPrefix($0) } }
         #expect(
-            disk.trace == [
+            changes == [
                 "open create \(data)", "write \(data)", "status \(before)",
                 "sync \(data)", "open directory \(root)/data", "sync \(root)/data",
-                "open create \(temporary)", "write \(temporary)", "sync \(temporary)",
+                "status \(root)/lock", "open create \(temporary)", "write \(temporary)",
+                "sync \(temporary)",
                 "link \(temporary) \(root)/log/0000000003.json", "unlink \(temporary)",
                 "open directory \(root)/log", "sync \(root)/log",
             ])
+        // What it stands on is looked at last before the entry is made.
+        let entry = try #require(disk.trace.firstIndex { $0.hasPrefix("open create \(temporary)") })
+        let synced = try #require(disk.trace.firstIndex { $0 == "sync \(root)/data" })
+        let looks = disk.trace[synced..<entry]
+        #expect(looks.contains("open read /r/repository.json"))
+        #expect(looks.contains("open read \(root)/log/0000000002.json"))
     }
 
     @Test func `No file is written twice, or over another, but what may be lost`() throws {

@@ -11,8 +11,10 @@ package final class TestClock: Sendable {
 
     package var microseconds: Int64 { time.load(ordering: .sequentiallyConsistent) }
 
-    package func advance(seconds: Int64) {
-        time.add(seconds * 1_000_000, ordering: .sequentiallyConsistent)
+    package func advance(seconds: Int64) { advance(microseconds: seconds * 1_000_000) }
+
+    package func advance(microseconds: Int64) {
+        time.add(microseconds, ordering: .sequentiallyConsistent)
     }
 }
 

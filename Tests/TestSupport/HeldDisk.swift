@@ -48,6 +48,12 @@ package final class HeldDisk: SystemCalls {
     package func list(_ path: String) throws(Errno) -> [String] { try kernel.list(path) }
     package func status(_ path: String) throws(Errno) -> FileStatus { try kernel.status(path) }
     package func lock(_ descriptor: Int32) throws(Errno) { try kernel.lock(descriptor) }
+    package func isLocked(_ descriptor: Int32) throws(Errno) -> Bool {
+        try kernel.isLocked(descriptor)
+    }
+    package func number(_ descriptor: Int32) throws(Errno) -> UInt64 {
+        try kernel.number(descriptor)
+    }
     package func unlock(_ descriptor: Int32) { kernel.unlock(descriptor) }
     package func space(_ path: String) throws(Errno) -> Space { try kernel.space(path) }
 }

@@ -48,7 +48,10 @@ package final class SimulatedDisk: SystemCalls {
         var isDead = false
         package var trace: [String] = []
         var largestTransfer = Int.max
+        /// Errors of opening these files.
+        var refusals: [String: Int32] = [:]
         var hasLinks = true
+        var hasRenamingNew = true
         var hasSyncAll = true
         var now: Int64 = 0
     }
@@ -80,7 +83,11 @@ package final class SimulatedDisk: SystemCalls {
     }
     package func limitTransfers(_ bytes: Int) { state.withLock { $0.largestTransfer = bytes } }
     package func forbidSyncAll() { state.withLock { $0.hasSyncAll = false } }
+    package func refuseReading(_ path: String, _ error: Int32) {
+        state.withLock { $0.refusals[path] = error }
+    }
     package func forbidLinks() { state.withLock { $0.hasLinks = false } }
+    package func forbidRenamingNew() { state.withLock { $0.hasRenamingNew = false } }
 
     /// The disk as the next process finds it.
     package func survivor(_ cut: PowerCut, seed: UInt64 = 0) -> SimulatedDisk {
@@ -212,6 +219,7 @@ package final class SimulatedDisk: SystemCalls {
 
     package func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
         try call("open \(access) \(path)", writes: access == .create) { (state) throws(Errno) in
+            if let error = state.refusals[path] { throw Errno(rawValue: error) }
             let found = try? Self.find(path, state)
             if found != nil, access == .create { throw Errno(rawValue: EEXIST) }
             if found == nil {
@@ -314,6 +322,7 @@ package final class SimulatedDisk: SystemCalls {
 
     package func renameNew(_ path: String, to name: String) throws(Errno) {
         try call("rename \(path) \(name)", writes: true) { (state) throws(Errno) in
+            guard state.hasRenamingNew else { throw Errno(rawValue: EINVAL) }
             try Self.add(Self.find(path, state), name, &state)
             let (parent, last) = try Self.parent(path, state)
             state.nodes[parent]!.names[last] = nil
@@ -361,8 +370,11 @@ package final class SimulatedDisk: SystemCalls {
 
     package func status(_ path: String) throws(Errno) -> FileStatus {
         try call("status \(path)") { (state) throws(Errno) in
-            let node = state.nodes[try Self.find(path, state)]!
-            return FileStatus(sizeBytes: UInt64(node.bytes.count), modified: node.modified)
+            let number = try Self.find(path, state)
+            let node = state.nodes[number]!
+            return FileStatus(
+                sizeBytes: UInt64(node.bytes.count), modified: node.modified,
+                number: UInt64(number))
         }
     }
 
@@ -374,6 +386,17 @@ package final class SimulatedDisk: SystemCalls {
             }
             state.locks[node] = descriptor
         }
+    }
+
+    package func isLocked(_ descriptor: Int32) throws(Errno) -> Bool {
+        try call("look for lock \(name(descriptor))") { (state) throws(Errno) in
+            let holder = state.locks[state.open[descriptor]!]
+            return holder != nil && holder != descriptor
+        }
+    }
+
+    package func number(_ descriptor: Int32) throws(Errno) -> UInt64 {
+        state.withLock { UInt64($0.open[descriptor]!) }
     }
 
     package func space(_ path: String) throws(Errno) -> Space {

@@ -37,6 +37,8 @@ struct Settings {
     var removalDelay: Int64 = 10
     /// Another clock than the system's.
     var testClock: TestClock?
+    /// How a backup waits for a second of its own.
+    var pause: @Sendable (Double) -> Void = { _ in }
     /// What the source knows of changes; nil if it knows what the real one does.
     var script: RangedSource.Script?
     /// So many cuts may trust what is known.
@@ -67,6 +69,8 @@ final class Product: Sendable {
         options.repository.catalogInterval = settings.catalogInterval
         options.repository.removalDelay = settings.removalDelay
         let testClock = settings.testClock
+        // Points of one second get names of their own without waiting for the next one.
+        options.repository.pause = settings.pause
         if let testClock { options.repository.now = { testClock.microseconds } }
         options.clock = settings.clock
         options.rate = settings.rate

@@ -16,6 +16,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
     case maxChain = "max_chain"
     case incrementalEvery = "incremental_every"
     case fullEvery = "full_every"
+    case verifyEvery = "verify_every"
     case keepDropped = "keep_dropped"
 
     /// As statements spell it.
@@ -35,7 +36,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
             "a number from 1 to 1000000, or 'unlimited'"
         case .keepWithin: "years, months, days, hours as in '1y5m7d2h'"
         case .maxChain: "a number from 1 to 1000000"
-        case .incrementalEvery, .fullEvery: "a time from '1s' on, as in '30m', '24h', '7d', '1d12h'"
+        case .incrementalEvery, .fullEvery, .verifyEvery: "a time from '1s' on, as in '30m', '24h', '7d', '1d12h'"
         case .keepDropped: "a time as in '0s', '30m', '24h', '7d'"
         }
     }
@@ -52,7 +53,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
             KeepCount(text).map { .keep($0) }
         case .keepWithin: CalendarPeriod(text).map { .calendar($0) }
         case .maxChain: count(text).map { .count($0) }
-        case .incrementalEvery, .fullEvery:
+        case .incrementalEvery, .fullEvery, .verifyEvery:
             Period(text).flatMap { $0.seconds >= 1 ? .period($0) : nil }
         case .keepDropped: Period(text).map { .period($0) }
         }
@@ -235,6 +236,9 @@ package struct CollectionSettings: Sendable, Hashable {
         }
         return nil
     }
+
+    /// In which time a live mount reads every file once; nil: it doesn't.
+    package var verifyEvery: Period? { period(.verifyEvery) }
 
     private func flag(_ key: SettingKey) -> Bool {
         if case .flag(let flag)? = values[key] { flag } else { false }

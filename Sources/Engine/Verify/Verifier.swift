@@ -32,15 +32,13 @@ package struct Verifier {
     package func run(source: (any RowSource)? = nil) throws -> VerifyReport {
         var attempts = 3
         while true {
-            let (repository, state, logDamage) = try read()
+            let (repository, state, damages) = try read()
             var report = try check(repository, state)
-            if let logDamage {
-                report.damages.insert(VerifyReport.Damage(message: logDamage.message), at: 0)
-            }
+            report.damages.insert(contentsOf: damages, at: 0)
             attempts -= 1
             if !report.isRight, attempts > 0 {
                 // Somebody may have dropped points meanwhile, and their files.
-                let now = try repository.reread(usesCatalogs: true).collection(collection)
+                let now = try repository.reread(collection: collection).state
                 if now?.lastEntry != state.lastEntry { continue }
             }
             if level == .source, report.isRight {
@@ -57,29 +55,22 @@ package struct Verifier {
         }
     }
 
-    /// The collection from the first entry of its log on; if that can't be read to its end, then
-    /// from a catalog that goes further.
-    private func read() throws -> (Repository, CollectionState, damage: Failure?) {
-        let strict = try repository.reread(usesCatalogs: false)
-        let known = strict.collection(collection)
-        let damage = strict.damage(of: collection)
-        if damage != nil {
-            let lenient = try repository.reread(usesCatalogs: true)
-            if let further = lenient.collection(collection),
-                further.lastEntry > known?.lastEntry ?? 0
-            {
-                return (lenient, further, damage)
-            }
+    /// The collection from the first entry of its log on; what can't be read of the log is damage.
+    private func read() throws -> (Repository, CollectionState, [VerifyReport.Damage]) {
+        let found = try repository.reread(collection: collection)
+        guard let state = found.state else {
+            throw found.damage ?? Failure(.notFound, "there is no collection \(collection)")
         }
-        guard let known else {
-            throw damage ?? Failure(.notFound, "there is no collection \(collection)")
+        var damages = (found.damage.map { [$0] } ?? []) + found.catalogFaults
+        damages += state.lostPoints.map {
+            Failure(.corrupt, "the point \($0.name) can't be read: \($0.reason)")
         }
-        return (strict, known, damage)
+        return (found.repository, state, damages.map { VerifyReport.Damage(message: $0.message) })
     }
 
     private func check(_ repository: Repository, _ state: CollectionState) throws -> VerifyReport {
         var points = state.points
-        if let moment { points = [try moment.point(in: state)] }
+        if let moment { points = [try moment.point(in: state, now: repository.now)] }
         let check = CollectionCheck(
             repository, state, points: points, isPart: moment != nil, level: level,
             pool: FilePool(

@@ -23,7 +23,7 @@ final class PageLog {
     private let places: PlaceTable
 
     /// - Parameter memoryBytes: beyond them, chunks lie in the file.
-    init(pages: Int, memoryBytes: Int = 24 << 20) throws {
+    init(pages: Int, memoryBytes: Int = 8 << 20) throws {
         memoryChunks = max(1, memoryBytes / Self.chunkBytes)
         places = try PlaceTable(count: pages + 1, isMapped: pages * 4 > memoryBytes)
     }

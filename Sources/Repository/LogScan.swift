@@ -1,0 +1,195 @@
+import Bytes
+import Crypto
+import Dispatch
+import Synchronization
+
+/// One reading of a collection's log, from its newest catalog, or its first entry, to its end.
+///
+/// An entry that is missing or damaged doesn't take away what stands before it, behind it, and in a
+/// catalog: what is behind it is read as far as that is possible without it. Entries are decoded by
+/// all processors, some hundred at a time, so that a log of any length takes the same memory.
+struct LogScan {
+    private let repository: Repository
+    private let id: String
+    private(set) var state: CollectionState?
+    /// What was wrong first.
+    private(set) var damage: Failure?
+    /// Why the newest catalog couldn't be used.
+    private var catalogDamage: Failure?
+    /// Behind entries that couldn't be read; a catalog ends it.
+    private var isBehindGap = false
+    /// Numbers of the entries that couldn't be read, in order.
+    private(set) var unread: [ClosedRange<UInt64>] = []
+    /// Catalogs that say something else than the log.
+    private(set) var catalogFaults: [Failure] = []
+    private let checksCatalogs: Bool
+
+    private typealias Entry = Result<LogFile, Failure>
+
+    /// Entries that are in memory at a time.
+    private static let batch = 512
+
+    /// - Parameter checksCatalogs: reads every entry, from the first one on, and compares with them
+    ///   what catalogs say.
+    init(_ repository: Repository, _ id: String, checksCatalogs: Bool = false) {
+        self.repository = repository
+        self.id = id
+        self.checksCatalogs = checksCatalogs
+    }
+
+    /// Throws what keeps it from looking at all.
+    mutating func run() throws {
+        let listed = try repository.entryNumbers(id)
+        guard let last = listed.last else { return }
+        let newest = findCatalog(last)
+        let begun = state?.lastEntry ?? 0
+        if begun > 0, let missing = Self.firstGap(listed, before: begun) {
+            damage = repository.missing(missing, id)
+            unread.append(missing)
+        }
+        var expected = begun + 1
+        var rest = listed.drop { $0 <= begun }
+        while !rest.isEmpty {
+            let numbers = Array(rest.prefix(Self.batch))
+            rest = rest.dropFirst(Self.batch)
+            for (number, entry) in try entries(numbers, known: newest) {
+                if expected < number { lose(expected...(number - 1)) }
+                if try !add(number, entry) { return finish(isCut: true) }
+                expected = number + 1
+            }
+        }
+        finish(isCut: false)
+    }
+
+    private mutating func finish(isCut: Bool) {
+        if state == nil, damage == nil { damage = repository.missing(1...1, id) }
+        state?.catalogDamage = catalogDamage
+        state?.damage = damage
+        guard let damage, let known = state else { return }
+        let newest = known.newest
+        let isLater = known.lostPoints.contains { $0.sequence > newest?.sequence ?? 0 }
+        let lastUnread = unread.last?.upperBound ?? 0
+        if isCut || isLater || lastUnread > newest?.entry ?? 0 { state?.endIsUnknown = damage }
+    }
+
+    // MARK: Entries
+
+    /// False if there is no point in reading on.
+    private mutating func add(_ number: UInt64, _ entry: Entry) throws -> Bool {
+        switch entry {
+        case .success(let file):
+            do {
+                try apply(file)
+            } catch let failure as Failure {
+                // Behind a lost definition nothing can be applied: that is no fault of its own.
+                if state == nil, isBehindGap { return true }
+                note(repository.named(failure, number, id))
+                unread.append(number...number)
+                isBehindGap = true
+                // It can be read; what it says can't be.
+                if case .point(let record) = file.entry {
+                    state?.lose(record, because: failure.message)
+                }
+            }
+            return true
+        case .failure(let failure):
+            note(failure)
+            unread.append(number...number)
+            isBehindGap = true
+            // Another version's, or not to be had now: what follows may rest on it.
+            return failure.code == .corrupt
+        }
+    }
+
+    private mutating func apply(_ file: LogFile) throws {
+        if case .catalog(let reference) = file.entry {
+            if isBehindGap, let whole = try? repository.catalog(reference, before: file, id) {
+                state = whole
+                isBehindGap = false
+            } else if checksCatalogs, let state,
+                let fault = repository.checkCatalog(reference, state)
+            {
+                catalogFaults.append(fault)
+            }
+        }
+        if state == nil {
+            state = try CollectionState(first: file, id: id, identify: repository.collectionID)
+        } else if isBehindGap {
+            state!.goOn(before: file)
+            state!.salvage(file)
+        } else {
+            var next = state!
+            try next.follow(file)
+            state = next
+        }
+    }
+
+    private mutating func lose(_ numbers: ClosedRange<UInt64>) {
+        note(repository.missing(numbers, id))
+        unread.append(numbers)
+        isBehindGap = true
+    }
+
+    private mutating func note(_ failure: Failure) { damage = damage ?? failure }
+
+    private static func firstGap(
+        _ listed: [UInt64], before end: UInt64
+    ) -> ClosedRange<UInt64>? {
+        var expected: UInt64 = 1
+        for number in listed {
+            if number > expected { return expected...(min(number, end) - 1) }
+            if number >= end { return nil }
+            expected = number + 1
+        }
+        return nil
+    }
+
+    /// Takes the state from the newest catalog, which one of the newest entries names. Answers the
+    /// entries that were read on the way.
+    private mutating func findCatalog(_ last: UInt64) -> [UInt64: Entry] {
+        var newest: [UInt64: Entry] = [:]
+        guard repository.options.usesCatalogs, !checksCatalogs else { return newest }
+        let window = min(last, 2 * repository.options.catalogInterval)
+        let shared = SharedValues()
+        for number in stride(from: last, to: last - window, by: -1) {
+            let entry = Self.result { try repository.entry(number, id, shared) }
+            newest[number] = entry
+            guard case .success(let file) = entry, case .catalog(let reference) = file.entry else {
+                continue
+            }
+            do {
+                state = try repository.catalog(reference, before: file, id)
+                return newest
+            } catch {
+                catalogDamage = catalogDamage ?? Repository.failure(error)
+                return newest
+            }
+        }
+        return newest
+    }
+
+    /// These entries in order: they are independent until they are applied, so all processors decode.
+    private func entries(
+        _ numbers: [UInt64], known: [UInt64: Entry]
+    ) throws -> [(UInt64, Entry)] {
+        let size = 64
+        let chunks = (numbers.count + size - 1) / size
+        let decoded = Mutex<[Int: [(UInt64, Entry)]]>([:])
+        DispatchQueue.concurrentPerform(iterations: chunks) { chunk in
+            let shared = SharedValues()
+            let part = numbers.dropFirst(chunk * size).prefix(size).map { number in
+                (number, known[number] ?? Self.result { try repository.entry(number, id, shared) })
+            }
+            decoded.withLock { $0[chunk] = part }
+        }
+        return decoded.withLock { $0.sorted { $0.key < $1.key }.flatMap(\.value) }
+    }
+
+    private static func result(_ body: () throws -> LogFile) -> Entry {
+        do {
+            return .success(try body())
+        } catch {
+            return .failure(Repository.failure(error))
+        }
+    }
+}
