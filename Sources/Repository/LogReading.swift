@@ -1,6 +1,5 @@
 import Bytes
 import Crypto
-import Dispatch
 import Synchronization
 
 /// What was read of one collection's log.
@@ -147,7 +146,7 @@ extension Repository {
         let size = 64
         let chunks = (Int(last) + size - 1) / size
         let decoded = Mutex<[Int: [Entry]]>([:])
-        DispatchQueue.concurrentPerform(iterations: chunks) { chunk in
+        concurrentPerform(iterations: chunks) { chunk in
             let shared = SharedValues()
             let numbers = UInt64(chunk * size + 1)...min(last, UInt64((chunk + 1) * size))
             let files = numbers.map { entry($0, id, shared) }

@@ -1,5 +1,4 @@
 import Bytes
-import Dispatch
 import Synchronization
 
 /// What an operation was asked to do.
@@ -81,10 +80,14 @@ package struct OperationRecord: Sendable, Equatable {
 /// one in between if somebody else than its process asked to cancel it. The newest 1,000 are kept.
 package final class OperationStore: Sendable {
     private let storage: any Storage
+    private let reserve: Reserve
     package static let limit: UInt64 = 1000
     private static let recordLimitBytes = 4 << 20
 
-    init(_ storage: any Storage) { self.storage = storage }
+    init(_ storage: any Storage, _ reserve: Reserve) {
+        self.storage = storage
+        self.reserve = reserve
+    }
 
     private static func name(_ id: UInt64, _ suffix: String) -> String {
         "operations/\(paddedName(id))\(suffix).json"
@@ -99,25 +102,28 @@ package final class OperationStore: Sendable {
         repeat {
             operation.id = (ids.max() ?? 0) + 1
             ids.insert(operation.id)
-        } while try !storage.publish(
+        } while try !reserve.publish(
             Trailer.sealed(json(operation)).bytes, as: Self.name(operation.id, ""))
-        for id in ids where id + Self.limit <= operation.id {
-            for suffix in [".end", ".cancel", ""] { try storage.remove(Self.name(id, suffix)) }
-        }
+        for id in ids.sorted().dropLast(Int(Self.limit)) { try remove(id) }
         return operation
+    }
+
+    /// Forgets an operation, which must not be the newest: its number would be used again.
+    package func remove(_ id: UInt64) throws {
+        for suffix in [".end", ".cancel", ""] { try storage.remove(Self.name(id, suffix)) }
     }
 
     /// Journals the end, durably. False if the operation had another end already.
     @discardableResult
     package func end(_ id: UInt64, _ end: OperationEnd) throws -> Bool {
-        try storage.publish(Trailer.sealed(json(end)).bytes, as: Self.name(id, ".end"))
+        try reserve.publish(Trailer.sealed(json(end)).bytes, as: Self.name(id, ".end"))
     }
 
     /// Asks the process that runs the operation to cancel it, durably.
     package func requestCancel(_ id: UInt64) throws {
         var json = JSONWriter()
         json.object { $0.member("id", id) }
-        _ = try storage.publish(Trailer.sealed(json.bytes).bytes, as: Self.name(id, ".cancel"))
+        _ = try reserve.publish(Trailer.sealed(json.bytes).bytes, as: Self.name(id, ".cancel"))
     }
 
     /// What the journal's names tell, without reading any of it.
@@ -155,7 +161,7 @@ package final class OperationStore: Sendable {
     package func records(_ ids: [UInt64]) -> [OperationRecord] {
         let size = 16
         let found = Mutex<[Int: [OperationRecord]]>([:])
-        DispatchQueue.concurrentPerform(iterations: (ids.count + size - 1) / size) { chunk in
+        concurrentPerform(iterations: (ids.count + size - 1) / size) { chunk in
             let records = ids.dropFirst(chunk * size).prefix(size).compactMap { try? record($0) }
             found.withLock { $0[chunk] = records }
         }

@@ -26,7 +26,10 @@ package struct ProcessIdentity: Sendable, Equatable {
         guard boot == here.boot else {
             return !machine.isEmpty && machine == here.machine && !boot.isEmpty
         }
-        return namespace == here.namespace && Self.startTicks("/proc/\(pid)/stat") != started
+        guard namespace == here.namespace else { return false }
+        if pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH) { return true }
+        // What can't be read, as for lack of descriptors, says nothing.
+        return Self.startTicks("/proc/\(pid)/stat").map { $0 != started } ?? false
     }
 
     private static func startTicks(_ path: String) -> UInt64? {

@@ -7,6 +7,7 @@ package final class Repository: Sendable {
     let descriptor: Descriptor
     package let storage: any Storage
     package let operations: OperationStore
+    package let reserve: Reserve
     let dataFiles: DataFileCache
     package let options: Options
     let logs = Mutex<[String: Log]>([:])
@@ -21,8 +22,15 @@ package final class Repository: Sendable {
         /// Seconds between a file's condemnation and its removal: other processes look at the log
         /// every half second, and those that are reading it take hold of it then.
         package var removalDelay: Int64 = 10
+        /// Bytes that are kept back for a full disk, 0 for none; nil: by the volume's size.
+        package var reserveBytes: UInt64?
         /// Microseconds since 1970; another clock than the system's in simulations.
         package var now: @Sendable () -> Int64 = nowMicroseconds
+        /// Waits so many seconds, by a clock that nobody sets; meanwhile it calls `checkpoint`, which may
+        /// throw. Another one in simulations.
+        package var pause:
+            @Sendable (_ seconds: Double, _ checkpoint: () throws -> Void) throws -> Void =
+                pauseMonotonically
 
         package init() {}
     }
@@ -33,7 +41,8 @@ package final class Repository: Sendable {
         self.descriptor = descriptor
         self.storage = storage
         self.options = options
-        operations = OperationStore(storage)
+        reserve = Reserve(storage, wanted: options.reserveBytes)
+        operations = OperationStore(storage, reserve)
         dataFiles = DataFileCache(storage, limit: options.openFiles)
     }
 

@@ -22,6 +22,8 @@ struct MountCommand: ParsableCommand {
               cache_size=SIZE    memory for rendered and decoded pages (default 128M)
               cache_dir=DIR      where repositories elsewhere would be cached; local ones need none
               rate=SIZE          bytes per second that operations may write, all together: 10M
+              reserve=SIZE       kept back so that a full disk has a way out, 0 for nothing (default: \
+            a 32nd of the disk, at most 4M)
               log=FILE           where the background process writes what goes wrong
               repository=DIR     the same as --repository
             and the generic words of mount(8): rw, nosuid, noatime, nofail, _netdev, x-…

@@ -36,13 +36,7 @@ struct EngineTarget: StatementTarget {
     let outlivesUs = false
     private static let cacheBytes = 64 << 20
 
-    /// - Parameters:
-    ///   - into: where RESTORE writes, if not into the source.
-    ///   - rate: bytes per second that operations may write.
-    init(_ source: SourceArgument, into: DestinationArgument? = nil, rate: Int? = nil) throws {
-        var options = Engine.Options()
-        options.restoresInto = into?.open
-        options.rate = rate
+    init(_ source: SourceArgument, _ options: Engine.Options) throws {
         engine = try Engine(
             location: source.location, database: source.database,
             cache: SharedCache(maxBytes: Self.cacheBytes), options: options)

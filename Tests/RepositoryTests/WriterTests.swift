@@ -33,6 +33,7 @@ struct LocklessStorage: Storage {
         return Nothing()
     }
     func space() throws -> Space? { try base.space() }
+    func setAside(_ bytes: UInt64, as name: String) throws { try base.setAside(bytes, as: name) }
 }
 
 @Suite struct WriterTests {

@@ -67,7 +67,13 @@ final class Product: Sendable {
         options.repository.catalogInterval = settings.catalogInterval
         options.repository.removalDelay = settings.removalDelay
         let testClock = settings.testClock
-        if let testClock { options.repository.now = { testClock.microseconds } }
+        if let testClock {
+            options.repository.now = { testClock.microseconds }
+            options.repository.pause = { seconds, checkpoint in
+                try checkpoint()
+                testClock.advance(seconds: Int64(seconds))
+            }
+        }
         options.clock = settings.clock
         options.rate = settings.rate
         options.auditInterval = settings.auditInterval
@@ -82,7 +88,7 @@ final class Product: Sendable {
             location: self.location,
             database: settings.hasDatabase ? settings.gate?.database(database) ?? plain : nil,
             cache: SharedCache(maxBytes: settings.cacheBytes), options: options)
-        volume = Volume(
+        volume = try Volume(
             engine: engine, source: database,
             options: Volume.Options(uid: getuid(), gid: getgid()))
     }
