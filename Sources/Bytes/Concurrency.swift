@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// A lock with a condition, around state that several threads wait for.
 package final class Monitor<State>: @unchecked Sendable {
@@ -103,7 +104,8 @@ package struct WorkerThread: @unchecked Sendable {
 
     private let thread: pthread_t
 
-    package init(_ run: @escaping @Sendable () -> Void) {
+    /// Throws if there is no room for another thread, as `RLIMIT_NPROC` may have it.
+    package init(_ run: @escaping @Sendable () -> Void) throws(Failure) {
         var thread = pthread_t()
         let body = Unmanaged.passRetained(Body(run))
         let result = pthread_create(
@@ -112,15 +114,42 @@ package struct WorkerThread: @unchecked Sendable {
                 Unmanaged<Body>.fromOpaque(argument!).takeRetainedValue().run()
                 return nil
             }, body.toOpaque())
-        precondition(result == 0, "can't start a thread")
+        guard result == 0 else {
+            body.release()
+            throw Failure("can't start a thread", errno: Errno(rawValue: result))
+        }
         self.thread = thread
     }
 
     /// Starts a thread that nobody waits for.
-    package static func detach(_ run: @escaping @Sendable () -> Void) {
-        pthread_detach(WorkerThread(run).thread)
+    package static func detach(_ run: @escaping @Sendable () -> Void) throws(Failure) {
+        pthread_detach(try WorkerThread(run).thread)
     }
 
     /// Waits for its end. Called once.
     package func join() { pthread_join(thread, nil) }
+}
+
+/// Calls `body` with each number below `iterations`, on all processors, or on as many threads as can be
+/// had: this one alone, if need be.
+package func concurrentPerform(iterations: Int, _ body: @Sendable (Int) -> Void) {
+    let processors = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    withoutActuallyEscaping(body) { body in
+        let next = Mutex(0)
+        let work = { @Sendable in
+            while true {
+                let number = next.withLock { next in
+                    defer { next += 1 }
+                    return next
+                }
+                guard number < iterations else { return }
+                body(number)
+            }
+        }
+        let threads = (1..<max(1, min(iterations, processors))).compactMap { _ in
+            try? WorkerThread(work)
+        }
+        work()
+        for thread in threads { thread.join() }
+    }
 }

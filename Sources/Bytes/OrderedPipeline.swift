@@ -37,18 +37,28 @@ package final class OrderedPipeline<Input: Sendable, Output: Sendable> {
         self.consume = consume
     }
 
-    private func startThreads() {
-        threads = (0..<threadCount).map { _ in
-            WorkerThread { [state, transform] in
-                while true {
-                    let next: (index: Int, input: Input)?? = state.wait { state in
-                        if !state.inputs.isEmpty { return .some(state.inputs.removeFirst()) }
-                        return state.isClosed ? .some(nil) : nil
-                    }
-                    guard case .some(.some(let (index, input))) = next else { return }
-                    let output = Result { try transform(input) }
-                    state.update { $0.outputs[index] = output }
+    /// As many as can be had, of which there must be one.
+    private func startThreads() throws {
+        while threads.count < threadCount {
+            do {
+                threads.append(try startThread())
+            } catch {
+                if threads.isEmpty { throw error }
+                return
+            }
+        }
+    }
+
+    private func startThread() throws(Failure) -> WorkerThread {
+        try WorkerThread { [state, transform] in
+            while true {
+                let next: (index: Int, input: Input)?? = state.wait { state in
+                    if !state.inputs.isEmpty { return .some(state.inputs.removeFirst()) }
+                    return state.isClosed ? .some(nil) : nil
                 }
+                guard case .some(.some(let (index, input))) = next else { return }
+                let output = Result { try transform(input) }
+                state.update { $0.outputs[index] = output }
             }
         }
     }
@@ -73,7 +83,7 @@ package final class OrderedPipeline<Input: Sendable, Output: Sendable> {
                 single = input
                 return
             }
-            startThreads()
+            try startThreads()
             let first = single!
             single = nil
             state.update { $0.inputs.append((index - 1, first)) }

@@ -33,6 +33,7 @@ final class AttributedCut: SourceCut {
     var instant: Int64 { cut.instant }
     var views: String { cut.views }
     var notes: [String] { cut.notes }
+    var roomCheck: (@Sendable () throws -> Void)? { cut.roomCheck }
     var facts: DatabaseFacts? { get throws { try cut.facts } }
 
     func listTables() throws -> [SourceTable] { try cut.listTables() }

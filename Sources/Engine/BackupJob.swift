@@ -14,8 +14,9 @@ struct BackupJob {
     let auditInterval: Int
     let cache: SharedCache
 
-    /// Answers the name of the point.
-    func run() throws -> String {
+    /// Answers the name of the point, and whether it is a new one: if nothing has changed, and that
+    /// needs no point, it is the newest one.
+    func run() throws -> (point: String, isNew: Bool) {
         let (lock, state, definition) = try pointCommit.begin()
         if let uid = operation.uid, state.isTaken(uid: uid) {
             let point = state.point(uid: uid).map { ", for \($0.name)" } ?? ""
@@ -28,18 +29,29 @@ struct BackupJob {
         if files > 0 {
             note("removed \(files) files of \(bytes) bytes that nothing needs")
         }
+        try Room(repository: repository).requireBackup(
+            of: lock.current ?? state, isIncremental: isIncremental, sourceBytes: source.sizeBytes)
         let settings = try CollectionSettings(stored: definition.settings)
         try repository.waitForName(after: state, operation)
         let knowledge = Knowledge(
-            lock, settings, isIncremental: isIncremental, auditInterval: auditInterval)
+            lock, settings, isIncremental: isIncremental, looks: repository.look(of: state)?.count,
+            auditInterval: auditInterval)
         let cut = AttributedCut(
             try source.openCut(
                 CutRequest(
                     omitted: Set(settings.omitTables), known: knowledge.known,
                     keepsKnowledge: knowledge.isKept)))
         defer { cut.close() }
+        operation.check(cut.roomCheck)
+        defer { operation.check(nil) }
         cut.notes.forEach(note)
-        return try commit(cut, lock, state, definition, knowledge)
+        do {
+            let point = try commit(cut, lock, state, definition, knowledge)
+            return (point, true)
+        } catch let nothing as NothingChanged {
+            noteUnchanged(since: nothing.point, cut, lock, knowledge)
+            return (nothing.point.name, false)
+        }
     }
 
     private var pointCommit: PointCommit {
@@ -58,9 +70,17 @@ struct BackupJob {
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
         _ definition: CollectionDefinition, _ knowledge: Knowledge
     ) throws -> String {
-        let files = DataFiles(lock, operation: operation)
+        let files = DataFiles(
+            lock, operation: operation,
+            room: Room(repository: repository).watch(state, maker: "the backup"))
         let point = try pointCommit.commit(lock) {
-            try write(cut, files, state, definition, isAudit: knowledge.isAudit)
+            let point = try write(cut, files, state, definition, isAudit: knowledge.isAudit)
+            if isIncremental, knowledge.skipsUnchanged, let parent = state.newest,
+                point.shows(parent)
+            {
+                throw NothingChanged(point: parent)
+            }
+            return point
         }
         operation.update { status in
             status.point = point.name
@@ -128,7 +148,7 @@ struct BackupJob {
     }
 
     /// Keeps what the next cut wants to know of this one: a loss costs time, no more.
-    private func keep(_ cut: any SourceCut, _ lock: WriterLock, uses: UInt32) {
+    func keep(_ cut: any SourceCut, _ lock: WriterLock, uses: UInt32) {
         do {
             try lock.keepCapture(uses: uses) { try cut.writeKnowledge(to: $0) }
         } catch {

@@ -37,7 +37,9 @@ struct CompactJob {
         // Once to write them, once to check them.
         let rows = 2 * tables.reduce(0) { $0 + $1.rows }
         operation.update { $0.totalRows = rows }
-        let files = DataFiles(lock, operation: operation)
+        let files = DataFiles(
+            lock, operation: operation,
+            room: Room(repository: repository).watch(state, maker: "compacting"))
         let pool = FilePool(
             CollectionFiles(repository, state), cache: SharedCache(maxBytes: Self.cacheBytes))
         var records: [TableRecord] = []

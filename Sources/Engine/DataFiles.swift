@@ -7,6 +7,7 @@ import Tables
 final class DataFiles: FileFactory {
     private let lock: WriterLock
     private let operation: Operation
+    private let room: RoomWatch
     private var rowFiles: [UInt64: DataFileWriter] = [:]
     private var index: DataFileWriter?
     private var finished: [FileReference] = []
@@ -16,9 +17,10 @@ final class DataFiles: FileFactory {
     /// The `tid` of the table that row files are of.
     private(set) var table = ""
 
-    init(_ lock: WriterLock, operation: Operation) {
+    init(_ lock: WriterLock, operation: Operation, room: RoomWatch) {
         self.lock = lock
         self.operation = operation
+        self.room = room
     }
 
     func createRowFile() throws -> (number: UInt64, sink: any ByteSink) {
@@ -30,7 +32,10 @@ final class DataFiles: FileFactory {
 
     private func create(_ kind: DataFileKind, table: String? = nil) throws -> DataFileWriter {
         let writer = try lock.createFile(kind, table: table)
-        writer.willWrite = { [operation] in try operation.willWrite($0) }
+        writer.willWrite = { [operation, room] bytes in
+            try room.willWrite(bytes)
+            try operation.willWrite(bytes)
+        }
         return writer
     }
 

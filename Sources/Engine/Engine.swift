@@ -82,7 +82,9 @@ package final class Engine: Sendable {
         var journal = JournalReading()
         /// Nil as long as there is no repository.
         var ownership: Ownership?
-        /// Those that this process keeps, by collection id.
+        /// Held as long as this process is the one that keeps the schedules.
+        var scheduleLock: (any StorageLock)?
+        /// What is known of those that it keeps, by collection id.
         var schedules: [String: ScheduleKeeping] = [:]
     }
 
@@ -277,7 +279,10 @@ package final class Engine: Sendable {
         for operation in all { operation.cancel() }
         _ = state.wait(seconds: seconds) { $0.working.isEmpty ? true : nil }
         // Another mount may keep the schedules now.
-        state.update { $0.schedules = [:] }
+        state.update { state in
+            state.schedules = [:]
+            state.scheduleLock = nil
+        }
         repository?.closeFiles()
         repository?.operations.close()
     }
@@ -344,6 +349,7 @@ package final class Engine: Sendable {
             let made = try Repository.create(
                 options.storage(location), options: options.repository)
             try checkOwnership(made)
+            made.reserve.keep()
             return state.update { state in
                 if let known = state.repository { return known }
                 state.repository = made
@@ -421,6 +427,7 @@ package final class Engine: Sendable {
         } catch let failure {
             operation.update { $0.notes.append("its end could not be recorded: \(failure)") }
         }
+        repository?.reserve.keep()
         if state == .failed {
             errors.add(
                 operation.statement, message: "operation \(operation.id) failed: \(error ?? "")",

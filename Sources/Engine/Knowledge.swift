@@ -13,15 +13,20 @@ struct Knowledge {
     /// How many cuts, this one included, have trusted what was known since everything was last
     /// compared.
     let uses: UInt32
+    /// Whether a cut without changes makes no point.
+    let skipsUnchanged: Bool
 
-    /// - Parameter auditInterval: so many cuts may trust what is known; then one doesn't.
+    /// - Parameters:
+    ///   - looks: how many cuts have trusted what is known, and made no point.
+    ///   - auditInterval: so many cuts may trust what is known; then one doesn't.
     init(
-        _ lock: WriterLock, _ settings: CollectionSettings, isIncremental: Bool,
+        _ lock: WriterLock, _ settings: CollectionSettings, isIncremental: Bool, looks: UInt32?,
         auditInterval: Int
     ) {
+        skipsUnchanged = settings.skipsUnchanged
         isKept = settings.isIncrementalBackupEnabled && settings.capture == .auto
         known = isKept && isIncremental ? lock.capture() : nil
-        let next = known.map { Int($0.uses) + 1 } ?? 0
+        let next = known.map { Int($0.uses) + Int(looks ?? 0) + 1 } ?? 0
         isAudit = next >= auditInterval && known != nil
         uses = isAudit ? 0 : UInt32(clamping: next)
     }

@@ -92,6 +92,8 @@ package final class Operation: Sendable {
     }
 
     private let watched: Monitor<Watched>
+    /// What may end it besides a request.
+    private let condition = Mutex<(@Sendable () throws -> Void)?>(nil)
 
     package init(
         id: UInt64, statement: String, kind: String, collection: String, owner: UInt32,
@@ -249,6 +251,13 @@ package final class Operation: Sendable {
     /// Checks for cancellation; to be called often while it works.
     package func checkpoint() throws {
         if isCancelling { throw Failure(.cancelled, "cancelled on request") }
+        let condition = condition.withLock { $0 }
+        try condition?()
+    }
+
+    /// From here on every `checkpoint` asks this, too, which may throw to end the operation.
+    func check(_ condition: (@Sendable () throws -> Void)?) {
+        self.condition.withLock { $0 = condition }
     }
 }
 

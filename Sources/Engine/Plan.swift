@@ -138,18 +138,39 @@ struct Plan {
         }
         try checkQueue(name, state)
         if state.queued == 0 { try checkLock(name) }
+        var sourceBytes: UInt64?
         if !hasCheckedSource {
             do {
-                _ = try openSource()
+                sourceBytes = try openSource().sizeBytes
             } catch  where error.code == .busy {
                 // The collection is known, and a lock passes: the operation has time to wait for it.
             }
             hasCheckedSource = true
         }
+        // What comes before it may make room.
+        if state.queued == 0, expected[name] == nil {
+            try checkRoom(name, isIncremental: backup.isIncremental, sourceBytes)
+        }
         state.queued += 1
         state.queuedBackups += 1
         if !backup.isIncremental { state.hasFull = true }
         return .queue(.backup(isIncremental: backup.isIncremental))
+    }
+
+    /// Refuses a backup that has no room, as far as one can know beforehand.
+    private func checkRoom(
+        _ name: String, isIncremental: Bool, _ sourceBytes: UInt64?
+    ) throws(Failure) {
+        guard let repository = engine.repository, let collection = engine.collection(name) else {
+            return
+        }
+        do {
+            try Room(repository: repository).requireBackup(
+                of: collection, isIncremental: isIncremental, sourceBytes: sourceBytes
+            ) { repository.dueBytes(of: collection) }
+        } catch {
+            throw error as? Failure ?? Failure(.system, "\(error)")
+        }
     }
 
     func checkQueue(_ name: String, _ state: Expected) throws(Failure) {

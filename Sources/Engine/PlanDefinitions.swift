@@ -76,7 +76,7 @@ extension Plan {
             .storage, .incrementalBackupEnabled, .capture, .incrementalEvery, .fullEvery,
             .omitTables, .maxChain, .keepLast, .keepWithin, .keepHourly, .keepDaily, .keepWeekly,
             .keepMonthly,
-            .keepYearly, .keepDropped,
+            .keepYearly, .keepDropped, .skipUnchanged,
         ]
         for key in settings.values.keys {
             let isRefused =

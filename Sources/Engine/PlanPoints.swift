@@ -26,7 +26,7 @@ extension Plan {
     ) throws(Failure) -> Step {
         let name = statement.collection.name
         try require(statement, state)
-        guard state.hasPolicy else {
+        guard state.hasPolicy || hasLeavings(name) else {
             throw statement.refusal(
                 .invalid, PruneJob.emptyPolicy(name), at: statement.position)
         }
@@ -34,5 +34,13 @@ extension Plan {
         if state.queued == 0 { try checkLock(name) }
         state.queued += 1
         return .queue(.prune(isDryRun: isDryRun))
+    }
+
+    /// Whether there is something to remove even if every point stays.
+    private func hasLeavings(_ name: String) -> Bool {
+        guard let repository = engine.repository, let collection = engine.collection(name) else {
+            return false
+        }
+        return (try? Retention.hasLeavings(collection, now: repository.options.now())) ?? false
     }
 }

@@ -128,8 +128,7 @@ extension Repository {
         let (pauseSeconds, pauses) = (0.02, 100)
         for _ in 0..<pauses {
             guard Instant(microseconds: options.now()).floorToSecond == last else { return }
-            try operation.checkpoint()
-            options.pause(pauseSeconds)
+            try options.pause(pauseSeconds) { try operation.checkpoint() }
         }
     }
 }

@@ -116,7 +116,8 @@ package struct Schedule: Sendable {
         return nil
     }
 
-    private static func due(of uid: String?) -> Instant? {
+    /// The time that is in the token of a scheduled backup; nil of another's.
+    static func due(of uid: String?) -> Instant? {
         guard let uid, uid.hasPrefix(uidPrefix) else { return nil }
         return Instant(pointName: String(uid.dropFirst(uidPrefix.utf8.count)))
     }

@@ -2,31 +2,34 @@ import Bytes
 import Glibc
 import Repository
 
-/// What an engine knows of the schedule of one collection.
+/// What an engine knows of the schedule of one collection that it keeps.
 struct ScheduleKeeping {
-    /// Held as long as this process is the one that keeps the schedule.
-    var lock: any StorageLock
     var attempted = Schedule.Done()
+    /// The newest run that found nothing to do.
+    var idleRun: UInt64?
     /// A run that can't begin because others are at work, and what they said.
     var blocked: (run: Schedule.Run, reason: String)?
 }
 
-/// The schedules: of all mounts of a repository one takes the backups of a collection, and when it
-/// ends another.
+/// The schedules: of all mounts of a repository one takes the backups, and when it ends another.
 extension Engine {
     private static let lookSeconds = 0.5
 
     /// Takes scheduled backups from now on until it is closed.
     package func keepSchedules() {
         guard database != nil, !options.isReadOnly else { return }
-        WorkerThread.detach { [weak self] in
-            while let engine = self {
-                engine.takeDueBackups()
-                let isClosing: Bool? = engine.state.wait(seconds: engine.secondsToNextDue) {
-                    $0.isClosing ? true : nil
+        do throws(Failure) {
+            try WorkerThread.detach { [weak self] in
+                while let engine = self {
+                    engine.takeDueBackups()
+                    let isClosing: Bool? = engine.state.wait(seconds: engine.secondsToNextDue) {
+                        $0.isClosing ? true : nil
+                    }
+                    if isClosing == true { return }
                 }
-                if isClosing == true { return }
             }
+        } catch {
+            errors.add("schedules", message: "\(error.message): no scheduled backups are taken")
         }
         WorkerThread.detach { [weak self] in
             while let engine = self {
@@ -51,16 +54,18 @@ extension Engine {
         return min(Self.lookSeconds, max(0.001, seconds))
     }
 
-    /// Starts what is due, unless another process keeps the schedule.
+    /// Starts what is due, unless another process keeps the schedules.
     package func takeDueBackups() {
         let now = options.clock()
-        for collection in collections {
-            guard let schedule = collection.definition.flatMap(Schedule.init) else {
-                state.update { $0.schedules[collection.id] = nil }
-                continue
-            }
+        let scheduled = collections.compactMap { collection in
+            collection.definition.flatMap(Schedule.init).map { (collection, $0) }
+        }
+        forgetSchedules(except: Set(scheduled.map(\.0.id)))
+        guard !scheduled.isEmpty, keepsSchedules() else { return }
+        for (collection, schedule) in scheduled {
             let isIdle = queue(of: collection.name).allSatisfy(\.operation.status.state.isFinal)
-            guard isIdle, let keeping = keeping(collection),
+            let keeping = keeping(collection)
+            guard isIdle,
                 let run = schedule.run(at: now, collection, attempted: keeping.attempted)
             else { continue }
             if let blocked = keeping.blocked, blocked.run != run {
@@ -71,15 +76,33 @@ extension Engine {
         }
     }
 
-    /// What is known of a schedule that this process keeps; nil if another one does.
-    private func keeping(_ collection: CollectionState) -> ScheduleKeeping? {
-        if let known = state.withLock({ $0.schedules[collection.id] }) { return known }
-        guard let lock = try? repository?.scheduleLock(collection) else { return nil }
+    /// Whether this process is the one; it takes the part if nobody has it.
+    private func keepsSchedules() -> Bool {
+        if state.withLock({ $0.scheduleLock != nil }) { return true }
+        guard let lock = try? repository?.scheduleLock() else { return false }
         return state.update { state in
-            if state.isClosing { return nil }
-            state.schedules[collection.id] = ScheduleKeeping(lock: lock)
-            return state.schedules[collection.id]
+            if state.isClosing { return false }
+            state.scheduleLock = lock
+            return true
         }
+    }
+
+    private func forgetSchedules(except ids: Set<String>) {
+        state.withLock { state in
+            state.schedules = state.schedules.filter { ids.contains($0.key) }
+            if ids.isEmpty { state.scheduleLock = nil }
+        }
+    }
+
+    /// What is known of a schedule: at first, what the one that kept it before has looked at in vain.
+    private func keeping(_ collection: CollectionState) -> ScheduleKeeping {
+        if let known = state.withLock({ $0.schedules[collection.id] }) { return known }
+        var keeping = ScheduleKeeping()
+        if let due = Schedule.due(of: repository?.look(of: collection)?.uid) {
+            keeping.attempted.add(due, isFull: false)
+        }
+        state.withLock { $0.schedules[collection.id] = keeping }
+        return keeping
     }
 
     private func start(_ run: Schedule.Run, _ collection: CollectionState) {

@@ -40,7 +40,16 @@ extension Engine {
             state.queues[name, default: []].append(queued)
             return state.working.insert(name).inserted
         }
-        if startsThread { WorkerThread.detach { self.work(name) } }
+        guard startsThread else { return }
+        do throws(Failure) {
+            try WorkerThread.detach { self.work(name) }
+        } catch {
+            let stranded = state.update { state in
+                state.working.remove(name)
+                return state.queues.removeValue(forKey: name) ?? []
+            }
+            for queued in stranded { end(queued.operation, .failed, error: error.message) }
+        }
     }
 
     /// Runs a collection's operations in order until there are none left.
@@ -99,8 +108,9 @@ extension Engine {
                 collection: operation.collection, isIncremental: isIncremental,
                 operation: operation, limits: options.limits,
                 auditInterval: options.auditInterval, cache: cache)
-            let point = try job.run()
+            let (point, isNew) = try job.run()
             operation.update { $0.point = point }
+            if !isNew { return noteIdle(operation) }
             if isIncremental { compactIfDue(repository, operation) }
         case .restore(let request): try restore(request, operation)
         case .verify(let moment, let level): try verify(moment, level, operation)

@@ -166,24 +166,47 @@ package final class Mount: Sendable {
     }
 
     /// Where the tree is now (it may have been moved), or nil if it is gone. Another mount at the
-    /// same place isn't ours to unmount.
-    private func placeInTree() -> String? {
+    /// same place isn't ours to unmount. Throws if nobody can say, as for lack of descriptors.
+    private func placeInTree() throws(Failure) -> String? {
         if state.withLock({ $0.isGone }) { return nil }
-        let entries = (try? Mounts.all()) ?? []
-        return entries.first { $0.id == id && $0.device == device && $0.type == Mounts.type }?
-            .mountPoint
+        return try Mounts.all().first {
+            $0.id == id && $0.device == device && $0.type == Mounts.type
+        }?.mountPoint
+    }
+
+    /// False only if it is known to be gone.
+    private var isInTree: Bool {
+        do throws(Failure) {
+            return try placeInTree() != nil
+        } catch {
+            return true
+        }
     }
 
     /// - Parameter ifDead: only a tree that nobody serves any more: once ours is gone, the kernel gives
     ///   its numbers to the next mount, which `placeInTree` takes for ours until `watch` has noticed.
     private func removeFromTree(ifDead: Bool = false) {
-        guard let place = placeInTree() else { return }
+        guard let place = placeToLeave() else { return }
         if ifDead, (try? Mounts.health(at: place)) != .dead { return }
         // An error here means that somebody else was faster.
         if (try? Mounts.unmountIfIdle(place)) != true {
-            guard placeInTree() != nil, (try? Mounts.detach(place)) != nil else { return }
+            guard isInTree, (try? Mounts.detach(place)) != nil else { return }
         }
         state.withLock { $0.isGone = true }
+    }
+
+    /// Where the tree is that is to go: asked for again for a while if nobody can say, since what holds
+    /// all descriptors may just be ending.
+    private func placeToLeave() -> String? {
+        let (attempts, pauseMicroseconds): (Int, UInt32) = (30, 100_000)
+        for _ in 0..<attempts {
+            do throws(Failure) {
+                return try placeInTree()
+            } catch {
+                usleep(pauseMicroseconds)
+            }
+        }
+        return nil
     }
 
     /// Ends the loop. The wake-up is repeated because it may come before the loop waits.
@@ -210,7 +233,7 @@ package final class Mount: Sendable {
     private func watch() {
         let pauseMilliseconds: Int32 = 1000
         let descriptor = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)
-        while placeInTree() != nil, ended.wait(timeout: .now()) == .timedOut {
+        while isInTree, ended.wait(timeout: .now()) == .timedOut {
             var change = pollfd(fd: descriptor, events: Int16(POLLPRI), revents: 0)
             poll(&change, 1, pauseMilliseconds)
         }

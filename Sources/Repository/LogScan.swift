@@ -1,6 +1,5 @@
 import Bytes
 import Crypto
-import Dispatch
 import Synchronization
 
 /// One reading of a collection's log, from its newest catalog, or its first entry, to its end.
@@ -175,7 +174,7 @@ struct LogScan {
         let size = 64
         let chunks = (numbers.count + size - 1) / size
         let decoded = Mutex<[Int: [(UInt64, Entry)]]>([:])
-        DispatchQueue.concurrentPerform(iterations: chunks) { chunk in
+        concurrentPerform(iterations: chunks) { chunk in
             let shared = SharedValues()
             let part = numbers.dropFirst(chunk * size).prefix(size).map { number in
                 (number, known[number] ?? Self.result { try repository.entry(number, id, shared) })

@@ -1,5 +1,4 @@
 import Bytes
-import Dispatch
 import Synchronization
 
 /// What an operation was asked to do.
@@ -80,14 +79,19 @@ package struct OperationRecord: Sendable, Equatable {
 /// one in between if somebody else than its process asked to cancel it. The newest 1,000 are kept.
 package final class OperationStore: Sendable {
     private let storage: any Storage
+    private let reserve: Reserve
     /// Throws if the journal isn't that of the repository that was opened any more.
     private let checkPlace: @Sendable () throws -> Void
     private let owner: OperationOwner
     package static let limit: UInt64 = 1000
     private static let recordLimitBytes = 4 << 20
 
-    init(_ storage: any Storage, checkPlace: @escaping @Sendable () throws -> Void) {
+    init(
+        _ storage: any Storage, _ reserve: Reserve,
+        checkPlace: @escaping @Sendable () throws -> Void
+    ) {
         self.storage = storage
+        self.reserve = reserve
         self.checkPlace = checkPlace
         owner = OperationOwner(storage)
     }
@@ -114,19 +118,22 @@ package final class OperationStore: Sendable {
         repeat {
             operation.id = (ids.max() ?? 0) + 1
             ids.insert(operation.id)
-        } while try !storage.publish(
+        } while try !reserve.publish(
             Trailer.sealed(json(operation)).bytes, as: Self.name(operation.id, ""))
-        for id in ids where id + Self.limit <= operation.id {
-            for suffix in [".end", ".cancel", ""] { try storage.remove(Self.name(id, suffix)) }
-        }
+        for id in ids.sorted().dropLast(Int(Self.limit)) { try remove(id) }
         return operation
+    }
+
+    /// Forgets an operation, which must not be the newest: its number would be used again.
+    package func remove(_ id: UInt64) throws {
+        for suffix in [".end", ".cancel", ""] { try storage.remove(Self.name(id, suffix)) }
     }
 
     /// Journals the end, durably. False if the operation had another end already.
     @discardableResult
     package func end(_ id: UInt64, _ end: OperationEnd) throws -> Bool {
         try checkPlace()
-        return try storage.publish(Trailer.sealed(json(end)).bytes, as: Self.name(id, ".end"))
+        return try reserve.publish(Trailer.sealed(json(end)).bytes, as: Self.name(id, ".end"))
     }
 
     /// Asks the process that runs the operation to cancel it, durably.
@@ -134,7 +141,7 @@ package final class OperationStore: Sendable {
         try checkPlace()
         var json = JSONWriter()
         json.object { $0.member("id", id) }
-        _ = try storage.publish(Trailer.sealed(json.bytes).bytes, as: Self.name(id, ".cancel"))
+        _ = try reserve.publish(Trailer.sealed(json.bytes).bytes, as: Self.name(id, ".cancel"))
     }
 
     /// What the journal's names tell, without reading any of it.
@@ -174,7 +181,7 @@ package final class OperationStore: Sendable {
     package func records(_ ids: [UInt64]) -> [OperationRecord] {
         let size = 16
         let found = Mutex<[Int: [OperationRecord]]>([:])
-        DispatchQueue.concurrentPerform(iterations: (ids.count + size - 1) / size) { chunk in
+        concurrentPerform(iterations: (ids.count + size - 1) / size) { chunk in
             let records = ids.dropFirst(chunk * size).prefix(size).compactMap { try? record($0) }
             found.withLock { $0[chunk] = records }
         }

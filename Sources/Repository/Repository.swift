@@ -8,6 +8,7 @@ package final class Repository: Sendable {
     let descriptor: Descriptor
     package let storage: any Storage
     package let operations: OperationStore
+    package let reserve: Reserve
     let dataFiles: DataFileCache
     package let options: Options
     let logs = Mutex<[String: Log]>([:])
@@ -30,10 +31,15 @@ package final class Repository: Sendable {
         /// Seconds between a file's condemnation and its removal: other processes look at the log
         /// every half second, and those that are reading it take hold of it then.
         package var removalDelay: Int64 = 10
+        /// Bytes that are kept back for a full disk, 0 for none; nil: by the volume's size.
+        package var reserveBytes: UInt64?
         /// Microseconds since 1970; another clock than the system's in simulations.
         package var now: @Sendable () -> Int64 = nowMicroseconds
-        /// Waits for so many seconds.
-        package var pause: @Sendable (_ seconds: Double) -> Void = { usleep(UInt32($0 * 1e6)) }
+        /// Waits so many seconds, by a clock that nobody sets; meanwhile it calls `checkpoint`, which may
+        /// throw. Another one in simulations.
+        package var pause:
+            @Sendable (_ seconds: Double, _ checkpoint: () throws -> Void) throws -> Void =
+                pauseMonotonically
 
         package init() {}
     }
@@ -44,7 +50,8 @@ package final class Repository: Sendable {
         self.descriptor = descriptor
         self.storage = storage
         self.options = options
-        operations = OperationStore(storage) {
+        reserve = Reserve(storage, wanted: options.reserveBytes)
+        operations = OperationStore(storage, reserve) {
             try Self.checkPlace(storage, id: descriptor.id)
         }
         dataFiles = DataFileCache(storage, limit: options.openFiles)

@@ -43,6 +43,8 @@ package protocol SystemCalls: Sendable {
     /// runs its program, it has a copy of the open file and of its lock.
     func unlock(_ descriptor: Int32)
     func space(_ path: String) throws(Errno) -> Space
+    /// Makes a file that must not exist, of so many bytes, with its blocks allocated; all or nothing.
+    func allocate(_ path: String, bytes: UInt64) throws(Errno)
 }
 
 extension SystemCalls {

@@ -81,7 +81,7 @@ package final class WriterLock: Sendable {
             // That may have taken its time.
             try checkGround(state.collection)
             let name = Repository.entryName(file.number, id)
-            guard try repository.storage.publish(encoded.bytes, as: name) else {
+            guard try repository.publish(encoded.bytes, as: name, of: entry) else {
                 throw Failure(
                     .busy, "another process has written to collection \(collection): try again")
             }
@@ -226,32 +226,53 @@ package final class WriterLock: Sendable {
     /// References are derived from the state that the whole log gives, never from the listing: a file
     /// that it misses stays a while longer.
     ///
-    /// - Parameter points: sequences of dropped points that can't be had back from here on.
+    /// - Parameters:
+    ///   - points: sequences of dropped points that can't be had back from here on.
+    ///   - wait: waits so many seconds, or throws; given, all that is condemned goes in this call.
     @discardableResult
-    package func removeUnneeded(forgetting points: [UInt64] = []) throws -> (
-        files: Int, bytes: UInt64
-    ) {
+    package func removeUnneeded(
+        forgetting points: [UInt64] = [], waiting wait: ((_ seconds: Double) throws -> Void)? = nil
+    ) throws -> (files: Int, bytes: UInt64) {
         // Before the log is looked at, so that what was committed until now counts as referred to.
         let listed = try repository.listFiles(of: id)
         guard let collection = current else { return (0, 0) }
         var condemned = Condemnation()
         condemned.points = points
-        condemned.files = try Self.unneeded(collection, forgetting: points)
+        // Condemned by a clock that was wrong, they would wait for that time to come.
+        let delay = repository.options.removalDelay
+        let latest = repository.options.now() + delay * 1_000_000
+        let misdated = collection.condemned.filter {
+            $0.value > latest && listed.contains($0.key)
+        }
+        condemned.files =
+            try Self.unneeded(collection, forgetting: points) + misdated.keys.sorted()
         let referred = Self.places(referredBy: collection)
         condemned.leftovers = listed.filter {
             !referred.contains($0) && collection.condemned[$0] == nil
         }.sorted()
         condemned.gone = collection.condemned.keys.filter { !listed.contains($0) }.sorted()
         if !condemned.isEmpty { try append(.condemn(condemned)) }
-        let due = repository.options.now() - repository.options.removalDelay * 1_000_000
-        let going = current!.condemned.filter { place, since in
-            listed.contains(place) && (since == 0 || since <= due)
-        }.keys.sorted()
-        var bytes: UInt64 = 0
-        for place in going { bytes += try repository.storage.size(of: object(place)) ?? 0 }
-        try remove(going)
+        let due = repository.options.now() - delay * 1_000_000
+        let all = current!.condemned.filter { listed.contains($0.key) }
+        let going = all.filter { $0.value == 0 || $0.value <= due }.keys
+        var bytes = try removeCounting(going.sorted())
+        let rest = all.keys.filter { !going.contains($0) }.sorted()
+        guard let wait, !rest.isEmpty else {
+            try removeUnfinishedEntries()
+            return (going.count, bytes)
+        }
+        try wait(Double(delay))
+        bytes += try removeCounting(rest)
         try removeUnfinishedEntries()
-        return (going.count, bytes)
+        return (all.count, bytes)
+    }
+
+    /// Removes files, and answers how many bytes they had.
+    private func removeCounting(_ places: [String]) throws -> UInt64 {
+        var bytes: UInt64 = 0
+        for place in places { bytes += try repository.storage.size(of: object(place)) ?? 0 }
+        try remove(places)
+        return bytes
     }
 
     /// Removes what killed writers left of log entries. The log only grows: it is looked through once
@@ -286,10 +307,9 @@ extension Repository {
 }
 
 extension Repository {
-    /// The right to keep a collection's schedule, which no two processes have; nil if another has it.
-    package func scheduleLock(_ collection: CollectionState) throws -> (any StorageLock)? {
-        try storage.lock("collections/\(collection.id)/schedule")
-    }
+    /// The right to keep the schedules of all collections, which no two processes have; nil if another
+    /// has it.
+    package func scheduleLock() throws -> (any StorageLock)? { try storage.lock("schedules") }
 }
 
 /// Microseconds since 1970.

@@ -14,6 +14,7 @@ package final class SQLiteCut: SourceCut {
     private var knownSequences: [[UInt8]: Int64]?
 
     package let notes: [String]
+    package let roomCheck: (@Sendable () throws -> Void)?
 
     package var instant: Int64 { snapshot.instant }
 
@@ -23,6 +24,12 @@ package final class SQLiteCut: SourceCut {
     ) {
         self.pages = pages
         self.notes = notes
+        if case .log = snapshot.hold {
+            let log = GrowingLog(of: snapshot.path)
+            roomCheck = { try log.check() }
+        } else {
+            roomCheck = nil
+        }
         self.snapshot = snapshot
         self.catalog = catalog
         self.request = request

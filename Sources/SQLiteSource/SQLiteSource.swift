@@ -57,6 +57,8 @@ package final class SQLiteSource: RowSource {
         ).listTables()
     }
 
+    package var sizeBytes: UInt64? { file.size(of: "").map { UInt64($0) } }
+
     package func openCut(_ request: CutRequest) throws -> any SourceCut {
         let snapshot = try Snapshot(file)
         do {

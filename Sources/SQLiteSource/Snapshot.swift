@@ -40,6 +40,7 @@ final class Snapshot {
     let hold: Hold
     /// What a writer that died had left was rolled back for it.
     let isRecovered: Bool
+    var path: String { source.path }
     private let source: SourceFile
     private let stamp: [Int]
     private let createdWAL: Bool
@@ -189,7 +190,7 @@ struct SourceFile: Sendable {
         return access(path, W_OK) == 0 && access(directory, W_OK) == 0
     }
 
-    private func size(of suffix: String) -> Int? {
+    func size(of suffix: String) -> Int? {
         var status = stat()
         return stat(path + suffix, &status) == 0 ? Int(status.st_size) : nil
     }

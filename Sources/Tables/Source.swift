@@ -13,6 +13,13 @@ package protocol RowSource: Sendable {
 
     /// One instant of every table, unchanged by what others write from now on.
     func openCut(_ request: CutRequest) throws -> any SourceCut
+
+    /// About how many bytes the database has; nil if nobody knows.
+    var sizeBytes: UInt64? { get }
+}
+
+extension RowSource {
+    package var sizeBytes: UInt64? { nil }
 }
 
 /// A database that is backed up and restored into.
@@ -132,6 +139,10 @@ package protocol SourceCut: AnyObject {
     /// What the user should know of how the database was opened, a line each.
     var notes: [String] { get }
 
+    /// Looks whether the database's own disk bears that the cut stays open, and throws `.noSpace` if it
+    /// doesn't; nil if a cut costs no room there. May be called as often as one likes, by any thread.
+    var roomCheck: (@Sendable () throws -> Void)? { get }
+
     /// Writes what the next cut wants to know of this one.
     func writeKnowledge(to sink: any ByteSink) throws
 
@@ -143,6 +154,8 @@ extension SourceCut {
     package var facts: DatabaseFacts? { get throws { nil } }
 
     package var notes: [String] { [] }
+
+    package var roomCheck: (@Sendable () throws -> Void)? { nil }
 
     package func changes(_ path: String, schema: TableSchema, parentRows: UInt64) throws -> Changes
     {

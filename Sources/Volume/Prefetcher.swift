@@ -15,8 +15,9 @@ final class Prefetcher: Sendable {
 
     init(threads count: Int) {
         let state = state
-        threads = (0..<count).map { _ in
-            WorkerThread {
+        // Without threads nothing is read ahead.
+        threads = (0..<count).compactMap { _ in
+            try? WorkerThread {
                 while true {
                     let next: (FileReader, Range<UInt64>)?? = state.wait { state in
                         if state.isClosed { return .some(nil) }

@@ -217,6 +217,9 @@ extension Volume {
         if let period = schedule.incremental {
             lines.append("incremental_every \(period) next \(schedule.next(period, after: now))")
         }
+        if let look = engine.repository?.look(of: state) {
+            lines.append("looked \(Instant(microseconds: look.time)) and found nothing changed")
+        }
         if let last = Schedule.newest(state.points) {
             lines.append("last_scheduled \(last.point.name) due \(last.due)")
         }
@@ -226,10 +229,11 @@ extension Volume {
     /// A line for each point, columns aligned.
     private func chainText(_ shown: Shown) -> String {
         let checks = engine.repository?.checks(of: shown.state) ?? [:]
+        let freed = shown.state.freedBytes
         var rows = [
             [
                 "POINT", "KIND", "CUT", "TABLES", "INCOMPLETE", "ROWS", "CHANGED", "STORED",
-                "PARENT", "PINNED", "VERIFIED",
+                "FREES", "PARENT", "PINNED", "VERIFIED",
             ]
         ]
         for point in shown.state.points {
@@ -244,7 +248,8 @@ extension Volume {
                 point.notBackedUp.isEmpty ? "-" : "\(point.notBackedUp.count)",
                 "\(tables.reduce(0) { $0 + $1.rows })",
                 "\(changed)" + (isRenumbered ? " (renumbered)" : ""),
-                "\(shown.state.storedBytes(of: point))", point.parentName ?? "-",
+                "\(shown.state.storedBytes(of: point))", "\(freed[point.sequence] ?? 0)",
+                point.parentName ?? "-",
                 point.isPinned ? "pinned" : "-", checks[point.sequence]?.text ?? "-",
             ])
         }
@@ -260,6 +265,7 @@ extension Volume {
 
     private func chainJSON(_ shown: Shown) -> JSONText {
         let checks = engine.repository?.checks(of: shown.state) ?? [:]
+        let freed = shown.state.freedBytes
         return .object([
             ("collection", .text(shown.name)),
             (
@@ -271,6 +277,7 @@ extension Volume {
                             head(shown, point) + [
                                 ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
                                 ("stored_bytes", .number(shown.state.storedBytes(of: point))),
+                                ("frees", .number(freed[point.sequence] ?? 0)),
                                 ("incomplete", .number(UInt64(point.notBackedUp.count))),
                                 ("not_backed_up", refused(point)),
                                 ("pinned", .bool(point.isPinned)),

@@ -70,12 +70,20 @@ package final class Volume: FileSystem {
     /// show everywhere.
     private static let directorySeconds = 0.4
 
+    /// Throws if there is no thread to be had that looks for what other processes do.
+    ///
     /// - Parameter source: what the user named, for the mount's README.
-    package init(engine: Engine, source: String, options: Options) {
+    package init(engine: Engine, source: String, options: Options) throws(Failure) {
         self.engine = engine
         self.source = source
         self.options = options
-        refresher.withLock { $0 = WorkerThread { [weak self] in Self.refreshLoop { self } } }
+        do {
+            let thread = try WorkerThread { [weak self] in Self.refreshLoop { self } }
+            refresher.withLock { $0 = thread }
+        } catch {
+            prefetcher.close()
+            throw error
+        }
     }
 
     /// Ends the threads behind it; what is open stays readable.

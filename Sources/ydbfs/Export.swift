@@ -40,7 +40,7 @@ struct Export {
         engine = try Engine(
             location: source.location, database: nil,
             cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
-        volume = Volume(
+        volume = try Volume(
             engine: engine, source: source.name,
             options: Volume.Options(uid: geteuid(), gid: getegid()))
         do {
@@ -73,25 +73,28 @@ struct Export {
         // Largest first, so that no thread is left alone with it at the end.
         let rest = Mutex(files.filter { $0.path != Self.manifest }.sorted { $0.bytes < $1.bytes })
         let outcome = Mutex((done: Outcome(), failure: Failure?.none))
-        let workers = (0..<min(Self.threads, files.count)).map { _ in
-            WorkerThread { [self] in
-                while let file = rest.withLock({ $0.popLast() }) {
-                    do {
-                        let wasThere = try copy(file, sums)
-                        outcome.withLock { state in
-                            state.done.files += 1
-                            state.done.bytes += file.bytes
-                            if wasThere == true { state.done.skipped += 1 }
-                            if wasThere == false { state.done.repaired.append(file.path) }
-                        }
-                    } catch {
-                        let failure = error as? Failure ?? Failure(.system, "\(error)")
-                        outcome.withLock { $0.failure = $0.failure ?? failure }
-                        rest.withLock { $0 = [] }
+        let copying = { @Sendable [self] in
+            while let file = rest.withLock({ $0.popLast() }) {
+                do {
+                    let wasThere = try copy(file, sums)
+                    outcome.withLock { state in
+                        state.done.files += 1
+                        state.done.bytes += file.bytes
+                        if wasThere == true { state.done.skipped += 1 }
+                        if wasThere == false { state.done.repaired.append(file.path) }
                     }
+                } catch {
+                    let failure = error as? Failure ?? Failure(.system, "\(error)")
+                    outcome.withLock { $0.failure = $0.failure ?? failure }
+                    rest.withLock { $0 = [] }
                 }
             }
         }
+        // Where no threads are to be had, this one does it.
+        let workers = (1..<max(1, min(Self.threads, files.count))).compactMap { _ in
+            try? WorkerThread(copying)
+        }
+        copying()
         for worker in workers { worker.join() }
         if let failure = outcome.withLock(\.failure) { throw failure }
         try sums.finish()

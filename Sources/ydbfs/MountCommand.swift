@@ -22,6 +22,8 @@ struct MountCommand: ParsableCommand {
               cache_size=SIZE    memory for rendered and decoded pages (default 128M)
               cache_dir=DIR      where repositories elsewhere would be cached; local ones need none
               rate=SIZE          bytes per second that operations may write, all together: 10M
+              reserve=SIZE       kept back so that a full disk has a way out, 0 for nothing (default: \
+            a 32nd of the disk, at most 4M)
               adopt              take the backups of another database for those of SOURCE
               trust_fs           read a WAL database on 9p, virtiofs, NFS or SMB too: only if no
                                  other machine or container has it open

@@ -1,5 +1,6 @@
 import Bytes
 import Glibc
+import Repository
 import Volume
 
 /// The words behind `-o`.
@@ -19,6 +20,8 @@ package struct MountOptions: Sendable, Equatable {
     package var cacheDirectory: String?
     /// Bytes per second that backups may write.
     package var rate: Int?
+    /// Bytes kept back for a full disk, 0 for none; nil: by the volume's size.
+    package var reserveBytes: UInt64?
     package var log: String?
     package var repository: String?
     /// For mount(8) as they are.
@@ -82,7 +85,7 @@ package struct MountOptions: Sendable, Equatable {
         case _ where Self.passed.contains(word): kernelWords.append(word)
         case _ where Self.unbuilt.contains(word): throw Self.refusal(unbuilt: word)
         case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",
-            "rate", "repository":
+            "rate", "reserve", "repository":
             throw Failure(.invalid, "mount option \(word) needs a value: \(word)=…")
         default: return Self.accepted.contains(word) || Self.isForOthers(word)
         }
@@ -106,6 +109,11 @@ package struct MountOptions: Sendable, Equatable {
                 throw Self.refusal(value, key, "expected \(Self.rateWords)")
             }
             rate = bytes
+        case "reserve":
+            guard let bytes = Self.reserve(value) else {
+                throw Self.refusal(value, key, "expected \(Self.reserveWords)")
+            }
+            reserveBytes = bytes
         case "cache_dir": cacheDirectory = try Self.path(value, key)
         case "log": log = try Self.path(value, key)
         case "repository": repository = try Self.path(value, key)
@@ -149,6 +157,14 @@ package struct MountOptions: Sendable, Equatable {
     /// Slower than this, a backup would seem to stand still.
     package static let rateMin = 1 << 10
     package static let rateWords = "bytes per second of at least 1K, such as 10M"
+
+    package static let reserveWords = "0, or a size of at least 64K, such as 4M"
+
+    /// Nil if it is no reserve's size.
+    package static func reserve(_ text: String) -> UInt64? {
+        guard let size = bytes(text), size == 0 || size >= Reserve.leastBytes else { return nil }
+        return UInt64(size)
+    }
 
     /// Bytes, with K, M, G or T for powers of 1024; nil for anything else.
     package static func bytes(_ text: String) -> Int? {

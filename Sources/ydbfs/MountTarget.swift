@@ -111,10 +111,12 @@ private final class MountedOperation: SubmittedOperation {
             return !state.isWaiting
         }
         if isFirst {
-            WorkerThread.detach { [self] in
+            let reporting = { @Sendable [self] in
                 let report = outcome()
                 state.update { $0.report = report }
             }
+            // Without a thread nobody shows progress meanwhile.
+            if (try? WorkerThread.detach(reporting)) == nil { reporting() }
         }
         return state.wait(seconds: seconds) { $0.report }
     }

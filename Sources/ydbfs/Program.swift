@@ -8,6 +8,8 @@ package enum Program {
     package static let version = "0.1.0"
 
     static func main() {
+        // A file beyond RLIMIT_FSIZE is an error of `write`.
+        signal(SIGXFSZ, SIG_IGN)
         do {
             let words = try MountHelper.translate(CommandLine.arguments)
             var command = try Ydbfs.parseAsRoot(words)

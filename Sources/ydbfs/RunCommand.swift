@@ -4,6 +4,7 @@ import Engine
 import FoundationEssentials
 import Fuse
 import Glibc
+import Repository
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -54,6 +55,10 @@ struct RunCommand: ParsableCommand {
             "Bytes per second that operations may write, such as 10M.", valueName: "SIZE"))
     var rate: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Bytes kept back so that a full disk has a way out; 0 for none.", valueName: "SIZE"))
+    var reserve: String?
     @Flag(help: "Take the backups of another database for those of SOURCE.")
     var adopt = false
 
@@ -71,7 +76,7 @@ struct RunCommand: ParsableCommand {
         let source = try SourceArgument(
             source, repository: repository, trustsFileSystem: trustFs)
         let text = try statementText()
-        let target = try target(for: source, rate: bytesPerSecond())
+        let target = try target(for: source, engineOptions())
         defer { target.close() }
         let operations = try target.submit(text)
         try Signals.watch(
@@ -99,21 +104,32 @@ struct RunCommand: ParsableCommand {
         return text
     }
 
-    private func bytesPerSecond() throws -> Int? {
-        guard let rate else { return nil }
-        guard let bytes = MountOptions.bytes(rate), bytes >= MountOptions.rateMin else {
-            throw ValidationError("--rate \(rate): expected \(MountOptions.rateWords)")
+    private func engineOptions() throws -> Engine.Options {
+        var options = Engine.Options()
+        options.adopts = adopt
+        if let rate {
+            guard let bytes = MountOptions.bytes(rate), bytes >= MountOptions.rateMin else {
+                throw ValidationError("--rate \(rate): expected \(MountOptions.rateWords)")
+            }
+            options.rate = bytes
         }
-        return bytes
+        if let reserve {
+            guard let bytes = MountOptions.reserve(reserve) else {
+                throw ValidationError("--reserve \(reserve): expected \(MountOptions.reserveWords)")
+            }
+            options.repository.reserveBytes = bytes
+        }
+        return options
     }
 
     private func target(
-        for source: SourceArgument, rate: Int?
+        for source: SourceArgument, _ options: Engine.Options
     ) throws -> any StatementTarget {
         // A mount has no word for another database; reading backups needs none.
         if let into {
-            return try EngineTarget(
-                source, into: DestinationArgument(into), rate: rate, adopts: adopt)
+            var options = options
+            options.restoresInto = try DestinationArgument(into).open
+            return try EngineTarget(source, options)
         }
         var mounted: MountTarget?
         if case .mounted(let place) = source.kind {
@@ -121,10 +137,11 @@ struct RunCommand: ParsableCommand {
         } else {
             mounted = try MountTarget.showing(source.location)
         }
-        guard let mounted else { return try EngineTarget(source, rate: rate, adopts: adopt) }
-        if rate != nil {
+        guard let mounted else { return try EngineTarget(source, options) }
+        for (word, value) in [("rate", rate), ("reserve", reserve)] where value != nil {
             throw Failure(
-                .invalid, "--rate: a mount carries the statements out: give it -o rate= instead")
+                .invalid,
+                "--\(word): a mount carries the statements out: give it -o \(word)= instead")
         }
         return mounted
     }

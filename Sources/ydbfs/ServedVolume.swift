@@ -40,11 +40,12 @@ struct ServedVolume {
         engineOptions.rate = options.rate
         engineOptions.isBesideDatabase = source.isBesideDatabase
         engineOptions.adopts = options.adopts
+        engineOptions.repository.reserveBytes = options.reserveBytes
         let engine = try Engine(
             location: source.location,
             database: source.database(isReadOnly: options.isReadOnly),
             cache: SharedCache(maxBytes: options.cacheBytes), options: engineOptions)
-        let volume = Volume(engine: engine, source: source.name, options: volumeOptions)
+        let volume = try Volume(engine: engine, source: source.name, options: volumeOptions)
         let place = try MountPoint(
             preparing: mountPoint, protected: source.protected + [cacheDirectory].compactMap(\.self)
         )

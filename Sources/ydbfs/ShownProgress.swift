@@ -13,7 +13,7 @@ enum ShownProgress {
         _ operation: Operation, unit: String = "rows", _ body: () throws -> R
     ) throws -> R {
         let isDone = Monitor(false)
-        let drawer = WorkerThread {
+        let drawer = try? WorkerThread {
             guard Output.errorIsTerminal else { return }
             var pause = secondsBeforeBar
             let bar = ProgressBar(operation.statement)
@@ -27,7 +27,7 @@ enum ShownProgress {
         }
         defer {
             isDone.update { $0 = true }
-            drawer.join()
+            drawer?.join()
         }
         return try body()
     }

@@ -23,6 +23,8 @@ package struct StatusReport: Sendable, Encodable {
         package var deleted: UInt64
         /// Of the files that it wrote.
         package var bytes: UInt64
+        /// Bytes of the files that no other point needs: what dropping it would give back.
+        package var frees: UInt64
         package var uid: String?
         /// Tables that should be in it, with the reason.
         package var notBackedUp: [String: String]
@@ -30,7 +32,7 @@ package struct StatusReport: Sendable, Encodable {
 
         enum CodingKeys: String, CodingKey {
             case name, kind, parent, cut, tables, incomplete, rows, inserted, updated, deleted
-            case bytes, uid, verified
+            case bytes, frees, uid, verified
             case notBackedUp = "not_backed_up"
         }
     }
@@ -107,6 +109,8 @@ package struct StatusReport: Sendable, Encodable {
         /// What runs now.
         package var running: Operation?
         package var schedule: Timetable?
+        /// When a backup last found that nothing had changed since the newest point.
+        package var lastLooked: String?
         package var lastError: Operation?
         /// The last operation, if it is done but left something out.
         package var lastIncomplete: Operation?
@@ -126,6 +130,7 @@ package struct StatusReport: Sendable, Encodable {
             case allFilesRead = "all_files_read"
             case isDatabase = "database"
             case isIncremental = "incremental"
+            case lastLooked = "last_looked"
             case lastError = "last_error"
             case lastIncomplete = "last_incomplete"
             case catalogDamage = "catalog_damage"
@@ -176,9 +181,14 @@ package struct StatusReport: Sendable, Encodable {
         } else {
             damage = repository.failures.map(\.message)
         }
-        collections = states.map {
-            Collection(
-                $0, operations, repository.checks(of: $0), repository.readingRound(of: $0))
+        collections = states.map { state in
+            var collection = Collection(
+                state, operations, repository.checks(of: state),
+                repository.readingRound(of: state))
+            collection.lastLooked = repository.look(of: state).map {
+                Instant(microseconds: $0.time).description
+            }
+            return collection
         }
     }
 
@@ -209,6 +219,7 @@ extension StatusReport.Collection {
     ) {
         let own = operations.filter { $0.start.collection == state.name }
         let last = own.max { $0.start.id < $1.start.id }.map(StatusReport.Operation.init)
+        let freed = state.freedBytes
         self.init(
             name: state.name, tables: state.definition?.tables ?? [],
             isDatabase: state.definition?.isDatabase ?? false,
@@ -222,6 +233,7 @@ extension StatusReport.Collection {
             schedule: state.definition.flatMap(Schedule.init).map {
                 StatusReport.Timetable($0, state)
             },
+            lastLooked: nil,
             lastError: last.flatMap { $0.error == nil ? nil : $0 },
             lastIncomplete: last.flatMap { $0.incomplete == nil ? nil : $0 },
             damage: state.damage?.message, catalogDamage: state.catalogDamage?.message,
@@ -232,12 +244,17 @@ extension StatusReport.Collection {
                 ? nil
                 : Dictionary(
                     state.lostPoints.map { ($0.name, $0.reason) }, uniquingKeysWith: { $1 }),
-            points: state.points.map { StatusReport.Point($0, state, checks[$0.sequence]) })
+            points: state.points.map {
+                StatusReport.Point(
+                    $0, state, checks[$0.sequence], frees: freed[$0.sequence] ?? 0)
+            })
     }
 }
 
 extension StatusReport.Point {
-    fileprivate init(_ point: BackupPoint, _ state: CollectionState, _ check: PointCheck?) {
+    fileprivate init(
+        _ point: BackupPoint, _ state: CollectionState, _ check: PointCheck?, frees: UInt64
+    ) {
         let tables = state.tables(at: point.sequence)
         let ids = Set(point.changed)
         let changed = tables.filter { ids.contains($0.id) }
@@ -250,7 +267,7 @@ extension StatusReport.Point {
             inserted: changed.reduce(0) { $0 + $1.inserted },
             updated: changed.reduce(0) { $0 + $1.updated },
             deleted: changed.reduce(0) { $0 + $1.deleted },
-            bytes: state.storedBytes(of: point), uid: point.uid,
+            bytes: state.storedBytes(of: point), frees: frees, uid: point.uid,
             notBackedUp: Dictionary(
                 point.notBackedUp.map { ($0.path, $0.reason) }, uniquingKeysWith: { $1 }),
             verified: check.map(StatusReport.Check.init))
@@ -347,11 +364,14 @@ extension StatusReport.Collection {
                 lines.append("  while mounted: \(kind) every \(period), next \(next)")
             }
         }
+        if let lastLooked {
+            lines.append("  last looked \(lastLooked): nothing had changed since \(newest ?? "")")
+        }
         if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
         var rows = [
             [
                 "POINT", "KIND", "CUT", "VERIFIED", "TABLES", "INCOMPLETE", "ROWS", "CHANGED",
-                "BYTES",
+                "BYTES", "FREES",
             ]
         ]
         for point in points {
@@ -359,7 +379,7 @@ extension StatusReport.Collection {
             rows.append([
                 point.name, point.kind, point.cut, point.verified?.text ?? "-", "\(point.tables)",
                 point.incomplete == 0 ? "-" : "\(point.incomplete)", "\(point.rows)",
-                "\(changed)", "\(point.bytes)",
+                "\(changed)", "\(point.bytes)", "\(point.frees)",
             ])
         }
         if let point = points.last {
@@ -375,7 +395,9 @@ extension StatusReport.Collection {
             lines.append("  DAMAGED: \(points.count) points, last \(points.last!.name): \(damage)")
         }
         lines += Self.aligned(rows, leftColumns: 4).map { "  " + $0 }
-        return lines + ["  newest \(newest ?? (damage == nil ? "none" : "unknown")), \(bytes) bytes stored"]
+        return lines + [
+            "  newest \(newest ?? (damage == nil ? "none" : "unknown")), \(bytes) bytes stored"
+        ]
     }
 
     /// Words on the left, numbers on the right of their columns.

@@ -36,19 +36,9 @@ struct EngineTarget: StatementTarget {
     let outlivesUs = false
     private static let cacheBytes = 64 << 20
 
-    /// - Parameters:
-    ///   - into: where RESTORE writes, if not into the source.
-    ///   - rate: bytes per second that operations may write.
-    ///   - adopts: backups of another database are taken for the source's.
-    init(
-        _ source: SourceArgument, into: DestinationArgument? = nil, rate: Int? = nil,
-        adopts: Bool = false
-    ) throws {
-        var options = Engine.Options()
-        options.restoresInto = into?.open
-        options.rate = rate
+    init(_ source: SourceArgument, _ options: Engine.Options) throws {
+        var options = options
         options.isBesideDatabase = source.isBesideDatabase
-        options.adopts = adopts
         engine = try Engine(
             location: source.location, database: source.database,
             cache: SharedCache(maxBytes: Self.cacheBytes), options: options)

@@ -217,7 +217,7 @@ package final class SampleFileSystem: FileSystem {
             return ticket
         }
         if inode == Node.racing.rawValue {
-            WorkerThread.detach { self.settle(ticket, .success(answer)) }
+            try? WorkerThread.detach { self.settle(ticket, .success(answer)) }
         }
         return ticket
     }

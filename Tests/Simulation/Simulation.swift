@@ -59,7 +59,7 @@ final class Simulation {
         _ folder: String, _ clock: TestClock, hasDatabase: Bool
     ) throws -> Engine {
         var options = Engine.Options()
-        options.repository.pause = { _ in }
+        options.repository.pause = { _, _ in }
         options.repository.now = { clock.microseconds }
         let database = Engine.Database(path: "/Root/database") { patience in
             ClockedSource(

@@ -22,8 +22,8 @@ import Testing
         let made = Mutex<[UInt64: Int]>([:])
         let wrong = Mutex(0)
         let inFlight = Mutex<Set<UInt64>>([])
-        let threads = (0..<16).map { thread in
-            WorkerThread {
+        let threads = try (0..<16).map { thread in
+            try WorkerThread {
                 var random = SeededGenerator(seed: UInt64(thread))
                 for _ in 0..<4000 {
                     let number = UInt64.random(in: 0..<40, using: &random)
@@ -54,8 +54,8 @@ import Testing
         let gate = Monitor(false)
         let results = Mutex<[UInt64]>([])
         let calls = Mutex(0)
-        let threads = (0..<12).map { thread in
-            WorkerThread {
+        let threads = try (0..<12).map { thread in
+            try WorkerThread {
                 let value = try? cache.value(Self.key(1)) { () -> (Value, bytes: Int) in
                     calls.withLock { $0 += 1 }
                     gate.wait { $0 ? () : nil }

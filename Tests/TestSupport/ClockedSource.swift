@@ -30,6 +30,8 @@ package struct ClockedSource: RestorableSource {
 
     package var name: String { base.name }
 
+    package var sizeBytes: UInt64? { base.sizeBytes }
+
     package func listTables() throws -> [SourceTable] { try base.listTables() }
 
     package func openCut(_ request: CutRequest) throws -> any SourceCut {

@@ -401,7 +401,9 @@ package final class SimulatedDisk: SystemCalls {
 
     package func space(_ path: String) throws(Errno) -> Space {
         try call("space") { (_) throws(Errno) in
-            Space(blockBytes: 4096, blocks: 100, blocksFree: 50, blocksAvailable: 40, files: 9)
+            Space(
+                blockBytes: 4096, blocks: 1_000_000, blocksFree: 500_000,
+                blocksAvailable: 400_000, files: 9)
         }
     }
 }

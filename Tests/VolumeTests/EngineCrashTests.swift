@@ -55,7 +55,7 @@ import Testing
             clock = TestClock(stage.time)
             let clock = clock
             var options = Engine.Options()
-            options.repository.pause = { _ in }
+            options.repository.pause = { _, _ in }
             options.limits = .tiny
             options.repository.catalogInterval = 3
             options.repository.removalDelay = 0

@@ -27,8 +27,8 @@ import Testing
         if let seed = Self.environment["YDBFS_SEED"].flatMap(UInt64.init) { seeds = [seed] }
         let state = Mutex((rest: seeds.reversed() as [UInt64], failures: [String](), ended: 0))
         let scratch = try Scratch()
-        let workers = (0..<Self.threads).map { _ in
-            WorkerThread {
+        let workers = try (0..<Self.threads).map { _ in
+            try WorkerThread {
                 var writer: Writer?
                 while let seed = state.withLock({ state in
                     state.failures.count >= Self.failuresMax ? nil : state.rest.popLast()

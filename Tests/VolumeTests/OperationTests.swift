@@ -28,7 +28,7 @@ import Volume
         try withGate(way) { tree, gate, _ in
             try tree.write("shop/control", "full\n")
             let answers = Mutex<[[UInt8]]>([])
-            let waiter = WorkerThread {
+            let waiter = try WorkerThread {
                 for path in ["shop/operation/wait", "operations/latest/wait"] {
                     let line = (try? tree.read(path)) ?? []
                     answers.withLock { $0.append(line) }

@@ -38,7 +38,7 @@ struct Settings {
     /// Another clock than the system's.
     var testClock: TestClock?
     /// How a backup waits for a second of its own.
-    var pause: @Sendable (Double) -> Void = { _ in }
+    var pause: (@Sendable (Double) -> Void)?
     /// What the source knows of changes; nil if it knows what the real one does.
     var script: RangedSource.Script?
     /// So many cuts may trust what is known.
@@ -69,9 +69,15 @@ final class Product: Sendable {
         options.repository.catalogInterval = settings.catalogInterval
         options.repository.removalDelay = settings.removalDelay
         let testClock = settings.testClock
-        // Points of one second get names of their own without waiting for the next one.
-        options.repository.pause = settings.pause
         if let testClock { options.repository.now = { testClock.microseconds } }
+        // Points of one second get names of their own without waiting for the next one.
+        let pause = settings.pause
+        options.repository.pause = { seconds, checkpoint in
+            try checkpoint()
+            if let pause { return pause(seconds) }
+            if let testClock { return testClock.advance(seconds: Int64(seconds)) }
+            if seconds >= 1 { try pauseMonotonically(seconds: seconds, checkpoint: checkpoint) }
+        }
         options.clock = settings.clock
         options.rate = settings.rate
         options.auditInterval = settings.auditInterval
@@ -86,7 +92,7 @@ final class Product: Sendable {
             location: self.location,
             database: settings.hasDatabase ? settings.gate?.database(database) ?? plain : nil,
             cache: SharedCache(maxBytes: settings.cacheBytes), options: options)
-        volume = Volume(
+        volume = try Volume(
             engine: engine, source: database,
             options: Volume.Options(uid: getuid(), gid: getgid()))
     }

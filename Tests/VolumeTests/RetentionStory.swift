@@ -155,12 +155,15 @@ final class RetentionStory {
     var dataFiles: Set<String> { get throws { try Set(dataPaths.keys) } }
 
     /// Bytes of the row files on disk.
-    var rowBytes: Int {
-        get throws {
-            try dataPaths.values.filter { $0.hasSuffix(".parquet") }.reduce(0) { sum, path in
-                let attributes = try FileManager.default.attributesOfItem(atPath: path)
-                return sum + (attributes[.size] as? Int ?? 0)
-            }
+    var rowBytes: Int { get throws { try bytes { $0.hasSuffix(".parquet") } } }
+
+    /// Bytes of all data files on disk but catalogs.
+    var dataBytes: Int { get throws { try bytes { !$0.hasSuffix(".cat") } } }
+
+    private func bytes(_ isCounted: (String) -> Bool) throws -> Int {
+        try dataPaths.values.filter(isCounted).reduce(0) { sum, path in
+            let attributes = try FileManager.default.attributesOfItem(atPath: path)
+            return sum + (attributes[.size] as? Int ?? 0)
         }
     }
 }

@@ -136,16 +136,16 @@ import Volume
         let test = try Scheduled(", INCREMENTAL_EVERY = '1h'")
         let other = try test.another()
         defer { other.close() }
-        func together(_ hours: ClosedRange<Int64>) {
+        func together(_ hours: ClosedRange<Int64>) throws {
             for hour in hours {
                 test.set(hour * 3600)
-                let threads = [test.product, other, other, test.product].map { product in
-                    WorkerThread { test.at(hour * 3600, product) }
+                let threads = try [test.product, other, other, test.product].map { product in
+                    try WorkerThread { test.at(hour * 3600, product) }
                 }
                 for thread in threads { thread.join() }
             }
         }
-        together(1...6)
+        try together(1...6)
         #expect(
             try test.points(other) == ["full 3600"] + (2...6).map { "incremental \($0 * 3600)" })
         test.product.close()

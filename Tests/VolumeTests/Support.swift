@@ -25,7 +25,7 @@ func run(_ program: String, _ arguments: [String], input: String? = nil) throws 
         try feed.fileHandleForWriting.close()
     }
     let problems = Mutex(Data())
-    let reader = WorkerThread {
+    let reader = try WorkerThread {
         let data = errors.fileHandleForReading.readDataToEndOfFile()
         problems.withLock { $0 = data }
     }

@@ -57,8 +57,8 @@ import Testing
 
     private func compareWindows(_ tree: any Tree, _ path: String, _ whole: [UInt8]) throws {
         let wrong = Mutex<[String]>([])
-        let readers = (0..<6).map { reader in
-            WorkerThread {
+        let readers = try (0..<6).map { reader in
+            try WorkerThread {
                 var random = SeededGenerator(seed: UInt64(reader))
                 for _ in 0..<40 {
                     let count = [1, 7, 100, 4096, 65_536, 1 << 20].randomElement(using: &random)!

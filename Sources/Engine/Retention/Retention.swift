@@ -33,18 +33,39 @@ struct Retention {
 
     /// Removes all files that nothing needs, those of points included that were dropped longer ago
     /// than `KEEP_DROPPED`. Answers how many files and bytes went.
+    ///
+    /// - Parameter wait: waits so many seconds, or throws; given, the files go that readers may be about
+    ///   to open, too.
     @discardableResult
-    func removeUnneeded() throws -> (files: Int, bytes: UInt64) {
+    func removeUnneeded(
+        waiting wait: ((_ seconds: Double) throws -> Void)? = nil
+    ) throws -> (files: Int, bytes: UInt64) {
         guard let state = lock.current else { return (0, 0) }
-        return try lock.removeUnneeded(forgetting: Self.expired(state, now: now))
+        return try lock.removeUnneeded(
+            forgetting: Self.expired(state, now: now), waiting: wait)
     }
 
     /// Sequences of the dropped points that can't be had back any more.
     static func expired(_ state: CollectionState, now: Instant) throws -> [UInt64] {
         let settings = try CollectionSettings(stored: state.lastDefinition?.settings ?? [:])
         let limit = now - settings.keepDropped
-        return state.droppedPoints.filter { Instant(microseconds: $0.dropped ?? .max) <= limit }
-            .map(\.sequence)
+        return state.droppedPoints.filter { point in
+            // Whatever the clock says: nothing is kept for no time.
+            settings.keepDropped.seconds == 0
+                || Instant(microseconds: point.dropped ?? .max) <= limit
+        }.map(\.sequence)
+    }
+
+    var hasLeavings: Bool {
+        get throws {
+            guard let state = lock.current else { return false }
+            return try Self.hasLeavings(state, now: repository.options.now())
+        }
+    }
+
+    /// Whether there are files that may go though no point is dropped.
+    static func hasLeavings(_ state: CollectionState, now: Int64) throws -> Bool {
+        try state.hasCondemned || !expired(state, now: Instant(microseconds: now)).isEmpty
     }
 }
 
@@ -61,21 +82,28 @@ struct PruneJob {
             throw Failure(.notFound, "there is no collection \(collection)")
         }
         let retention = Retention(repository: repository, lock: lock)
-        guard let verdicts = try retention.verdicts() else {
-            throw Failure(.invalid, Self.emptyPolicy(collection))
-        }
-        for verdict in verdicts { note(verdict.line) }
+        let verdicts = try retention.verdicts()
+        guard let points = lock.current?.points.count,
+            try verdicts != nil || retention.hasLeavings
+        else { throw Failure(.invalid, Self.emptyPolicy(collection)) }
+        for verdict in verdicts ?? [] { note(verdict.line) }
         if isDryRun {
-            let going = verdicts.count { !$0.isKept }
-            return note("\(going) of \(verdicts.count) points would be dropped")
+            let going = verdicts?.count { !$0.isKept } ?? 0
+            return note("\(going) of \(points) points would be dropped")
         }
         try operation.checkpoint()
         let dropped = try retention.dropByPolicy()
-        let removed = try retention.removeUnneeded()
-        try lock.writeCatalogIfDue()
+        let removed = try retention.removeUnneeded {
+            try repository.options.pause($0, operation.checkpoint)
+        }
         note(
-            "\(dropped) of \(verdicts.count) points dropped, \(removed.files) files of "
+            "\(dropped) of \(points) points dropped, \(removed.files) files of "
                 + "\(removed.bytes) bytes removed")
+        do {
+            try lock.writeCatalogIfDue()
+        } catch {
+            note("after that: \((error as? Failure)?.message ?? "\(error)")")
+        }
     }
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }

@@ -18,6 +18,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
     case fullEvery = "full_every"
     case verifyEvery = "verify_every"
     case keepDropped = "keep_dropped"
+    case skipUnchanged = "skip_unchanged"
 
     /// As statements spell it.
     package var keyword: String { rawValue.uppercased() }
@@ -29,14 +30,15 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
         switch self {
         case .storage: "'cluster', 'filesystem' or 's3'"
         case .location: "an absolute path, or s3://BUCKET/PREFIX without credentials"
-        case .incrementalBackupEnabled, .omitIndexes: "'true' or 'false'"
+        case .incrementalBackupEnabled, .omitIndexes, .skipUnchanged: "'true' or 'false'"
         case .omitTables: "names of tables with commas between them, as in 'a, \"b, c\"'"
         case .capture: "'auto' or 'scan'"
         case .keepLast, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly, .keepYearly:
             "a number from 1 to 1000000, or 'unlimited'"
         case .keepWithin: "years, months, days, hours as in '1y5m7d2h'"
         case .maxChain: "a number from 1 to 1000000"
-        case .incrementalEvery, .fullEvery, .verifyEvery: "a time from '1s' on, as in '30m', '24h', '7d', '1d12h'"
+        case .incrementalEvery, .fullEvery, .verifyEvery:
+            "a time from '1s' on, as in '30m', '24h', '7d', '1d12h'"
         case .keepDropped: "a time as in '0s', '30m', '24h', '7d'"
         }
     }
@@ -46,7 +48,8 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
         switch self {
         case .storage: CollectionSettings.Storage(rawValue: text.lowercased()).map { .storage($0) }
         case .location: isLocation(text) ? .location(text) : nil
-        case .incrementalBackupEnabled, .omitIndexes: boolean(text).map { .flag($0) }
+        case .incrementalBackupEnabled, .omitIndexes, .skipUnchanged:
+            boolean(text).map { .flag($0) }
         case .omitTables: NameList(text).map { .names($0) }
         case .capture: CollectionSettings.Capture(rawValue: text.lowercased()).map { .capture($0) }
         case .keepLast, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly, .keepYearly:
@@ -141,6 +144,9 @@ package struct CollectionSettings: Sendable, Hashable {
     /// False by default, as in YDB since 25.4.
     package var isIncrementalBackupEnabled: Bool { flag(.incrementalBackupEnabled) }
     package var omitsIndexes: Bool { flag(.omitIndexes) }
+
+    /// Whether an incremental that finds no change makes no point.
+    package var skipsUnchanged: Bool { flag(.skipUnchanged) }
 
     /// Tables of the database that are never read.
     package var omitTables: [String] {

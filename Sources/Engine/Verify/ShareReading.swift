@@ -53,11 +53,14 @@ struct ShareReading {
         return isRight
     }
 
-    private func isWhole(_ reference: FileReference, _ checkpoint: () throws -> Void) throws -> Bool {
+    private func isWhole(_ reference: FileReference, _ checkpoint: () throws -> Void) throws -> Bool
+    {
         let file = repository.file(reference, of: collection)
         do {
             try file.verify { _ in try checkpoint() }
-            if reference.name.hasSuffix(".parquet") { try RowFile(file).checkPages(progress: checkpoint) }
+            if reference.name.hasSuffix(".parquet") {
+                try RowFile(file).checkPages(progress: checkpoint)
+            }
             return true
         } catch let failure as Failure where failure.code == .corrupt {
             // Whoever dropped its points may just have removed it.
