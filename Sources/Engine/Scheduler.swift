@@ -28,17 +28,17 @@ extension Engine {
                     if isClosing == true { return }
                 }
             }
+            try WorkerThread.detach { [weak self] in
+                while let engine = self {
+                    engine.readDueShares()
+                    let isClosing: Bool? = engine.state.wait(seconds: Self.shareLookSeconds) {
+                        $0.isClosing ? true : nil
+                    }
+                    if isClosing == true { return }
+                }
+            }
         } catch {
             errors.add("schedules", message: "\(error.message): no scheduled backups are taken")
-        }
-        WorkerThread.detach { [weak self] in
-            while let engine = self {
-                engine.readDueShares()
-                let isClosing: Bool? = engine.state.wait(seconds: Self.shareLookSeconds) {
-                    $0.isClosing ? true : nil
-                }
-                if isClosing == true { return }
-            }
         }
     }
 

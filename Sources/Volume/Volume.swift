@@ -31,11 +31,17 @@ package final class Volume: FileSystem {
     final class Shown: Sendable {
         let fileName: String
         let state: CollectionState
+        /// What stands for it in inodes, and in those of its points: another number if this process
+        /// has known another past of it, as kept pages of that must never be taken for those of this.
+        let number: UInt64
+        let pointNumber: UInt64
         var name: String { state.name }
 
-        init(_ state: CollectionState, fileName: String) {
+        init(_ state: CollectionState, fileName: String, number: UInt64, pointNumber: UInt64) {
             self.fileName = fileName
             self.state = state
+            self.number = number
+            self.pointNumber = pointNumber
         }
     }
 
@@ -127,14 +133,22 @@ package final class Volume: FileSystem {
         var result: [UInt64: Shown] = [:]
         var names: Set<String> = Set(
             Node.RootFile.allCases.map(\.name) + ["operations", "metrics"])
-        for collection in collections {
-            let digits = UInt64(collection.id.prefix(5), radix: 16) ?? 0
-            // Kept pages of another past must never be taken for those of this one.
-            var number = (digits &+ collection.epoch &* epochStep) % Node.fieldLimit
-            while result[number] != nil { number = (number + 1) % Node.fieldLimit }
+        var taken: Set<UInt64> = []
+        func free(_ wanted: UInt64) -> UInt64 {
+            var number = wanted % Node.fieldLimit
+            while !taken.insert(number).inserted { number = (number + 1) % Node.fieldLimit }
+            return number
+        }
+        let numbers = collections.map { free(UInt64($0.id.prefix(5), radix: 16) ?? 0) }
+        for (collection, number) in zip(collections, numbers) {
             let fileName = FileName.component(collection.name) { names.contains($0) }
             names.insert(fileName)
-            result[number] = Shown(collection, fileName: fileName)
+            let pointNumber =
+                collection.epoch == 0 ? number : free(number &+ collection.epoch &* epochStep)
+            let shown = Shown(
+                collection, fileName: fileName, number: number, pointNumber: pointNumber)
+            result[number] = shown
+            result[pointNumber] = shown
         }
         return result
     }
@@ -189,7 +203,7 @@ package final class Volume: FileSystem {
                 return .rootFile(file)
             }
             let found = current { state in
-                state.collections.first { $0.value.fileName.utf8.elementsEqual(name.utf8) }?.key
+                state.collections.values.first { $0.fileName.utf8.elementsEqual(name.utf8) }?.number
             }
             guard let found else { throw .noEntry }
             return .collection(found)
@@ -213,7 +227,8 @@ package final class Volume: FileSystem {
             guard let point = shown.state.point(named: name),
                 point.name.utf8.elementsEqual(name.utf8)
             else { throw .noEntry }
-            return .pointDirectory(collection: number, sequence: point.sequence, index: 0)
+            return .pointDirectory(
+                collection: shown.pointNumber, sequence: point.sequence, index: 0)
         case .pointDirectory(let number, let sequence, let index):
             let listing = try listing(shown(number, having: sequence), sequence)
             guard let item = listing.item(name, in: Int(index)) else { throw .noEntry }
@@ -257,7 +272,9 @@ package final class Volume: FileSystem {
     private func children(_ node: Node) throws(Errno) -> [(String, Node)] {
         switch node {
         case .root:
-            let collections = current { $0.collections.map { ($1.fileName, $0) } }.sorted {
+            let collections = current { state in
+                state.collections.filter { $0.key == $0.value.number }.map { ($1.fileName, $0) }
+            }.sorted {
                 $0.0.utf8.lexicographicallyPrecedes($1.0.utf8)
             }
             return Node.RootFile.allCases.map { ($0.name, .rootFile($0)) }
@@ -275,7 +292,8 @@ package final class Volume: FileSystem {
                 + shown.state.points.map {
                     (
                         $0.name,
-                        .pointDirectory(collection: number, sequence: $0.sequence, index: 0)
+                        .pointDirectory(
+                            collection: shown.pointNumber, sequence: $0.sequence, index: 0)
                     )
                 }
         case .pointDirectory(let number, let sequence, let index):
@@ -419,7 +437,9 @@ package final class Volume: FileSystem {
             return space[keyPath: path] * max(space.blockBytes, 1) / block
         }
         let files = current { state in
-            state.collections.values.reduce(0) { $0 + $1.state.points.count }
+            state.collections.reduce(0) {
+                $0 + ($1.key == $1.value.number ? $1.value.state.points.count : 0)
+            }
         }
         return FileSystemStatistics(
             blocks: blocks(\.blocks), blocksFree: blocks(\.blocksFree),

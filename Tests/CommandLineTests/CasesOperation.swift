@@ -248,7 +248,7 @@ import Testing
     private func at(_ time: String, _ arguments: String...) throws -> Sandbox.Result {
         let library = try shell("ls /usr/lib/*/faketime/libfaketimeMT.so.1").output
         return try sandbox.run(
-            Sandbox.binary, arguments,
+            "/usr/bin/timeout", ["60", Sandbox.binary] + arguments,
             environment: [
                 "LD_PRELOAD": library.trimmingCharacters(in: .newlines), "FAKETIME": time,
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",

@@ -248,7 +248,7 @@ struct LocklessStorage: Storage {
         let changes = disk.trace.filter { line in !reads.contains { line.hasPrefix($0) } }
         #expect(
             changes == [
-                "open create \(data)", "write \(data)", "status \(before)",
+                "open create \(data)", "write \(data)", "status \(root)/lock", "status \(before)",
                 "sync \(data)", "open directory \(root)/data", "sync \(root)/data",
                 "status \(root)/lock", "open create \(temporary)", "write \(temporary)",
                 "sync \(temporary)",
