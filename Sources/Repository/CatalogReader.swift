@@ -98,6 +98,7 @@ struct CatalogReader {
         let tables = try list { try $0.table() }
         try state.restore(tables: tables)
         guard position == content.count else { throw Self.damaged }
+        try state.checkBounds()
         return state
     }
 

@@ -24,17 +24,18 @@ struct LogFile: Sendable {
 
     static func name(_ number: UInt64) -> String { paddedName(number) + ".json" }
 
-    /// The number in a file name that `name` made; nil for any other.
+    /// The number in a file name that `name` made of one that there can be; nil for any other.
     static func number(_ name: String) -> UInt64? {
         guard name.hasSuffix(".json"), let number = UInt64(name.dropLast(5)),
-            Self.name(number) == name
+            number <= Bounds.number, Self.name(number) == name
         else { return nil }
         return number
     }
 
     // MARK: Bytes
 
-    func encoded() -> (bytes: [UInt8], hash: String) {
+    /// Throws `.unsupported` if nobody could read the entry.
+    func encoded() throws(Failure) -> (bytes: [UInt8], hash: String) {
         var json = JSONWriter()
         json.object { json in
             json.member("format", Self.format)
@@ -53,6 +54,12 @@ struct LogFile: Sendable {
             case .condemn(let condemned): json.action("condemn", condemned)
             case .catalog(let reference): json.action("catalog", reference)
             }
+        }
+        guard json.bytes.count < Self.limitBytes - Trailer.count else {
+            throw Failure(
+                .unsupported,
+                "an entry of \(json.bytes.count) bytes is longer than entries can be: put the tables "
+                    + "into several collections")
         }
         return Trailer.sealed(json.bytes)
     }
@@ -105,7 +112,7 @@ struct LogFile: Sendable {
         case "condemn": entry = .condemn(try json.required(condemned, key: "condemn"))
         case "catalog": entry = .catalog(try json.required(catalog, key: "catalog"))
         // An entry that can't be acted on must not be passed over.
-        case let unknown: throw Self.newer("an entry of kind “\(unknown)”")
+        case let unknown: throw Self.newer("an entry of kind \(Bounds.quoted(unknown))")
         }
     }
 
@@ -130,7 +137,7 @@ extension JSONWriter {
 
 /// The last 77 bytes of a small object: `,"sha256":"…"}`, the hash of all before them.
 enum Trailer {
-    private static let count = 77
+    static let count = 77
 
     private static func ending(_ hash: String) -> [UInt8] {
         Array(",\"sha256\":\"\(hash)\"}".utf8)

@@ -101,7 +101,7 @@ package final class OperationStore: Sendable {
             ids.insert(operation.id)
         } while try !storage.publish(
             Trailer.sealed(json(operation)).bytes, as: Self.name(operation.id, ""))
-        for id in ids where id + Self.limit <= operation.id {
+        for id in ids.sorted().dropLast(Int(Self.limit)) {
             for suffix in [".end", ".cancel", ""] { try storage.remove(Self.name(id, suffix)) }
         }
         return operation
@@ -167,6 +167,11 @@ package final class OperationStore: Sendable {
         guard let start: OperationStart = try read(Self.name(id, "")) else {
             throw Failure(.notFound, "there is no operation \(id)")
         }
+        guard start.id == id else {
+            throw Failure(
+                .corrupt,
+                "\(storage.location)/\(Self.name(id, "")) is that of operation \(start.id)")
+        }
         return OperationRecord(start: start, end: try read(Self.name(id, ".end")))
     }
 
@@ -204,6 +209,7 @@ extension OperationStart: JSONValue {
             uid: member.optional("uid"))
         id = try member("id")
         process = try member.optional("process")
+        try checkBounds()
     }
 
     func write(json: inout JSONWriter) {
@@ -231,6 +237,7 @@ extension OperationEnd: JSONValue {
             point: member.optional("point"), notes: member.optional("notes") ?? [],
             incomplete: member.optional("incomplete") ?? 0,
             leftOut: member.optional("leftOut") ?? [])
+        try checkBounds()
     }
 
     func write(json: inout JSONWriter) {

@@ -63,7 +63,7 @@ package final class WriterLock: Sendable {
             var file = LogFile(
                 number: (state.collection?.lastEntry ?? 0) + 1,
                 previous: state.collection?.lastHash, time: repository.options.now(), entry: entry)
-            let encoded = file.encoded()
+            let encoded = try file.encoded()
             file.hash = encoded.hash
             var next = state.collection
             if next == nil {
@@ -227,8 +227,14 @@ package final class WriterLock: Sendable {
         let storage = repository.storage
         var places = try Set(storage.list(FilePlace.indexes(of: id)))
         let tables = FilePlace.tables(of: id)
-        for table in try storage.list(tables) {
-            let names = try storage.list("\(tables)/\(table)")
+        for table in try storage.list(tables) where isHex(table, count: 32) {
+            let names: [String]
+            do {
+                names = try storage.list("\(tables)/\(table)")
+            } catch let failure as Failure where failure.code == .corrupt {
+                // No directory, thus a stranger's.
+                continue
+            }
             // A killed writer may have made the folder and no more.
             if names.isEmpty { storage.removeEmpty("\(tables)/\(table)") }
             places.formUnion(names.lazy.map { "\(table)/\($0)" })
