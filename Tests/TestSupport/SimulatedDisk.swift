@@ -362,7 +362,9 @@ package final class SimulatedDisk: SystemCalls {
     package func status(_ path: String) throws(Errno) -> FileStatus {
         try call("status \(path)") { (state) throws(Errno) in
             let node = state.nodes[try Self.find(path, state)]!
-            return FileStatus(sizeBytes: UInt64(node.bytes.count), modified: node.modified)
+            return FileStatus(
+                kind: node.isDirectory ? .directory : .file,
+                sizeBytes: UInt64(node.bytes.count), modified: node.modified)
         }
     }
 
