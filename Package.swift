@@ -114,6 +114,8 @@ let package = Package(
             dependencies: [
                 "TestSupport",
                 "Bytes", "Engine", "Fuse", "Repository", "SQLiteSource", "Tables", "Volume",
+                "ydbfs",
+                .product(name: "Crypto", package: "swift-crypto"),
             ],
             exclude: ["writer.py"], swiftSettings: house),
     ]

@@ -22,6 +22,13 @@ package final class ByteBuffer: @unchecked Sendable {
 
     package func removeAll() { count = 0 }
 
+    /// Takes the bytes of another buffer, which gets those that there were.
+    package func exchange(with other: ByteBuffer) {
+        swap(&base, &other.base)
+        swap(&count, &other.count)
+        swap(&capacity, &other.capacity)
+    }
+
     /// Makes room for `extra` more bytes; doubles, so that appending stays linear.
     @inline(__always)
     package func reserve(_ extra: Int) {

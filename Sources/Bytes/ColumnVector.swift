@@ -55,8 +55,21 @@ package final class ColumnVector: @unchecked Sendable {
         marks.removeAll()
     }
 
-    /// Bytes of memory in use.
+    /// Bytes of values and marks.
     package var byteCount: Int { values.count + marks.count }
+
+    /// Bytes of memory that it holds.
+    package var memoryBytes: Int { values.capacity + marks.capacity + 320 }
+
+    /// Takes the rows of a vector of the same layout, which gets those that there were: nothing is
+    /// copied. Not for vectors that took a page's body over.
+    package func exchange(with other: ColumnVector) {
+        precondition(layout == other.layout && origin == 0 && other.origin == 0)
+        swap(&count, &other.count)
+        swap(&nullCount, &other.nullCount)
+        values.exchange(with: other.values)
+        marks.exchange(with: other.marks)
+    }
 
     // MARK: Appending
 
@@ -260,8 +273,10 @@ package final class ColumnVector: @unchecked Sendable {
     }
 
     /// All values, one after another, as they lie in memory.
-    func withPacked<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
-        body(UnsafeRawBufferPointer(start: values.base + origin, count: values.count - origin))
+    package func withPacked<R, E: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(E) -> R
+    ) throws(E) -> R {
+        try body(UnsafeRawBufferPointer(start: values.base + origin, count: values.count - origin))
     }
 
     package func bytes(_ row: Int) -> [UInt8] { withBytes(row) { [UInt8]($0) } }

@@ -14,7 +14,7 @@ extension ColumnVector {
     /// are zero or empty; none may be made twice.
     package static func gathering(
         _ sources: [(vector: ColumnVector, moves: ArraySlice<RowMove>)], layout: Layout, count: Int
-    ) -> ColumnVector {
+    ) throws(Failure) -> ColumnVector {
         for (vector, moves) in sources {
             precondition(vector.layout == layout)
             precondition(moves.allSatisfy { $0.from < vector.count && $0.to < count })
@@ -25,7 +25,7 @@ extension ColumnVector {
         case .fixed(8): return gathering(sources, as: UInt64.self, count)
         case .fixed(16): return gathering(sources, as: UInt128.self, count)
         case .fixed(let width): preconditionFailure("no values have \(width) bytes")
-        case .variable: return gatheringVariable(sources, count)
+        case .variable: return try gatheringVariable(sources, count)
         }
     }
 
@@ -60,7 +60,7 @@ extension ColumnVector {
     /// Values come to lie in the order of their rows: lengths first, then places, then bytes.
     private static func gatheringVariable(
         _ sources: [(vector: ColumnVector, moves: ArraySlice<RowMove>)], _ count: Int
-    ) -> ColumnVector {
+    ) throws(Failure) -> ColumnVector {
         let marks = ByteBuffer(capacity: max(count * 4, 1))
         marks.append(byte: 0, repeated: count * 4)
         var bytes = 4 * count
@@ -81,7 +81,9 @@ extension ColumnVector {
                 marks.base.storeBytes(of: length, toByteOffset: Int(move.to) * 4, as: UInt32.self)
             }
         }
-        precondition(bytes < null)
+        guard bytes < null else {
+            throw Failure(.corrupt, "edits show more bytes than a page can have")
+        }
         let values = ByteBuffer(capacity: max(bytes, 1))
         place(marks, count, in: values)
         for (vector, moves) in sources { copy(moves, of: vector, to: values, marks) }

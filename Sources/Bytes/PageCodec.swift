@@ -115,7 +115,8 @@ package enum PageCodec {
         return 4 + levels + values
     }
 
-    private static func encodeLevels(_ vector: ColumnVector, into output: ByteBuffer) {
+    /// Appends what `encode` puts in front of the values of an optional column.
+    package static func encodeLevels(_ vector: ColumnVector, into output: ByteBuffer) {
         let rows = vector.count
         if vector.nullCount == 0 || vector.nullCount == rows {
             encodeLevels(of: rows, present: vector.nullCount == 0, into: output)
@@ -143,7 +144,7 @@ package enum PageCodec {
     }
 
     /// More than any page has: a column of so many rows would be all NULL in a few bytes.
-    private static let maxRows = 1 << 24
+    package static let maxRows = 1 << 20
 
     /// The column of a page body of `rows` rows. Takes over `body`.
     package static func decode(

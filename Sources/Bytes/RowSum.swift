@@ -18,7 +18,24 @@ package struct RowSum: Sendable {
         let hasNulls: Bool
         let head: UnsafeRawPointer
         let headBytes: Int
+
+        /// The value of a row; nil if it is NULL.
+        @inline(__always)
+        func value(_ row: Int) -> UnsafeRawBufferPointer? {
+            if width == 0 {
+                let start = marks.load(fromByteOffset: row * 4, as: UInt32.self)
+                if start == ColumnVector.null { return nil }
+                let address = values + Int(start)
+                let length = Int((address - 4).loadUnaligned(as: UInt32.self))
+                return UnsafeRawBufferPointer(start: address, count: length)
+            }
+            if hasNulls, marks.load(fromByteOffset: row, as: UInt8.self) == 0 { return nil }
+            return UnsafeRawBufferPointer(start: values + row * width, count: width)
+        }
     }
+
+    /// Larger values are hashed where they lie.
+    private static let largeBytes = 1 << 20
 
     /// The sum, modulo 2¹²⁸, over some rows of all the table's columns.
     package func callAsFunction(_ table: [ColumnVector], _ rows: Range<Int>) -> UInt128 {
@@ -53,20 +70,12 @@ package struct RowSum: Sendable {
         var sum: UInt128 = 0
         for row in rows {
             scratch.removeAll()
+            var isLarge = false
             for cell in cells {
-                let value: UnsafeRawBufferPointer
-                if cell.width == 0 {
-                    let start = cell.marks.load(fromByteOffset: row * 4, as: UInt32.self)
-                    if start == ColumnVector.null { continue }
-                    let address = cell.values + Int(start)
-                    let length = Int((address - 4).loadUnaligned(as: UInt32.self))
-                    value = UnsafeRawBufferPointer(start: address, count: length)
-                } else {
-                    if cell.hasNulls, cell.marks.load(fromByteOffset: row, as: UInt8.self) == 0 {
-                        continue
-                    }
-                    value = UnsafeRawBufferPointer(
-                        start: cell.values + row * cell.width, count: cell.width)
+                guard let value = cell.value(row) else { continue }
+                if value.count > largeBytes {
+                    isLarge = true
+                    break
                 }
                 let size = cell.headBytes + 8 + value.count
                 scratch.reserve(size)
@@ -77,9 +86,27 @@ package struct RowSum: Sendable {
                     from: value.baseAddress!, byteCount: value.count)
                 scratch.count += size
             }
-            let hash = XXH3_128bits(scratch.base, scratch.count)
+            let hash =
+                isLarge ? Self.hash(ofLarge: row, cells) : XXH3_128bits(scratch.base, scratch.count)
             sum &+= UInt128(hash.high64) << 64 | UInt128(hash.low64)
         }
         return sum
+    }
+    /// The same bytes piece by piece.
+    @inline(never)
+    private static func hash(
+        ofLarge row: Int, _ cells: UnsafeBufferPointer<Cell>
+    ) -> XXH128_hash_t {
+        let state = XXH3_createState()
+        defer { XXH3_freeState(state) }
+        XXH3_128bits_reset(state)
+        for cell in cells {
+            guard let value = cell.value(row) else { continue }
+            var length = UInt64(value.count)
+            XXH3_128bits_update(state, cell.head, cell.headBytes)
+            XXH3_128bits_update(state, &length, 8)
+            XXH3_128bits_update(state, value.baseAddress, value.count)
+        }
+        return XXH3_128bits_digest(state)
     }
 }

@@ -44,6 +44,10 @@ package final class SharedCache: Sendable {
     package let maxBytes: Int
     private let state = Monitor(State())
 
+    /// What an entry takes besides its value: the node, its place in the table, which is between a third
+    /// and three quarters full, and what the allocator adds to each. Values are told without.
+    package static let entryBytes = 256
+
     package init(maxBytes: Int) { self.maxBytes = maxBytes }
 
     /// A number for the `owner` of keys.
@@ -128,8 +132,8 @@ package final class SharedCache: Sendable {
     ) {
         let node = state.nodes[key]!
         node.value = value
-        node.bytes = bytes
-        state.bytes += bytes
+        node.bytes = bytes + Self.entryBytes
+        state.bytes += node.bytes
         Self.linkNewest(node, &state)
         while state.bytes > maxBytes, let oldest = state.oldest, oldest !== node {
             Self.unlink(oldest, &state)

@@ -27,24 +27,67 @@ package enum Zstd {
         }
     }
 
-    /// Appends a frame that holds `input` as it is: for what hardly shrinks, so that reading it costs
-    /// a copy. Source: RFC 8878, sections 3.1.1.1 and 3.1.1.2.
-    package static func store(_ input: UnsafeRawBufferPointer, into output: ByteBuffer) {
+    /// As above, the content being two parts, which needn't lie together: of what is large a copy is
+    /// dear. A buffer with room for all that `mostBytes` says isn't grown.
+    package static func compress(
+        _ head: UnsafeRawBufferPointer, _ rest: UnsafeRawBufferPointer, level: Int,
+        into output: ByteBuffer
+    ) throws {
+        let context =
+            compressors.withLock { $0.popLast() } ?? Context(pointer: ZSTD_createCCtx()!)
+        defer {
+            ZSTD_CCtx_reset(context.pointer, ZSTD_reset_session_and_parameters)
+            compressors.withLock { $0.append(context) }
+        }
+        func check(_ result: Int) throws {
+            guard ZSTD_isError(result) == 0 else {
+                throw Failure(.system, "zstd: \(String(cString: ZSTD_getErrorName(result)))")
+            }
+        }
+        let size = head.count + rest.count
+        try check(ZSTD_CCtx_setParameter(context.pointer, ZSTD_c_compressionLevel, Int32(level)))
+        try check(ZSTD_CCtx_setPledgedSrcSize(context.pointer, UInt64(size)))
+        try output.append(room: mostBytes(of: size)) { room in
+            var target = ZSTD_outBuffer(dst: room.baseAddress, size: room.count, pos: 0)
+            for (part, isLast) in [(head, false), (rest, true)] {
+                var source = ZSTD_inBuffer(src: part.baseAddress, size: part.count, pos: 0)
+                var left = 0
+                repeat {
+                    left = ZSTD_compressStream2(
+                        context.pointer, &target, &source, isLast ? ZSTD_e_end : ZSTD_e_continue)
+                    try check(left)
+                } while source.pos < source.size || isLast && left > 0
+            }
+            return target.pos
+        }
+    }
+
+    /// The most bytes of a frame of so many, however it is made.
+    package static func mostBytes(of size: Int) -> Int { ZSTD_compressBound(size) + 64 }
+
+    /// Appends a frame that holds what it is made of as it is: for what hardly shrinks, so that reading
+    /// it costs a copy. Source: RFC 8878, sections 3.1.1.1 and 3.1.1.2.
+    package static func store(_ parts: UnsafeRawBufferPointer..., into output: ByteBuffer) {
         let maxBlockBytes = 128 << 10
-        output.reserve(input.count + 16 + input.count / maxBlockBytes * 3)
+        let size = parts.reduce(0) { $0 + $1.count }
+        output.reserve(size + 16 + (size / maxBlockBytes + parts.count) * 3)
         output.append(fixed: UInt32(0xFD2F_B528))
         // One segment, content size in four bytes, no checksum.
         output.append(byte: 0xA0)
-        output.append(fixed: UInt32(input.count))
-        var offset = 0
-        repeat {
-            let size = min(maxBlockBytes, input.count - offset)
-            let header = UInt32(size) << 3 | (offset + size == input.count ? 1 : 0)
-            output.append(byte: UInt8(truncatingIfNeeded: header))
-            output.append(fixed: UInt16(truncatingIfNeeded: header >> 8))
-            output.append(UnsafeRawBufferPointer(rebasing: input[offset..<offset + size]))
-            offset += size
-        } while offset < input.count
+        output.append(fixed: UInt32(size))
+        for (number, part) in parts.enumerated() {
+            let isLast = number == parts.count - 1
+            var offset = 0
+            repeat {
+                let size = min(maxBlockBytes, part.count - offset)
+                let ends = isLast && offset + size == part.count
+                let header = UInt32(size) << 3 | (ends ? 1 : 0)
+                output.append(byte: UInt8(truncatingIfNeeded: header))
+                output.append(fixed: UInt16(truncatingIfNeeded: header >> 8))
+                output.append(UnsafeRawBufferPointer(rebasing: part[offset..<offset + size]))
+                offset += size
+            } while offset < part.count
+        }
     }
 
     /// The content of one frame, which must have exactly `size` bytes. No memory is taken for a
@@ -59,9 +102,29 @@ package enum Zstd {
     }
 
     private static func check(_ input: UnsafeRawBufferPointer, size: Int) throws {
-        guard ZSTD_getFrameContentSize(input.baseAddress, input.count) == UInt64(size) else {
+        // No frame holds more: the 128 KiB of a block take four bytes.
+        guard size >= 0, size / (128 << 10) * 4 <= input.count,
+            ZSTD_getFrameContentSize(input.baseAddress, input.count) == UInt64(size)
+        else {
             throw Failure(.corrupt, "a zstd frame isn't of the size that is recorded for it")
         }
+    }
+
+    /// Whether so many bytes are let into memory for the sake of so few: what isn't rows is only
+    /// compressed so far, and stored as it is otherwise (`compressModestly`).
+    package static func isModest(size: Int, compressed: Int) -> Bool {
+        size <= 16 << 20 || size / 512 <= compressed
+    }
+
+    /// As `compress`, but such that `isModest` is true.
+    package static func compressModestly(
+        _ input: UnsafeRawBufferPointer, level: Int, into output: ByteBuffer
+    ) throws {
+        let start = output.count
+        try compress(input, level: level, into: output)
+        if isModest(size: input.count, compressed: output.count - start) { return }
+        output.count = start
+        store(input, into: output)
     }
 
     /// As above, appended.

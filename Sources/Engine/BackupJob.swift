@@ -84,11 +84,11 @@ struct BackupJob {
         }
         operation.update { status in
             status.point = point.name
-            status.bytes = point.files.reduce(0) { $0 + $1.bytes }
+            status.bytes = point.files.map(\.bytes).total
             for table in point.notBackedUp { status.leaveOut(table) }
             if isIncremental {
                 // Until here the rows gone through; what counts in the end is what was found.
-                status.rows = point.tables.reduce(0) { $0 + $1.carried }
+                status.rows = point.tables.map(\.carried).total
             }
         }
         if knowledge.isKept { keep(cut, lock, uses: knowledge.uses) }
@@ -190,7 +190,7 @@ struct BackupJob {
                 counts[path] = 0
             }
         }
-        let total = tables.reduce(0) { $0 + (counts[$1] ?? 0) }
+        let total = tables.map { counts[$0] ?? 0 }.total
         operation.update { $0.totalRows = total }
         return counts
     }

@@ -35,7 +35,7 @@ struct CompactJob {
     ) throws -> PointRecord {
         let tables = state.tables(at: parent.sequence)
         // Once to write them, once to check them.
-        let rows = 2 * tables.reduce(0) { $0 + $1.rows }
+        let rows = 2 * tables.map(\.rows).total
         operation.update { $0.totalRows = rows }
         let files = DataFiles(
             lock, operation: operation,

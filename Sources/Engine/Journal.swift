@@ -110,8 +110,8 @@ extension Engine {
             end.state = .done
             end.error = nil
             end.point = point.name
-            end.rows = point.files.reduce(0) { $0 + $1.rows }
-            end.bytes = point.files.reduce(0) { $0 + $1.bytes }
+            end.rows = point.files.map(\.rows).total
+            end.bytes = point.files.map(\.bytes).total
             end.notes = ["its process was killed after the point was made"]
             end.incomplete = UInt64(point.notBackedUp.count)
             end.leftOut = Array(point.notBackedUp.prefix(Self.journaledLeftOut))

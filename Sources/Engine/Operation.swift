@@ -49,7 +49,7 @@ package final class Operation: Sendable {
 
         /// From here on it goes through a table that counts for so many rows of `totalRows`.
         mutating func beginTable(rows count: UInt64) {
-            doneRows += tableRows ?? 0
+            doneRows = [doneRows, tableRows ?? 0].total
             tableRows = count
             rowsBefore = rows
         }
@@ -62,7 +62,8 @@ package final class Operation: Sendable {
             let elapsed = now.microseconds - started.microseconds
             guard behind > 0, elapsed >= Self.estimatedAfterMicroseconds else { return nil }
             let left = Double(totalRows - min(totalRows, behind))
-            return Int64((Double(elapsed) / 1e6 * left / Double(behind)).rounded(.up))
+            let seconds = (Double(elapsed) / 1e6 * left / Double(behind)).rounded(.up)
+            return seconds <= Double(Period.maximumSeconds) ? Int64(seconds) : nil
         }
 
         private static let estimatedAfterMicroseconds: Int64 = 200_000
@@ -222,6 +223,7 @@ package final class Operation: Sendable {
 
     /// Takes over how an operation of another process ended.
     func restore(_ end: OperationEnd, first: () -> Void) {
+        if status.state.isFinal { return }
         update { status in
             status.started = accepted
             status.rows = end.rows

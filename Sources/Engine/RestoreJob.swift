@@ -84,7 +84,7 @@ extension Engine {
         let selection = try request.selection(of: state, at: point)
         operation.update { status in
             status.point = point.name
-            status.totalRows = selection.tables.reduce(0) { $0 + $1.record.rows }
+            status.totalRows = selection.tables.map { $0.record.rows }.total
         }
         // Whoever drops the point meanwhile: it is restored to its end.
         let holds = selection.tables.map { hold($0.record, of: state) }

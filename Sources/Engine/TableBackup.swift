@@ -255,7 +255,12 @@ struct TableBackup {
                 guard let remembered, !inKeyOrder else { return (hash, remembered) }
                 return (hash, sorted(remembered, schema))
             }
-            if remembered == nil { batch.removeAll() } else { batch = RowBatch(schema) }
+            // A large one isn't kept to be filled again.
+            if remembered == nil, batch.byteCount <= 2 * limits.pageBytes {
+                batch.removeAll()
+            } else {
+                batch = RowBatch(schema)
+            }
         }
     }
 

@@ -75,7 +75,7 @@ enum CatalogFile {
         let file = ByteBuffer(capacity: content.count / 2 + 64)
         file.append(magic)
         file.append(fixed: UInt64(content.count))
-        try content.withBytes { try Zstd.compress($0, level: 1, into: file) }
+        try content.withBytes { try Zstd.compressModestly($0, level: 1, into: file) }
         return file
     }
 
@@ -98,7 +98,8 @@ enum CatalogFile {
             (0..<8).allSatisfy({ file.load(at: $0, as: UInt8.self) == Array(magic.utf8)[$0] })
         else { throw Failure(.unsupported, "it is no catalog, or one of another version") }
         let size = file.load(at: 8, as: UInt64.self)
-        guard size <= UInt64(limitBytes) else { throw CatalogReader.damaged }
+        guard size <= UInt64(limitBytes), Zstd.isModest(size: Int(size), compressed: file.count)
+        else { throw CatalogReader.damaged }
         return try file.withBytes { try Zstd.decompress($0.from(headBytes), size: Int(size)) }
     }
 }

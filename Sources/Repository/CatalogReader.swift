@@ -103,6 +103,7 @@ struct CatalogReader {
         }
         state.keptFiles = Set(try list { try $0.text() })
         guard position == content.count else { throw Self.damaged }
+        try state.checkBounds()
         return state
     }
 

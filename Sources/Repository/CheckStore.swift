@@ -78,7 +78,8 @@ extension Repository {
         let bytes = Trailer.sealed(json.bytes).bytes
         let directory = checksDirectory(collection)
         var records = try checkRecords(collection)
-        var number = (records.last?.number ?? 0) + 1
+        // Behind all that are there, those included that can't be read.
+        var number = (try storage.list(directory).compactMap(LogFile.number).max() ?? 0) + 1
         while try !storage.publish(bytes, as: "\(directory)/\(LogFile.name(number))") {
             number += 1
         }
@@ -151,6 +152,7 @@ extension CheckRecord: JSONValue {
         let member = try json.members()
         level = try member("level")
         time = try member("time")
+        try Bounds.check(time: time, of: "its time")
         right = try member("right")
         damaged = (try member("damaged") as [Damaged]).map { ($0.sequence, $0.damage) }
     }

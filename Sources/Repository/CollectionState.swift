@@ -178,14 +178,14 @@ package struct CollectionState: Sendable {
     }
 
     /// Bytes of all files that are there for points, live or dropped.
-    package var storedBytes: UInt64 { files.values.reduce(0) { $0 + $1.bytes } }
+    package var storedBytes: UInt64 { files.values.lazy.map(\.bytes).total }
 
     /// All files that points need or have needed and that aren't condemned, by number.
     package var presentFiles: [FileReference] { files.values.sorted { $0.number < $1.number } }
 
     /// Bytes of those files that the point wrote and that are still there.
     package func storedBytes(of point: BackupPoint) -> UInt64 {
-        point.files.reduce(0) { $0 + (files[$1.number] == nil ? 0 : $1.bytes) }
+        point.files.lazy.filter { files[$0.number] != nil }.map(\.bytes).total
     }
 
     /// Numbers of the files that a live or dropped point needs: reachability itself. Whatever isn't

@@ -17,10 +17,12 @@ package final class DirectoryStorage: Storage {
     private let prepared = Mutex<Set<String>>([])
 
     /// Nothing is touched before something is asked for.
-    package init(_ location: String, calls: any SystemCalls = Kernel(), fewFiles: Int = 32) {
+    package init(
+        _ location: String, calls: (any SystemCalls)? = nil, fewFiles: Int = 32
+    ) {
         self.location =
             location.count > 1 && location.hasSuffix("/") ? String(location.dropLast()) : location
-        self.calls = calls
+        self.calls = calls ?? Kernel(below: self.location)
         self.fewFiles = fewFiles
     }
 
@@ -34,7 +36,7 @@ package final class DirectoryStorage: Storage {
             return try uninterrupted(call)
         } catch {
             if error.rawValue == ENOENT || error.rawValue == ENOTDIR { return nil }
-            throw Failure(what(), errno: error)
+            throw Failure(what(), ofPlace: error)
         }
     }
 
@@ -52,9 +54,13 @@ package final class DirectoryStorage: Storage {
 
     package func size(of name: String) throws -> UInt64? {
         let path = path(name)
-        return try ifPresent("can't look at \(path)") { () throws(Errno) in
+        let status = try ifPresent("can't look at \(path)") { () throws(Errno) in
             try calls.status(path)
-        }?.sizeBytes
+        }
+        if let status, status.kind != .file {
+            throw Failure("can't look at \(path)", ofPlace: .odd)
+        }
+        return status?.sizeBytes
     }
 
     private func openFile(_ name: String) throws -> File? {
@@ -114,6 +120,8 @@ package final class DirectoryStorage: Storage {
     package func replace(_ name: String) throws -> any ObjectWriter {
         let directory = folder(of: name)
         try prepare(directory)
+        // Only what can be an older one of ours is replaced.
+        _ = try size(of: name)
         let temporary = temporary(in: directory)
         let file = try attempt("can't create \(temporary)") { () throws(Errno) in
             try File(temporary, .create, calls: calls)
@@ -123,6 +131,11 @@ package final class DirectoryStorage: Storage {
 
     private func temporary(in directory: String) -> String {
         path("\(directory.isEmpty ? "" : directory + "/").\(randomHex()).new")
+    }
+
+    private static func isTemporary(_ name: String) -> Bool {
+        name.hasPrefix(".") && name.hasSuffix(".new")
+            && isHex(name.dropFirst().dropLast(4), count: 32)
     }
 
     package func putIfAbsent(_ bytes: [UInt8], as name: String) throws -> Bool {
@@ -167,7 +180,7 @@ package final class DirectoryStorage: Storage {
                         + "without replacing, so that two writers couldn't be kept apart; keep the "
                         + "repository on another one")
             }
-            throw Failure("can't publish \(path)", errno: error)
+            throw Failure("can't publish \(path)", ofPlace: error)
         }
     }
 
@@ -214,12 +227,12 @@ package final class DirectoryStorage: Storage {
     }
 
     package func removeUnfinished(in directory: String, olderThan seconds: Int64) throws {
-        for name in try everything(in: directory) where name.hasPrefix(".") {
+        for name in try everything(in: directory) where Self.isTemporary(name) {
             let path = path("\(directory)/\(name)")
             let status = try ifPresent("can't look at \(path)") { () throws(Errno) in
                 try calls.status(path)
             }
-            guard name.hasSuffix(".new"), let status,
+            guard let status, status.kind == .file,
                 Int64(time(nil)) - status.modified >= seconds
             else { continue }
             try remove("\(directory)/\(name)")
@@ -309,7 +322,7 @@ package final class DirectoryStorage: Storage {
         do throws(Errno) {
             try uninterrupted { () throws(Errno) in try calls.makeDirectory(path) }
         } catch {
-            if error.rawValue != EEXIST { throw Failure("can't create \(path)", errno: error) }
+            if error.rawValue != EEXIST { throw Failure("can't create \(path)", ofPlace: error) }
         }
     }
 }

@@ -123,6 +123,6 @@ func attempt<R>(_ what: @autoclosure () -> String, _ call: () throws(Errno) -> R
     do throws(Errno) {
         return try uninterrupted(call)
     } catch {
-        throw Failure(what(), errno: error)
+        throw Failure(what(), ofPlace: error)
     }
 }

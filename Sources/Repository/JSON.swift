@@ -96,9 +96,13 @@ struct JSONReader {
         return elements
     }
 
+    /// Nested deeper than anything of ours is, or will be.
+    private static let maxDepth = 64
+
     mutating func skip() throws {
         var depth = 0
         repeat {
+            if depth > Self.maxDepth { throw broken("it is nested too deeply") }
             switch try peek() {
             case UInt8(ascii: "\""): _ = try stringRange()
             case UInt8(ascii: "{"), UInt8(ascii: "["):
@@ -344,7 +348,9 @@ extension UInt64: JSONValue {}
 extension JSONValue where Self: RawRepresentable, RawValue == String {
     init(json: inout JSONReader) throws {
         let text = try json.string()
-        guard let value = Self(rawValue: text) else { throw json.broken("unknown word \(text)") }
+        guard let value = Self(rawValue: text) else {
+            throw json.broken("unknown word \(Bounds.quoted(text))")
+        }
         self = value
     }
 

@@ -13,9 +13,6 @@ struct LogFile: Sendable {
     /// An entry of a full backup of 100,000 wide tables stays below it.
     static let limitBytes = 1 << 30
 
-    /// Numbers rise by one: a larger one is of no file of ours.
-    static let numberMax: UInt64 = 1 << 40
-
     var number: UInt64
     /// Nil in the first entry.
     var previous: String?
@@ -27,17 +24,18 @@ struct LogFile: Sendable {
 
     static func name(_ number: UInt64) -> String { paddedName(number) + ".json" }
 
-    /// The number in a file name that `name` made; nil for any other.
+    /// The number in a file name that `name` made of one that there can be; nil for any other.
     static func number(_ name: String) -> UInt64? {
         guard name.hasSuffix(".json"), let number = UInt64(name.dropLast(5)),
-            number <= numberMax, Self.name(number) == name
+            number <= Bounds.number, Self.name(number) == name
         else { return nil }
         return number
     }
 
     // MARK: Bytes
 
-    func encoded() -> (bytes: [UInt8], hash: String) {
+    /// Throws `.unsupported` if nobody could read the entry.
+    func encoded() throws(Failure) -> (bytes: [UInt8], hash: String) {
         var json = JSONWriter()
         json.object { json in
             json.member("format", Self.format)
@@ -57,6 +55,12 @@ struct LogFile: Sendable {
             case .catalog(let reference): json.action("catalog", reference)
             case .lost(let lost): json.action("lost", lost)
             }
+        }
+        guard json.bytes.count < Self.limitBytes - Trailer.count else {
+            throw Failure(
+                .unsupported,
+                "an entry of \(json.bytes.count) bytes is longer than entries can be: put the tables "
+                    + "into several collections")
         }
         return Trailer.sealed(json.bytes)
     }
@@ -112,7 +116,7 @@ struct LogFile: Sendable {
         case "catalog": entry = .catalog(try json.required(catalog, key: "catalog"))
         case "lost": entry = .lost(try json.required(lost, key: "lost"))
         // An entry that can't be acted on must not be passed over.
-        case let unknown: throw Self.newer("an entry of kind “\(unknown)”")
+        case let unknown: throw Self.newer("an entry of kind \(Bounds.quoted(unknown))")
         }
     }
 

@@ -183,8 +183,14 @@ extension Repository {
     func listFiles(of id: String) throws -> Set<String> {
         var places = try Set(storage.list(FilePlace.indexes(of: id)))
         let tables = FilePlace.tables(of: id)
-        for table in try storage.list(tables) {
-            let names = try storage.list("\(tables)/\(table)")
+        for table in try storage.list(tables) where isHex(table, count: 32) {
+            let names: [String]
+            do {
+                names = try storage.list("\(tables)/\(table)")
+            } catch let failure as Failure where failure.code == .corrupt {
+                // No directory, thus a stranger's.
+                continue
+            }
             // A killed writer may have made the folder and no more.
             if names.isEmpty { storage.removeEmpty("\(tables)/\(table)") }
             places.formUnion(names.lazy.map { "\(table)/\($0)" })

@@ -193,6 +193,11 @@ package final class OperationStore: Sendable {
         guard let start: OperationStart = try read(Self.name(id, "")) else {
             throw Failure(.notFound, "there is no operation \(id)")
         }
+        guard start.id == id else {
+            throw Failure(
+                .corrupt,
+                "\(storage.location)/\(Self.name(id, "")) is that of operation \(start.id)")
+        }
         let end: OperationEnd? = try read(Self.name(id, ".end"))
         if end != nil || isRunning(start) {
             return OperationRecord(start: start, end: end, isInterrupted: false)
@@ -245,6 +250,7 @@ extension OperationStart: JSONValue {
             uid: member.optional("uid"))
         id = try member("id")
         runner = try member.optional("runner")
+        try checkBounds()
     }
 
     func write(json: inout JSONWriter) {
@@ -272,6 +278,7 @@ extension OperationEnd: JSONValue {
             point: member.optional("point"), notes: member.optional("notes") ?? [],
             incomplete: member.optional("incomplete") ?? 0,
             leftOut: member.optional("leftOut") ?? [])
+        try checkBounds()
     }
 
     func write(json: inout JSONWriter) {

@@ -21,6 +21,7 @@ extension CollectionState {
     }
 
     func checkOrder(_ file: LogFile) throws {
+        try file.checkBounds()
         guard file.number == lastEntry + 1, file.previous == lastHash else {
             throw Failure(.corrupt, "it doesn't follow entry \(lastEntry)")
         }
@@ -63,10 +64,10 @@ extension CollectionState {
 
     private mutating func apply(_ record: PointRecord, _ file: LogFile) throws {
         guard !isDropped else { throw Failure(.corrupt, "a point of a dropped collection") }
-        guard record.sequence >= nextSequence, record.sequence < .max else {
+        guard record.sequence >= nextSequence else {
             throw Failure(.corrupt, "point \(record.sequence) comes after \(nextSequence - 1)")
         }
-        guard !record.name.isEmpty, !isTaken(name: record.name) else {
+        guard !isTaken(name: record.name) else {
             throw Failure(.corrupt, "the point's name “\(record.name)” is taken")
         }
         if let uid = record.uid, isTaken(uid: uid) {
@@ -117,11 +118,8 @@ extension CollectionState {
 
     private mutating func add(files new: [FileReference]) throws {
         for file in new {
-            guard file.number >= nextFileNumber, file.number < .max else {
+            guard file.number >= nextFileNumber else {
                 throw Failure(.corrupt, "file number \(file.number) comes twice")
-            }
-            guard FilePlace.kind(file.place) != nil else {
-                throw Failure(.corrupt, "“\(file.place)” is no name of a data file")
             }
             guard condemned[file.place] == nil else {
                 throw Failure(.corrupt, "it uses \(file.name), which is condemned")
@@ -194,7 +192,6 @@ extension CollectionState {
         guard table.files.contains(where: { $0.number == file.number }) else {
             throw Failure(.corrupt, "\(table.path) doesn't name the file of its own snapshot")
         }
-        guard table.id < .max else { throw Failure(.corrupt, "table id \(table.id)") }
         var table = table
         guard isHex(table.tid, count: 32) else {
             throw Failure(.corrupt, "\(table.path) has no right tid")

@@ -65,13 +65,17 @@ package enum FileAccess: Sendable {
 }
 
 package struct FileStatus: Sendable {
+    package enum Kind: Sendable { case file, directory, other }
+
+    package var kind: Kind
     package var sizeBytes: UInt64
     /// Seconds since 1970.
     package var modified: Int64
     /// The inode's.
     package var number: UInt64
 
-    package init(sizeBytes: UInt64, modified: Int64, number: UInt64) {
+    package init(kind: Kind = .file, sizeBytes: UInt64, modified: Int64, number: UInt64) {
+        self.kind = kind
         self.sizeBytes = sizeBytes
         self.modified = modified
         self.number = number
@@ -101,8 +105,13 @@ package struct Space: Sendable, Equatable {
 
 /// The operating system itself.
 package struct Kernel: SystemCalls {
-    package init() {}
+    private let folders: Folders
 
+    /// - Parameter location: below it no symbolic link is followed, and what is neither a file nor a
+    ///   directory is refused (`Errno.odd`).
+    package init(below location: String? = nil) { folders = Folders(below: location) }
+
+    /// Files are opened so that nothing else is waited for that may be in their place.
     package func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
         let flags =
             switch access {
@@ -111,7 +120,27 @@ package struct Kernel: SystemCalls {
             case .directory: O_RDONLY | O_DIRECTORY
             case .lock: O_RDWR | O_CREAT
             }
-        return try checked(Glibc.open(path, flags | O_CLOEXEC, 0o666))
+        return try folders.reach(path) { (place) throws(Errno) in
+            let descriptor = openat(
+                place.folder, place.name,
+                flags | place.openFlags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0o666)
+            guard descriptor >= 0 else { throw place.refused(.current) }
+            if access == .directory { return descriptor }
+            var status = stat()
+            let isKnown = fstat(descriptor, &status) == 0
+            let error = Errno.current
+            if isKnown, Self.kind(status) == .file { return descriptor }
+            close(descriptor)
+            throw isKnown ? .odd : error
+        }
+    }
+
+    private static func kind(_ status: stat) -> FileStatus.Kind {
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: .file
+        case S_IFDIR: .directory
+        default: .other
+        }
     }
 
     package func close(_ descriptor: Int32) { _ = Glibc.close(descriptor) }
@@ -169,26 +198,58 @@ package struct Kernel: SystemCalls {
     }
 
     package func link(_ path: String, as name: String) throws(Errno) {
-        try checked(Glibc.link(path, name))
+        try folders.reach(path) { (old) throws(Errno) in
+            try folders.reach(name) { (new) throws(Errno) in
+                try checked(linkat(old.folder, old.name, new.folder, new.name, 0))
+            }
+        }
     }
 
     package func rename(_ path: String, to name: String) throws(Errno) {
-        try checked(Glibc.rename(path, name))
+        try folders.reach(path) { (old) throws(Errno) in
+            try folders.reach(name) { (new) throws(Errno) in
+                try checked(renameat(old.folder, old.name, new.folder, new.name))
+            }
+        }
     }
 
     package func renameNew(_ path: String, to name: String) throws(Errno) {
         guard let call = Self.renameat2 else { throw Errno(rawValue: ENOSYS) }
-        try checked(call(AT_FDCWD, path, AT_FDCWD, name, Self.renameNoReplace))
+        try folders.reach(path) { (old) throws(Errno) in
+            try folders.reach(name) { (new) throws(Errno) in
+                try checked(
+                    call(old.folder, old.name, new.folder, new.name, Self.renameNoReplace))
+            }
+        }
     }
 
-    package func unlink(_ path: String) throws(Errno) { try checked(Glibc.unlink(path)) }
+    package func unlink(_ path: String) throws(Errno) {
+        try folders.reach(path) { (place) throws(Errno) in
+            // What isn't a file was put there by somebody else.
+            if try status(place).kind != .file { throw .odd }
+            try checked(unlinkat(place.folder, place.name, 0))
+        }
+    }
 
-    package func makeDirectory(_ path: String) throws(Errno) { try checked(mkdir(path, 0o777)) }
+    package func makeDirectory(_ path: String) throws(Errno) {
+        try folders.reach(path) { (place) throws(Errno) in
+            try checked(mkdirat(place.folder, place.name, 0o777))
+        }
+    }
 
-    package func removeDirectory(_ path: String) throws(Errno) { try checked(rmdir(path)) }
+    package func removeDirectory(_ path: String) throws(Errno) {
+        try folders.reach(path) { (place) throws(Errno) in
+            try checked(unlinkat(place.folder, place.name, AT_REMOVEDIR))
+        }
+    }
 
     package func list(_ path: String) throws(Errno) -> [String] {
-        guard let directory = opendir(path) else { throw .current }
+        let descriptor = try open(path, .directory)
+        guard let directory = fdopendir(descriptor) else {
+            let error = Errno.current
+            close(descriptor)
+            throw error
+        }
         defer { closedir(directory) }
         var names: [String] = []
         while true {
@@ -205,11 +266,15 @@ package struct Kernel: SystemCalls {
     }
 
     package func status(_ path: String) throws(Errno) -> FileStatus {
+        try folders.reach(path) { (place) throws(Errno) in try status(place) }
+    }
+
+    private func status(_ place: Folders.Place) throws(Errno) -> FileStatus {
         var status = stat()
-        try checked(stat(path, &status))
+        try checked(fstatat(place.folder, place.name, &status, place.statusFlags))
         return FileStatus(
-            sizeBytes: UInt64(status.st_size), modified: Int64(status.st_mtim.tv_sec),
-            number: UInt64(status.st_ino))
+            kind: Self.kind(status), sizeBytes: UInt64(status.st_size),
+            modified: Int64(status.st_mtim.tv_sec), number: UInt64(status.st_ino))
     }
 
     package func lock(_ descriptor: Int32) throws(Errno) {

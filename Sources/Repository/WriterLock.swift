@@ -68,7 +68,7 @@ package final class WriterLock: Sendable {
             var file = LogFile(
                 number: (state.collection?.lastEntry ?? 0) + 1,
                 previous: state.collection?.lastHash, time: repository.options.now(), entry: entry)
-            let encoded = file.encoded()
+            let encoded = try file.encoded()
             file.hash = encoded.hash
             var next = state.collection
             if next == nil {

@@ -166,8 +166,16 @@ package final class RowBatch: Sendable {
     /// Rows; asks the last column, so that it counts whole rows while one is being appended.
     package var count: Int { columns[columns.count - 1].count }
 
-    /// Bytes of memory in use.
+    /// Bytes of values and marks.
     package var byteCount: Int { columns.reduce(0) { $0 + $1.byteCount } }
+
+    /// Batches of more are copied and kept only where that can't be helped.
+    static let largeBytes = 4 << 20
+
+    /// Takes the rows of another batch, which gets those that there were.
+    func exchange(with other: RowBatch) {
+        for (column, others) in zip(columns, other.columns) { column.exchange(with: others) }
+    }
 
     package func removeAll() { for column in columns { column.removeAll() } }
 

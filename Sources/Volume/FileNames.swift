@@ -97,13 +97,11 @@ final class PointListing: Sendable {
         builder.add("backup.json", .manifest, to: 0)
         // Directories first: that a table's file collides with one shows on the file.
         let places = tables.map { table in
-            let parts = table.path.split(separator: "/", omittingEmptySubsequences: false)
-            return builder.directory(parts.dropLast().map(String.init))
+            builder.directory(Self.components(table.path).dropLast().map(String.init))
         }
         var paths: [UInt32: [Node.TableFile: String]] = [:]
         for (table, place) in zip(tables, places) {
-            let leaf = String(
-                table.path.split(separator: "/", omittingEmptySubsequences: false).last!)
+            let leaf = String(Self.components(table.path).last!)
             for file in Self.files(of: table, formats) {
                 let name = builder.add(
                     leaf, suffix: file.suffix, .table(file, table), to: place.index)
@@ -118,6 +116,13 @@ final class PointListing: Sendable {
             for (index, item) in sorted.items.enumerated() { sorted.byName[item.name] = index }
             return sorted
         }
+    }
+
+    /// Of a path that has more than some the rest is one component.
+    private static func components(_ path: String) -> [Substring] {
+        let deepest = 64
+        return path.split(
+            separator: "/", maxSplits: deepest - 1, omittingEmptySubsequences: false)
     }
 
     private static func files(of table: Table, _ formats: Set<TableFormat>) -> [Node.TableFile] {

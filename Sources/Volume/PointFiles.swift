@@ -19,7 +19,7 @@ extension Volume {
         of collection: CollectionState, _ point: BackupPoint
     ) throws(Errno) -> [PointFile] {
         let number = current { state in
-            state.collections.first { $0.value.state.id == collection.id }?.key
+            state.collections.first { $0.value.state.id == collection.id }?.value.pointNumber
         }
         guard let number else { throw .noEntry }
         let listing = try listing(try shown(number), point.sequence)

@@ -239,14 +239,14 @@ extension Volume {
         for point in shown.state.points {
             let tables = shown.state.tables(at: point.sequence)
             let changes = tables.filter { point.changed.contains($0.id) }
-            let changed = changes.reduce(0) { $0 + $1.inserted + $1.updated + $1.deleted }
+            let changed = changes.map(\.changes).total
             let isRenumbered = changes.contains(where: \.isRenumbered)
             rows.append([
                 point.name, point.kind.rawValue,
                 "\(Instant(microseconds: point.cut).floorToSecond)",
                 "\(tables.count)",
                 point.notBackedUp.isEmpty ? "-" : "\(point.notBackedUp.count)",
-                "\(tables.reduce(0) { $0 + $1.rows })",
+                "\(tables.map(\.rows).total)",
                 "\(changed)" + (isRenumbered ? " (renumbered)" : ""),
                 "\(shown.state.storedBytes(of: point))", "\(freed[point.sequence] ?? 0)",
                 point.parentName ?? "-",
@@ -275,7 +275,7 @@ extension Volume {
                         let tables = shown.state.tables(at: point.sequence)
                         return .object(
                             head(shown, point) + [
-                                ("rows", .number(tables.reduce(0) { $0 + $1.rows })),
+                                ("rows", .number(tables.map(\.rows).total)),
                                 ("stored_bytes", .number(shown.state.storedBytes(of: point))),
                                 ("frees", .number(freed[point.sequence] ?? 0)),
                                 ("incomplete", .number(UInt64(point.notBackedUp.count))),

@@ -434,7 +434,10 @@ package final class Volume: FileSystem {
         let block: UInt64 = 4096
         func blocks(_ path: KeyPath<Space, UInt64>) -> UInt64 {
             guard let space else { return 0 }
-            return space[keyPath: path] * max(space.blockBytes, 1) / block
+            // Some file systems of a network say that they have no end.
+            let (bytes, overflow) = space[keyPath: path].multipliedReportingOverflow(
+                by: max(space.blockBytes, 1))
+            return (overflow ? .max : bytes) / block
         }
         let files = current { state in
             state.collections.reduce(0) {

@@ -67,7 +67,7 @@ struct Export {
     func close() { volume.close() }
 
     func run() throws -> Outcome {
-        let total = files.reduce(0) { $0 + $1.bytes }
+        let total = files.map(\.bytes).total
         operation.update { $0.totalRows = total }
         let sums = try prepare()
         // Largest first, so that no thread is left alone with it at the end.

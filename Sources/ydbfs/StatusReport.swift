@@ -161,13 +161,18 @@ package struct StatusReport: Sendable, Encodable {
         source = argument.name
         location = argument.location
         database = argument.databasePath
-        sourceError = argument.problem()?.message
+        let problem = argument.problem()
+        sourceError = problem?.message
         leftovers = argument.leftovers
         mounts = try Mounts.showing(source: argument.location).map(\.mountPoint)
         collections = []
         damage = []
         guard let repository = try Self.repository(argument) else {
             if let only { throw Self.missing(only, [], location) }
+            if let problem {
+                throw Failure(
+                    problem.code, "\(problem.message), and it has no backups at \(location)")
+            }
             return
         }
         let operations = try repository.operations.newest()
@@ -263,10 +268,10 @@ extension StatusReport.Point {
             parent: point.parentName,
             cut: Instant(microseconds: point.cut).description, tables: tables.count,
             incomplete: point.notBackedUp.count,
-            rows: tables.reduce(0) { $0 + $1.rows },
-            inserted: changed.reduce(0) { $0 + $1.inserted },
-            updated: changed.reduce(0) { $0 + $1.updated },
-            deleted: changed.reduce(0) { $0 + $1.deleted },
+            rows: tables.map(\.rows).total,
+            inserted: changed.map(\.inserted).total,
+            updated: changed.map(\.updated).total,
+            deleted: changed.map(\.deleted).total,
             bytes: state.storedBytes(of: point), frees: frees, uid: point.uid,
             notBackedUp: Dictionary(
                 point.notBackedUp.map { ($0.path, $0.reason) }, uniquingKeysWith: { $1 }),

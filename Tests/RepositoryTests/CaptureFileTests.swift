@@ -124,7 +124,8 @@ extension WriterLock {
         // Nothing that has no name yet stays for ever.
         disk.put(
             disk.files().keys.first { $0.hasSuffix("/capture") }!
-                .replacingOccurrences(of: "capture", with: ".0123.new"), [1])
+                .replacingOccurrences(
+                    of: "capture", with: ".\(String(repeating: "01", count: 16)).new"), [1])
         try lock.keepSampleCapture(uses: 1)
         #expect(Set(disk.files().keys) == Set(before.keys))
     }

@@ -164,6 +164,18 @@ import Testing
         ("Z_incremental", "Z_incremental\\ud800"), ("\"key\":[5]", "\"key\":[6]"),
         ("\"type\":\"Int64\"", "\"type\":\"Int65\""), ("\"rows\":2,", "\"rows\":-2,"),
         ("\"isReset\":false", "\"isReset\":0"),
+        ("\"bytes\":3", "\"bytes\":9007199254740993"), ("\"rows\":2,", "\"rows\":\(UInt64.max),"),
+        ("\"updated\":2", "\"updated\":\(UInt64.max)"), ("\"csv\":200", "\"csv\":\(UInt64.max)"),
+        ("\"operation\":17", "\"operation\":\(UInt64.max)"), ("\"cut\":1", "\"cut\":991"),
+        ("\"sequence\":2", "\"sequence\":\(UInt64.max)"), ("\"csv\":1", "\"csv\":-1"),
+        ("\"number\":2,\"name\"", "\"number\":\(UInt64.max),\"name\""),
+        ("\"time\":1", "\"time\":991"),
+        ("\"nextColumnID\":7", "\"nextColumnID\":\(UInt32.max)"),
+        ("Z_incremental", "Z/incremental"), ("Z_incremental", "\\u0007"),
+        (
+            "\"tables\":",
+            "\"later\":\(String(repeating: "[", count: 100))\(String(repeating: "]", count: 100)),\"tables\":"
+        ),
     ])
     func `An entry that can't be true is refused`(_ old: String, _ new: String) throws {
         let text = json(3)

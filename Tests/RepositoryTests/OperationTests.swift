@@ -19,7 +19,7 @@ import Testing
         let second = try store.begin(start())
         #expect([first.id, second.id] == [1, 2])
         let end = OperationEnd(
-            state: .failed, error: "no room\non the disk", time: 9, rows: 3, bytes: .max,
+            state: .failed, error: "no room\non the disk", time: 9, rows: 3, bytes: 1 << 62,
             point: "20261120000000Z_full")
         #expect(try store.end(1, end))
         #expect(try !store.end(1, OperationEnd(state: .done, time: 10)))
@@ -81,7 +81,8 @@ import Testing
 
     /// Writes an operation file with a right trailer.
     func write(_ text: String, _ id: Int) throws {
-        let bytes = LogTests.seal(String(text.dropLast(77)) + "}")
+        let own = text.replacing("{\"id\":1,", with: "{\"id\":\(id),")
+        let bytes = LogTests.seal(String(own.dropLast(77)) + "}")
         let path = "\(directory.path)/operations/000000000\(id).json"
         #expect(FileManager.default.createFile(atPath: path, contents: Data(bytes)))
     }

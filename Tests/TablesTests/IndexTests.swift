@@ -163,6 +163,22 @@ import Testing
         #expect(Self.isCorrupt { try open(bytes, beyond) })
     }
 
+    @Test func `a few bytes don't come to much in memory, and none such are written`() throws {
+        let content = ByteBuffer(capacity: 64 << 20)
+        content.append(byte: 0, repeated: 64 << 20)
+        let small = ByteBuffer()
+        small.append(fixed: UInt32(content.count))
+        try content.withBytes { try Zstd.compress($0, level: 3, into: small) }
+        #expect(small.count < 33_000)
+        func place(_ object: ByteBuffer) -> BlockReference {
+            BlockReference(
+                file: 1, offset: 0, length: UInt64(object.count), hash: Checksum.xxh3(object))
+        }
+        #expect(Self.isCorrupt { try open(small.array, place(small)) })
+        let sealed = try IndexCodec.seal(content, level: 3)
+        #expect(try open(sealed.array, place(sealed)) == content.array)
+    }
+
     /// Damage that a checksum doesn't show: a wrong writer. Reading throws or answers something; it
     /// never traps, and what it answers can be added up.
     @Test(arguments: 0..<40) func `damaged content never traps`(seed: Int) throws {

@@ -373,6 +373,7 @@ package final class SimulatedDisk: SystemCalls {
             let number = try Self.find(path, state)
             let node = state.nodes[number]!
             return FileStatus(
+                kind: node.isDirectory ? .directory : .file,
                 sizeBytes: UInt64(node.bytes.count), modified: node.modified,
                 number: UInt64(number))
         }

@@ -41,7 +41,7 @@ final class CollectionCheck {
         }
         let tables = state.versions(shownBy: points)
         if level >= .content {
-            let rows = tables.joined().reduce(0) { $0 + $1.record.rows }
+            let rows = tables.joined().map { $0.record.rows }.total
             operation.update { $0.totalRows = rows }
         }
         let files = isPart ? try neededFiles(tables) : named
@@ -77,7 +77,7 @@ final class CollectionCheck {
 
     private func check(_ reference: FileReference) throws {
         report.files += 1
-        report.bytes += reference.bytes
+        report.bytes = [report.bytes, reference.bytes].total
         if let failure = try failure(of: reference) {
             damagedFiles[reference.number] = reference.name
             report.damages.append(

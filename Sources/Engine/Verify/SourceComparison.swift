@@ -28,7 +28,7 @@ struct SourceComparison {
         let present = try cut.listTables()
         let names = Set(present.map { Array($0.path.utf8) })
         let tables = state.tables(at: point.sequence)
-        let rows = tables.reduce(0) { $0 + $1.rows }
+        let rows = tables.map(\.rows).total
         operation.update { $0.totalRows = ($0.totalRows ?? 0) + rows }
         for table in tables {
             let isThere = names.contains(Array(table.path.utf8))

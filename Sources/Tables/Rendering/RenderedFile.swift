@@ -71,6 +71,8 @@ extension Snapshot {
         return (CSVFile.bytes(totals, schema), ParquetFile.bytes(totals, schema))
     }
 
+    private static var largestPage: UInt64 { 1 << 30 }
+
     /// Renders a page of `bytes` bytes of a slice with `body`, or waits for who is at it. `room` is
     /// what `body` needs besides.
     func renderedPage(
@@ -79,7 +81,8 @@ extension Snapshot {
     ) throws -> ByteBuffer {
         try pool.cache.value(key) {
             let decoded = try slice(place)
-            let output = ByteBuffer(capacity: Int(bytes) + room)
+            // The number may be wrong: more is taken as it is needed.
+            let output = ByteBuffer(capacity: Int(min(bytes, Self.largestPage)) + room)
             pool.count { $0.pagesRendered += 1 }
             try body(decoded, output)
             guard UInt64(output.count) == bytes else {

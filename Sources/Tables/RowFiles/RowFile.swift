@@ -49,6 +49,8 @@ package final class RowFile: Sendable {
     let fetched = Mutex(-1)
 
     private static let tailBytes = 64 << 10
+    /// That of a file of thousands of columns in tens of row groups stays below it.
+    private static let maxFooterBytes: UInt64 = 1 << 29
 
     package var name: String { file.name }
 
@@ -78,7 +80,9 @@ package final class RowFile: Sendable {
             throw Failure(.corrupt, "it doesn't end as a Parquet file does")
         }
         let length = UInt64(tail.load(at: tail.count - 8, as: UInt32.self))
-        guard length + 20 <= file.sizeBytes else { throw Failure(.corrupt, "its footer is cut") }
+        guard length + 20 <= file.sizeBytes, length <= maxFooterBytes else {
+            throw Failure(.corrupt, "its footer is cut")
+        }
         let start = file.sizeBytes - 8 - length
         let check = ByteBuffer()
         try file.read(at: start - 8, count: 8, into: check)
@@ -88,6 +92,14 @@ package final class RowFile: Sendable {
             throw Failure(.corrupt, "its footer's checksum is wrong")
         }
         return footer
+    }
+
+    /// Bytes of memory in use once all page indexes are read, about.
+    var memoryBytes: Int {
+        let ofChunks = groups.reduce(0) { sum, group in
+            group.chunks.reduce(sum) { $0 + 128 + min($1.indexLength, 1 << 28) * 2 }
+        }
+        return 2048 + columnNames.count * 64 + groups.count * 128 + min(ofChunks, 1 << 40)
     }
 
     /// The row group that holds a row counted from the file's begin.
@@ -178,7 +190,9 @@ package final class RowFile: Sendable {
             let firstRows = pages.map(\.firstRow)
             if number == 0 { result.firstRows = firstRows }
             guard firstRows == result.firstRows, firstRows.first == 0,
-                zip(firstRows, firstRows.dropFirst()).allSatisfy(<), firstRows.last! < group.rows,
+                zip(firstRows, firstRows.dropFirst() + [group.rows]).allSatisfy({
+                    $0 < $1 && $1 - $0 <= PageCodec.maxRows
+                }),
                 zip(pages, pages.dropFirst()).allSatisfy({ $0.offset + $0.size <= $1.offset }),
                 UInt64(pages.last!.offset + pages.last!.size) <= file.sizeBytes
             else { throw damaged("its page index") }

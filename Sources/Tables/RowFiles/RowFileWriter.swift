@@ -56,24 +56,29 @@ package struct StoredColumn: Sendable {
 
 /// Pages of one batch, ready to be stored: what can be made on any thread.
 package struct EncodedPage: Sendable {
+    struct Part: Sendable {
+        let header: ByteBuffer
+        let body: ByteBuffer
+        var count: Int { header.count + body.count }
+    }
+
     let rows: Int
     /// For each column: page header and compressed body.
-    let columns: [ByteBuffer]
+    let columns: [Part]
     let uncompressedBytes: [Int]
 
     /// Encodes and compresses all rows of `columns`.
     package init(_ columns: [ColumnVector], stored: [StoredColumn], level: Int) throws {
         rows = columns[0].count
         precondition(columns.count == stored.count && rows > 0)
-        var pages: [ByteBuffer] = []
+        var pages: [Part] = []
         var uncompressedBytes: [Int] = []
         for (column, stored) in zip(columns, stored) {
             let body = try PageBody(column, stored, level: level)
-            let page = ByteBuffer(capacity: body.compressed.count + 48)
-            body.writeHeader(rows: rows, into: page)
-            uncompressedBytes.append(page.count + body.uncompressedBytes)
-            page.append(body.compressed, from: 0, count: body.compressed.count)
-            pages.append(page)
+            let header = ByteBuffer(capacity: 64)
+            body.writeHeader(rows: rows, into: header)
+            uncompressedBytes.append(header.count + body.uncompressedBytes)
+            pages.append(Part(header: header, body: body.kept))
         }
         self.columns = pages
         self.uncompressedBytes = uncompressedBytes
@@ -86,7 +91,14 @@ private struct PageBody {
     let uncompressedBytes: Int
     let compressed: ByteBuffer
 
+    /// What is larger isn't copied if that can be helped.
+    private static let largeBytes = 4 << 20
+
     init(_ column: ColumnVector, _ stored: StoredColumn, level: Int) throws {
+        if column.layout == .variable, column.byteCount > Self.largeBytes {
+            try self.init(large: column, stored, level: level)
+            return
+        }
         let plain = ByteBuffer(capacity: column.byteCount + 64)
         guard stored.type.isStoredAsInteger else {
             PageCodec.encode(column, optional: stored.optional, into: plain)
@@ -116,6 +128,33 @@ private struct PageBody {
             compressed.removeAll()
             body.withBytes { Zstd.store($0, into: compressed) }
         }
+    }
+
+    /// Compresses values where they lie.
+    private init(large column: ColumnVector, _ stored: StoredColumn, level: Int) throws {
+        let levels = ByteBuffer()
+        if stored.optional { PageCodec.encodeLevels(column, into: levels) }
+        encoding = .plain
+        (uncompressedBytes, compressed) = try levels.withBytes { levels in
+            try column.withPacked { values in
+                let size = levels.count + values.count
+                let compressed = ByteBuffer(capacity: Zstd.mostBytes(of: size))
+                try Zstd.compress(levels, values, level: level, into: compressed)
+                if compressed.count > size / 16 * 15 {
+                    compressed.removeAll()
+                    Zstd.store(levels, values, into: compressed)
+                }
+                return (size, compressed)
+            }
+        }
+    }
+
+    /// The compressed body in memory of its size: pages wait until their row group is complete.
+    var kept: ByteBuffer {
+        if compressed.count > Self.largeBytes { return compressed }
+        let kept = ByteBuffer(capacity: max(1, compressed.count))
+        kept.append(compressed, from: 0, count: compressed.count)
+        return kept
     }
 
     func writeHeader(rows: Int, into page: ByteBuffer) {
@@ -211,7 +250,8 @@ package final class RowFileWriter {
         for column in columns.indices {
             var chunk = Chunk(offset: Int(sink.position))
             for page in pending {
-                try sink.append(page.columns[column])
+                try sink.append(page.columns[column].header)
+                try sink.append(page.columns[column].body)
                 chunk.bytes += page.columns[column].count
                 chunk.uncompressedBytes += page.uncompressedBytes[column]
             }

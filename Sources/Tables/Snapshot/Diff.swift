@@ -72,17 +72,24 @@ package final class Diff: ChangeCursor {
                 if index == batch.count || parent.index == parent.batch.count { continue }
             }
             let order = !hasLive ? 1 : !hasOld ? -1 : compareHeads()
-            if order > 0 {
-                output.append(parent.batch, row: parent.index)
-                present.append(false)
-            } else {
-                output.append(batch, row: index)
-                present.append(true)
-            }
-            if order <= 0 { index += 1 }
-            if order >= 0 { parent.index += 1 }
+            if order > 0 { output.append(parent.batch, row: parent.index) }
+            // Before the live row is copied: both may be large.
+            if order >= 0 { parent.pass() }
+            if order <= 0 { takeLive(into: output) }
+            present.append(order <= 0)
             if output.count >= maxRows || output.byteCount >= maxBytes { return true }
         }
+    }
+
+    /// Hands on the present live row, without a copy if it is a large one and alone.
+    private func takeLive(into output: RowBatch) {
+        if output.count == 0, batch.count == 1, batch.byteCount > RowBatch.largeBytes {
+            output.exchange(with: batch)
+        } else {
+            output.append(batch, row: index)
+        }
+        index += 1
+        if index >= batch.count, batch.byteCount > RowBatch.largeBytes { batch = RowBatch(schema) }
     }
 
     /// Both sides have ended: what was passed by must be what was said to be unchanged.
@@ -118,7 +125,7 @@ package final class Diff: ChangeCursor {
     private func refill() throws -> Bool {
         if index < batch.count { return true }
         if isDone { return false }
-        if batch.count > 0 { lastKey = keys[batch.count - 1] }
+        if keys.count > 0 { lastKey = keys[keys.count - 1] }
         batch = RowBatch(schema)
         index = 0
         while batch.count == 0, !isDone {
@@ -143,6 +150,7 @@ final class MergedRows {
         let keys: KeyList
     }
 
+    private let schema: TableSchema
     private let pages: SnapshotPages<Rows>
     /// Rows of the present page, merged.
     private(set) var batch: RowBatch
@@ -156,11 +164,19 @@ final class MergedRows {
     /// - Parameter ranges: the keys whose rows are wanted, if not all.
     init(_ snapshot: Snapshot, ranges: KeyRanges? = nil) {
         let schema = snapshot.schema
+        self.schema = schema
         batch = RowBatch(schema)
         keys = KeyList(batch, schema: schema)
         pages = SnapshotPages(snapshot, ranges: ranges) {
             Rows(batch: $0, keys: KeyList($0, schema: schema))
         }
+    }
+
+    /// Goes on to the next row. A large page isn't kept any longer than it is needed.
+    func pass() {
+        index += 1
+        guard index >= batch.count, batch.byteCount > RowBatch.largeBytes else { return }
+        batch = RowBatch(schema)
     }
 
     /// Makes sure that there is a row at `index`; false at the end.

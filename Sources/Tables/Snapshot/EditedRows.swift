@@ -38,15 +38,17 @@ final class EditedRows: Sendable {
 
     /// Bytes of memory in use, the pages of runs included.
     var byteCount: Int {
-        256 + parts.reduce(0) { $0 + $1.page.byteCount + $1.moves.count * 8 + 64 }
+        256 + passed.count * MemoryLayout<SharedCache.Key>.stride
+            + parts.reduce(0) { $0 + $1.page.byteCount + $1.moves.count * 8 + 64 }
     }
 
     /// One value for each edit.
     func column(_ column: Column, _ pool: FilePool) throws -> ColumnVector {
         try pool.cache.value(key(column)) {
             let sources = try parts.map { (try $0.page.column(column, pool), $0.moves) }
-            let vector = ColumnVector.gathering(sources, layout: column.type.layout, count: count)
-            return (vector, bytes: vector.byteCount + 256)
+            let vector = try ColumnVector.gathering(
+                sources, layout: column.type.layout, count: count)
+            return (vector, bytes: vector.memoryBytes)
         }
     }
 

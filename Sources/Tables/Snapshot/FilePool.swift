@@ -61,7 +61,7 @@ package final class FilePool: Sendable {
         try cache.value(key(.rowFile, number)) {
             count { $0.rowFilesOpened += 1 }
             let file = try RowFile(opener.open(file: number))
-            return (file, bytes: 4096 + file.groups.count * 2048)
+            return (file, bytes: file.memoryBytes)
         }
     }
 
@@ -71,7 +71,7 @@ package final class FilePool: Sendable {
             let file = try opener.open(file: reference.file)
             let content = try IndexCodec.open(reference, in: file)
             let block = try IndexBlock(content, schema: schema, name: file.name)
-            let perSlice = 128 + schema.columns.count * 24
+            let perSlice = 176 + schema.columns.count * 24
             return (block, bytes: content.count + block.slices.count * perSlice)
         }
     }
@@ -86,7 +86,7 @@ package final class FilePool: Sendable {
             for tier in bare.tiers.dropFirst() {
                 let reference = tier.reference
                 try opener.open(file: reference.file).willNeed(
-                    at: reference.offset, count: Int(reference.length))
+                    at: reference.offset, count: Int(clamping: reference.length))
             }
             bare.edits = try .merging(bare.tiers.map { try tier($0, schema: schema) })
             guard bare.edits.isValid(sliceRows: bare.count),
@@ -95,11 +95,7 @@ package final class FilePool: Sendable {
                 throw Failure(.corrupt, "index \(try name(reference.file)) is damaged")
             }
             let slice = DecodedSlice(bare, key: key, RowMeasure(schema))
-            let perPage = 96 + schema.columns.count * 24
-            return (
-                slice,
-                bytes: 256 + slice.slice.pages.count * perPage + slice.slice.edits.count * 24
-            )
+            return (slice, bytes: slice.memoryBytes(columns: schema.columns.count))
         }
     }
 
@@ -118,7 +114,7 @@ package final class FilePool: Sendable {
             let file = try opener.open(file: reference.file)
             let content = try IndexCodec.open(reference, in: file)
             let root = try SnapshotRoot(content, schema: schema, name: file.name)
-            return (root, bytes: 2 * content.count + root.blocks.count * 128)
+            return (root, bytes: 512 + 2 * content.count + root.blocks.count * 192)
         }
     }
 
@@ -177,6 +173,13 @@ final class DecodedSlice: Sendable {
         parquetStarts = measure.columns.map { column in
             prefixSums(slice.pages.lazy.map { measure.parquetBytes($0, column: column) })
         }
+    }
+
+    /// Bytes of memory in use, about.
+    func memoryBytes(columns: Int) -> Int {
+        let ofPage = 96 + columns * 24
+        return 512 + columns * 48 + slice.pages.count * ofPage + slice.edits.capacity * 24
+            + slice.tiers.count * 48 + slice.lowerBound.count
     }
 }
 

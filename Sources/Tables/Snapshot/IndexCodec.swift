@@ -51,10 +51,15 @@ package enum IndexCodec {
     // MARK: Objects
 
     package static func seal(_ content: ByteBuffer, level: Int) throws -> ByteBuffer {
-        precondition(content.count <= maxContentBytes)
+        guard content.count <= maxContentBytes else {
+            throw Failure(
+                .unsupported,
+                "the table's index would have objects of \(content.count) bytes: its keys are too long"
+            )
+        }
         let object = ByteBuffer(capacity: content.count / 2 + 64)
         object.append(fixed: UInt32(content.count))
-        try content.withBytes { try Zstd.compress($0, level: level, into: object) }
+        try content.withBytes { try Zstd.compressModestly($0, level: level, into: object) }
         return object
     }
 
@@ -75,7 +80,7 @@ package enum IndexCodec {
                 .corrupt, "index \(file.name) is damaged at byte \(reference.offset): checksum")
         }
         let size = Int(object.load(at: 0, as: UInt32.self))
-        guard size <= maxContentBytes else {
+        guard size <= maxContentBytes, Zstd.isModest(size: size, compressed: object.count) else {
             throw Failure(.corrupt, "index \(file.name): an object of impossible size")
         }
         do {
@@ -308,8 +313,8 @@ package struct IndexReader {
         return blocks
     }
 
-    /// Checks that numbers from a file can be added up, and multiplied by a value's width. Those who
-    /// do so later rely on it.
+    /// Checks that numbers from a file can be added up, over all columns, and multiplied by a value's
+    /// width. Those who do so later rely on it.
     private func checkTotals(_ sums: some Sequence<SliceSums>) throws(Failure) {
         for case let series? in ofSlices {
             var total: UInt64 = 0
@@ -318,7 +323,7 @@ package struct IndexReader {
     }
 
     private func add(_ value: UInt64, to total: inout UInt64) throws(Failure) {
-        guard value < 1 << 56, total + value < 1 << 56 else { throw damaged }
+        guard value < 1 << 50, total + value < 1 << 50 else { throw damaged }
         total += value
     }
 
@@ -349,7 +354,9 @@ package struct IndexReader {
             lowerBound: [], pages: [])
         slice.lowerBound = try bytes(size())
         let pages = try size()
-        guard pages > 0, pages <= (content.count - position) / ofPages.count else { throw damaged }
+        guard pages > 0, pages <= (content.count - position) / ofPages.count,
+            pages <= Self.maxNumbers / ofPages.count
+        else { throw damaged }
         var empty = PageSums()
         empty.fill(schema.visibleColumns.count)
         slice.pages = [PageSums](repeating: empty, count: pages)
@@ -370,27 +377,36 @@ package struct IndexReader {
                 hash: try fixed(UInt64.self))
             slice.tiers.append(EditTier(reference: reference, level: level))
         }
-        guard slice.sums.baseRows == UInt64(slice.count), slice.count <= UInt32.max else {
+        guard slice.sums.baseRows == UInt64(slice.count), slice.count <= Self.maxRows else {
             throw damaged
         }
         return slice
     }
 
+    /// More than the pages of any slice have, and more rows than it has: in memory numbers take many
+    /// times as much as here.
+    private static let maxNumbers = 1 << 23
+    private static let maxRows = 1 << 22
+
     package mutating func tier() throws(Failure) -> [Edit] {
         var runs: [UInt64] = []
         for _ in 0..<(try size()) { runs.append(try varint()) }
         let count = try size()
-        guard count <= content.count - position else { throw damaged }
+        guard count <= content.count - self.position else { throw damaged }
         var edits: [Edit] = []
-        edits.reserveCapacity(count)
+        edits.reserveCapacity(min(count, Self.maxRows))
         var position: UInt64 = 0
+        var isTaken = false
         var rows = [Int64](repeating: 0, count: runs.count)
         for _ in 0..<count {
             let head = try varint()
+            if head >> 2 > 0 { isTaken = false }
             position += head >> 2
-            guard position <= UInt32.max, let kind = Edit.Kind(rawValue: UInt8(head & 3)) else {
-                throw damaged
-            }
+            // Nothing follows what concerns the base row at a position.
+            guard position <= Self.maxRows, !isTaken,
+                let kind = Edit.Kind(rawValue: UInt8(head & 3))
+            else { throw damaged }
+            isTaken = kind != .insert
             var edit = Edit(kind, at: UInt32(position))
             if kind.hasRow {
                 let run = try size()

@@ -40,7 +40,9 @@ final class MergedPage: Sendable {
 
     /// Bytes of memory in use, the pages of runs left out: they are known to the cache themselves.
     var byteCount: Int {
-        256 + pieces.count * MemoryLayout<Piece>.stride + runs.count * MemoryLayout<Int>.stride
+        256 + pieces.capacity * MemoryLayout<Piece>.stride
+            + runs.count * MemoryLayout<Int>.stride
+            + passed.count * MemoryLayout<SharedCache.Key>.stride
     }
 
     /// What pieces refer to, in one column.

@@ -82,7 +82,7 @@ extension FilePool {
             count(readBytes: bytes.stored)
             let page = RunPage(
                 file: place.number, rows: place.rows, stored: stored,
-                byteCount: bytes.stored + bytes.decoded + 512)
+                byteCount: bytes.stored + bytes.decoded + 512 + stored.starts.count * 384)
             return (page, bytes: page.byteCount)
         }
     }

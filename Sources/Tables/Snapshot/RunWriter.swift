@@ -79,7 +79,10 @@ final class RunWriter {
     ) throws -> RunRow {
         // Pages of slices are read whole, the others for a few rows each.
         let pageRows = makesSlices ? limits.pageRows : limits.runPageRows
-        if batch.count >= pageRows || batch.byteCount >= limits.pageBytes { try endPage() }
+        let isLarge = source.count == 1 && source.byteCount > RowBatch.largeBytes
+        if isLarge || batch.count >= pageRows || batch.byteCount >= limits.pageBytes {
+            try endPage()
+        }
         let writer = try currentFile()
         let row = RunRow(file: number, row: UInt32(writer.rows + batch.count))
         operations.append(operation.rawValue)
@@ -92,6 +95,10 @@ final class RunWriter {
                     vector.appendNull()
                 }
             }
+        } else if isLarge {
+            // Written at once, as it lies.
+            batch = source
+            try endPage()
         } else {
             batch.append(source, row: index)
         }
@@ -163,7 +170,11 @@ final class RunWriter {
         _ = try writer.append(page, groupRows: makesSlices ? nil : limits.runGroupRows)
         operations.removeAll()
         deleted.removeAll()
-        batch.removeAll()
+        if batch.byteCount > RowBatch.largeBytes {
+            batch = RowBatch(schema)
+        } else {
+            batch.removeAll()
+        }
     }
 
     private func endFile() throws {

@@ -177,6 +177,7 @@ private struct Tally {
         self.page = page
         part.changes.append(change)
         guard let (batch, index) = row else { return }
+        if batch.byteCount > RowBatch.largeBytes { return count(old: batch, index..<index + 1) }
         old.append(batch, row: index)
         if old.byteCount >= Self.maxOldBytes { endOld() }
     }
@@ -209,10 +210,13 @@ private struct Tally {
 
     private mutating func endOld() {
         if old.count == 0 { return }
-        let rows = 0..<old.count
-        part.hash = part.hash - hasher.hash(old, rows)
-        measure.add(old, rows, to: &loss)
+        count(old: old, 0..<old.count)
         old.removeAll()
+    }
+
+    private mutating func count(old rows: RowBatch, _ range: Range<Int>) {
+        part.hash = part.hash - hasher.hash(rows, range)
+        measure.add(rows, range, to: &loss)
     }
 
     /// What new rows come to; also puts them into the hash.

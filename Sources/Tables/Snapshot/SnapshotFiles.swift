@@ -50,7 +50,7 @@ extension Snapshot {
                     rows[edit.row.file, default: 0] += 1
                 }
             }
-            return (SnapshotFiles(rows), bytes: 128 + rows.count * 32)
+            return (SnapshotFiles(rows), bytes: 256 + rows.count * 48)
         }
     }
 }
