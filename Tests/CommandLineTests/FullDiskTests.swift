@@ -124,7 +124,7 @@ import Testing
         let failed = try disk.run("BACKUP shop")
         #expect(failed.status == 1)
         #expect(
-            failed.errors.contains(" of shop ended, and nothing of it is left: "),
+            failed.errors.contains(" has more to write: it ended, and nothing of it is left: "),
             "\(failed.errors)")
         #expect(try disk.dataBytes == 0)
         #expect(disk.sandbox.exists("disk/r/reserve"))
