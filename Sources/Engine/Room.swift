@@ -68,8 +68,8 @@ final class RoomWatch: Sendable {
         guard room > bytes else {
             throw Failure(
                 .noSpace,
-                "\(repository.storage.location) has only \(byteWords(room)) free: \(maker) of "
-                    + "\(collection.name) ended, and nothing of it is left: "
+                "\(repository.storage.location) has only \(byteWords(room)) free, and \(maker) "
+                    + "of \(collection.name) has more to write: it ended, and nothing of it is left: "
                     + Room.wayOut(collection))
         }
         // Half of what there is: others write as well.

@@ -61,13 +61,13 @@ extension Engine {
             collection.definition.flatMap(Schedule.init).map { (collection, $0) }
         }
         forgetSchedules(except: Set(scheduled.map(\.0.id)))
-        guard !scheduled.isEmpty, keepsSchedules() else { return }
         for (collection, schedule) in scheduled {
             let isIdle = queue(of: collection.name).allSatisfy(\.operation.status.state.isFinal)
+            guard isIdle, keepsSchedules() else { continue }
             let keeping = keeping(collection)
-            guard isIdle,
-                let run = schedule.run(at: now, collection, attempted: keeping.attempted)
-            else { continue }
+            guard let run = schedule.run(at: now, collection, attempted: keeping.attempted) else {
+                continue
+            }
             if let blocked = keeping.blocked, blocked.run != run {
                 complain(blocked.run, collection, blocked.reason)
                 state.update { $0.schedules[collection.id]?.blocked = nil }

@@ -12,14 +12,14 @@ extension CollectionState {
         for point in all {
             for file in point.files { owners[file.number, default: .nobody].add(point.sequence) }
         }
-        for versions in versions(shownBy: all) {
-            for version in versions {
-                let owner: Owner =
-                    version.points.count == 1
-                    ? .one(all[version.points.lowerBound].sequence) : .several
-                for file in version.record.files {
-                    owners[file.number, default: .nobody].add(owner)
-                }
+        let sequences = all.map(\.sequence)
+        for history in histories.values {
+            for (index, version) in history.versions.enumerated() {
+                let next = index + 1 < history.versions.count ? history.versions[index + 1] : nil
+                let shown = Self.firstTwo(of: sequences, from: version.sequence, to: next?.sequence)
+                guard let record = version.record, let first = shown.first else { continue }
+                let owner: Owner = shown.count == 1 ? .one(first) : .several
+                for file in record.files { owners[file.number, default: .nobody].add(owner) }
             }
         }
         var freed = Dictionary(uniqueKeysWithValues: points.map { ($0.sequence, UInt64(0)) })
@@ -30,6 +30,18 @@ extension CollectionState {
             freed[sequence] = sum.addingReportingOverflow(file.bytes).partialValue
         }
         return freed
+    }
+
+    /// The first two of these sequences, in order, from `start` on and before `end`.
+    private static func firstTwo(
+        of sequences: [UInt64], from start: UInt64, to end: UInt64?
+    ) -> [UInt64] {
+        var (low, high) = (0, sequences.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if sequences[middle] < start { low = middle + 1 } else { high = middle }
+        }
+        return sequences[low...].prefix(2).filter { $0 < end ?? .max }
     }
 
     /// Which points need a file.

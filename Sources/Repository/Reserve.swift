@@ -33,11 +33,11 @@ package final class Reserve: Sendable {
     package func keep() {
         guard let space = try? storage.space(), space.bytes > 0 else { return }
         let target = target(space)
-        let present = (try? storage.size(of: Self.name)) ?? 0
+        let present = try? storage.size(of: Self.name)
         // Others who use the repository may want another size: only whoever said one insists.
-        if present == target || (present >= Self.leastBytes && wanted == nil) { return }
-        if present > 0 { try? storage.remove(Self.name) }
-        guard target > 0, space.availableBytes + present >= 2 * target else { return }
+        if present == target || (present ?? 0 >= Self.leastBytes && wanted == nil) { return }
+        if present != nil { try? storage.remove(Self.name) }
+        guard target > 0, space.availableBytes + (present ?? 0) >= 2 * target else { return }
         try? storage.setAside(target, as: Self.name)
     }
 
@@ -114,10 +114,8 @@ extension Space {
     /// Of the whole volume.
     package var bytes: UInt64 { Self.bytes(blocks, blockBytes) }
 
-    /// What this process may take: root may have the last blocks, too.
-    package var availableBytes: UInt64 {
-        Self.bytes(geteuid() == 0 ? blocksFree : blocksAvailable, blockBytes)
-    }
+    /// What anybody may take. Root may have some more, which the system keeps for itself.
+    package var availableBytes: UInt64 { Self.bytes(blocksAvailable, blockBytes) }
 
     private static func bytes(_ blocks: UInt64, _ blockBytes: UInt64) -> UInt64 {
         let (bytes, overflow) = blocks.multipliedReportingOverflow(by: blockBytes)

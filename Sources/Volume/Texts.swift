@@ -175,6 +175,9 @@ extension Volume {
         lines.append("stored_bytes \(state.storedBytes)")
         lines += state.droppedPoints.map { "dropped \($0.name)" }
         lines += state.definition.flatMap(Schedule.init).map { scheduleLines($0, state) } ?? []
+        if let look = engine.repository?.look(of: state) {
+            lines.append("looked \(Instant(microseconds: look.time)) and found nothing changed")
+        }
         if let operation = engine.newestOperation(of: shown.name) {
             lines.append(
                 "operation \(operation.name) \(operation.kind) \(operation.status.summary)")
@@ -216,9 +219,6 @@ extension Volume {
         }
         if let period = schedule.incremental {
             lines.append("incremental_every \(period) next \(schedule.next(period, after: now))")
-        }
-        if let look = engine.repository?.look(of: state) {
-            lines.append("looked \(Instant(microseconds: look.time)) and found nothing changed")
         }
         if let last = Schedule.newest(state.points) {
             lines.append("last_scheduled \(last.point.name) due \(last.due)")

@@ -7,7 +7,7 @@ import ydbfs
     @Test func `Every option is understood`() throws {
         let options = try MountOptions([
             "ro,allow_other,uid=1000,gid=0", "umask=027,control=0640,formats=csv,cache_size=2G",
-            "cache_dir=/c,log=l.txt,repository=/a\\,b",
+            "cache_dir=/c,log=l.txt,repository=/a\\,b,reserve=64k",
         ])
         #expect(options.isReadOnly)
         #expect(options.allowsOthers)
@@ -20,6 +20,7 @@ import ydbfs
         #expect(options.cacheDirectory == "/c")
         #expect(options.log == "l.txt")
         #expect(options.repository == "/a,b")
+        #expect(options.reserveBytes == 64 << 10)
         #expect(options.kernelWords.isEmpty)
     }
 
@@ -32,6 +33,8 @@ import ydbfs
     @Test func `Without options nothing is read-only and the cache has 128 MiB`() throws {
         let options = try MountOptions([])
         #expect(!options.isReadOnly)
+        #expect(options.reserveBytes == nil)
+        #expect(try MountOptions(["reserve=0"]).reserveBytes == 0)
         #expect(options.cacheBytes == 128 << 20)
         #expect(options.controlMode == 0o600)
         #expect(options.formats == [.csv, .parquet])
@@ -56,7 +59,8 @@ import ydbfs
     }
 
     @Test(arguments: [
-        "nonsense", "uid", "uid=", "uid=no-such-user-here", "uid=4294967295", "umask=8",
+        "nonsense", "reserve", "reserve=", "reserve=63K", "reserve=-1", "uid", "uid=",
+        "uid=no-such-user-here", "uid=4294967295", "umask=8",
         "umask=1000",
         "umask=", "control=+7", "control=-1", "cache_size=", "cache_size=M", "cache_size=1K",
         "rate=", "rate=fast", "rate=1", "rate",

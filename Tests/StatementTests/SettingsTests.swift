@@ -28,12 +28,13 @@ import Testing
             Storage = S3, location = 's3://bucket/a?endpoint=http://h:1&region=x',
             INCREMENTAL_BACKUP_ENABLED = YES, OMIT_INDEXES = '0', capture = Scan,
             KEEP_LAST = '7', KEEP_HOURLY = unlimited, KEEP_WITHIN = '1y5m7d2h', MAX_CHAIN = 12,
-            INCREMENTAL_EVERY = 30m, FULL_EVERY = "1w", KEEP_DROPPED = 0s,
+            INCREMENTAL_EVERY = 30m, FULL_EVERY = "1w", KEEP_DROPPED = 0s, SKIP_UNCHANGED = on,
             """)
         #expect(settings.storage == .s3)
         #expect(settings.location == "s3://bucket/a?endpoint=http://h:1&region=x")
         #expect(settings.isIncrementalBackupEnabled && !settings.omitsIndexes)
         #expect(settings.capture == .scan && settings.maxChain == 12)
+        #expect(try settings.skipsUnchanged && !created("KEEP_LAST = 1").skipsUnchanged)
         #expect(settings.keepLast == .newest(7) && settings.keepHourly == .unlimited)
         #expect(settings.keepWithin == CalendarPeriod(years: 1, months: 5, days: 7, hours: 2))
         #expect(settings.incrementalEvery?.seconds == 1_800)

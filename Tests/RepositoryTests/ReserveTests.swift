@@ -1,0 +1,127 @@
+import Bytes
+import Foundation
+import Repository
+import TestSupport
+import Testing
+
+/// The room that is kept back, and what is removed to make some. What a really full disk does to the
+/// program is in `FullDiskTests`.
+@Suite struct ReserveTests {
+    let directory = TemporaryDirectory()
+    var location: String { directory.path + "/r" }
+
+    private func repository(_ reserve: UInt64?, _ clock: TestClock? = nil) throws -> Repository {
+        var options = Repository.Options()
+        options.reserveBytes = reserve
+        if let clock { options.now = { clock.microseconds } }
+        return try Repository.create(DirectoryStorage(location), options: options)
+    }
+
+    /// Bytes of its blocks; nil if there is none.
+    private var allocated: UInt64? {
+        var status = stat()
+        guard stat(location + "/reserve", &status) == 0 else { return nil }
+        return UInt64(status.st_blocks) * 512
+    }
+
+    @Test func `The reserve's blocks are allocated, as many as are wanted`() throws {
+        let repository = try repository(256 << 10)
+        #expect(allocated == nil)
+        let before = try #require(try repository.reserve.room())
+        repository.reserve.keep()
+        #expect(try #require(allocated) >= 256 << 10)
+        // Set aside or not, it isn't there for others.
+        let after = try #require(try repository.reserve.room())
+        let difference = before > after ? before - after : after - before
+        #expect(difference < 128 << 10)
+        repository.reserve.keep()
+        #expect(try #require(allocated) >= 256 << 10)
+    }
+
+    @Test func `Another size takes its place, none takes it away, and nobody's wish leaves it`()
+        throws
+    {
+        for (wanted, expected) in [
+            (128 << 10, 128 << 10), (nil, 128 << 10), (1 << 20, 1 << 20), (nil, 1 << 20), (0, nil),
+        ] as [(UInt64?, UInt64?)] {
+            try repository(wanted).reserve.keep()
+            #expect(allocated == expected, "\(wanted ?? 1)")
+        }
+    }
+
+    @Test func `By itself it is a 32nd of the volume, at most 4 MiB`() throws {
+        let repository = try repository(nil)
+        repository.reserve.keep()
+        let volume = try #require(try repository.space()).bytes
+        #expect(allocated == min(4 << 20, max(64 << 10, volume / 32) / 4096 * 4096))
+    }
+
+    @Test func `What is cut off or more than half of what is free is made anew or not at all`()
+        throws
+    {
+        let repository = try repository(128 << 10)
+        #expect(FileManager.default.createFile(atPath: location + "/reserve", contents: Data()))
+        repository.reserve.keep()
+        #expect(allocated == 128 << 10)
+        let greedy = try self.repository(try #require(try repository.reserve.room()) / 4 * 3)
+        greedy.reserve.keep()
+        #expect(allocated == nil)
+    }
+
+    /// Files of the collection.
+    private var files: Int {
+        directory.contents().keys.count { $0.hasSuffix(".idx") || $0.hasSuffix(".parquet") }
+    }
+
+    private func dropped(_ repository: Repository) throws -> WriterLock {
+        let lock = try repository.lock(collection: "shop")
+        try lock.append(.define(definition("shop")))
+        for _ in 0..<2 { try lock.append(.point(try nextPoint(lock, kind: .full))) }
+        try lock.append(.dropPoints([1]))
+        return lock
+    }
+
+    @Test func `What was condemned by a clock that ran ahead goes all the same`() throws {
+        let year: Int64 = 365 * 86_400
+        let clock = TestClock(1_767_225_600_000_000 + year * 1_000_000)
+        let lock = try dropped(repository(nil, clock))
+        #expect(try lock.removeUnneeded(forgetting: [1]).files == 0)
+        clock.advance(seconds: -year)
+        // By the right time it begins to wait only now.
+        #expect(try lock.removeUnneeded().files == 0)
+        clock.advance(seconds: 9)
+        #expect(try lock.removeUnneeded().files == 0)
+        clock.advance(seconds: 2)
+        #expect(try lock.removeUnneeded() == (1, 3))
+        #expect(files == 1)
+        #expect(try Repository.open(location).collection("shop")?.points.map(\.sequence) == [2])
+    }
+
+    @Test func `Whoever waits sees it go in one call, whatever the clock says meanwhile`() throws {
+        let clock = TestClock(1_767_225_600_000_000)
+        let lock = try dropped(repository(nil, clock))
+        var waited: [Double] = []
+        let removed = try lock.removeUnneeded(forgetting: [1]) { seconds in
+            waited.append(seconds)
+            #expect(files == 2)
+            clock.advance(seconds: -1000)
+        }
+        #expect(removed == (1, 3))
+        #expect(waited == [10])
+        #expect(files == 1)
+        // There is nothing to wait for any more.
+        #expect(try lock.removeUnneeded { waited.append($0) } == (0, 0))
+        #expect(waited == [10])
+    }
+
+    @Test func `A wait that is given up removes nothing, and the next one goes on`() throws {
+        let clock = TestClock(1_767_225_600_000_000)
+        let lock = try dropped(repository(nil, clock))
+        let cancelled = Failure(.cancelled, "enough")
+        #expect(throws: cancelled) {
+            try lock.removeUnneeded(forgetting: [1]) { _ in throw cancelled }
+        }
+        #expect(files == 2)
+        #expect(try lock.removeUnneeded { _ in }.files == 1)
+    }
+}
