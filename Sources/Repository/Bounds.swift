@@ -52,6 +52,7 @@ extension LogFile {
         case .point(let record): try record.checkBounds()
         case .condemn(let condemned): try condemned.checkBounds()
         case .catalog(let reference): try reference.checkBounds()
+        case .lost(let lost): try lost.checkBounds()
         case .drop, .dropPoints, .undropPoints, .pinPoints, .unpinPoints: break
         }
     }
@@ -81,6 +82,17 @@ extension CatalogReference {
             throw Failure(.corrupt, "\(Bounds.quoted(name)) is no name of a catalog")
         }
         try Bounds.check(amount: bytes, of: "the size of \(name)")
+    }
+}
+
+extension LostEntry {
+    func checkBounds() throws(Failure) {
+        if let hash, !isHex(hash, count: 64) {
+            throw Bounds.impossible("the SHA-256 of a lost entry", Bounds.quoted(hash))
+        }
+        for place in kept where FilePlace.kind(place) == nil {
+            throw Failure(.corrupt, "\(Bounds.quoted(place)) is no name of a data file")
+        }
     }
 }
 

@@ -87,6 +87,8 @@ extension CollectionState {
 
     /// The point can't be read any more. Its numbers and its token stay taken.
     mutating func lose(_ record: PointRecord, because reason: String) {
+        // What can't be true says nothing of a point.
+        if (try? record.checkBounds()) == nil { return }
         nextSequence = max(nextSequence, record.sequence + 1)
         for file in record.files {
             nextFileNumber = max(nextFileNumber, file.number + 1)

@@ -109,8 +109,26 @@ struct TableDefinition {
     }
 }
 
-/// Everything that ydbfs puts into a database begins so.
-func isOurs(_ name: String) -> Bool { hasPrefix(name, "_ydbfs_") }
+/// Whether ydbfs gives such names: `_ydbfs_restore_ATTEMPT_NUMBER` to tables that are being restored, and
+/// once `_ydbfs_meta`, `_ydbfs_log_N` and, to triggers, `_ydbfs_N_ai` and the like. Any other name is
+/// somebody else's, whatever it begins with.
+func isOurs(_ name: String) -> Bool {
+    let parts = name.split(separator: "_", omittingEmptySubsequences: false)
+    guard parts.count > 2, parts[0].isEmpty, parts[1] == "ydbfs" else { return false }
+    func isNumber(_ text: Substring) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { (48...57).contains($0) }
+    }
+    switch parts.count {
+    case 3: return parts[2] == "meta"
+    case 4:
+        let events = ["ai", "au", "ad", "bi", "br"]
+        return parts[2] == "log" && isNumber(parts[3])
+            || isNumber(parts[2])
+                && (events.contains(String(parts[3])) || parts[3].hasPrefix("bu"))
+    case 6: return parts[2] == "restore" && isNumber(parts[4]) && isNumber(parts[5])
+    default: return false
+    }
+}
 
 /// Whether a name begins with `prefix` (lower case), as SQLite compares names: ASCII letters alike.
 func hasPrefix(_ name: String, _ prefix: String) -> Bool {

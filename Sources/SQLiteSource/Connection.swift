@@ -106,6 +106,24 @@ final class Connection: @unchecked Sendable {
 
     // MARK: Statements
 
+    /// A collation that only the application has, by which the statement would compare; nil if there is
+    /// none. The program that SQLite makes of the statement tells (sqlite.org/opcode.html): comparisons
+    /// name their collation in P4, indexes and sorters all of theirs, `k(2,unicase,B)`.
+    func foreignCollation(in sql: String) throws -> String? {
+        let steps = try rows("EXPLAIN \(sql)") { (opcode: $0.text(1), p4: $0.text(5)) }
+        // Known by now: making the program has asked for them.
+        let foreign = try rows("SELECT name FROM pragma_collation_list") { $0.text(0) }
+            .filter { !["BINARY", "NOCASE", "RTRIM"].contains($0.uppercased()) }
+        let shownBytes = 18
+        return foreign.first { name in
+            steps.contains { step in
+                if step.opcode.hasPrefix("String") { return false }
+                return step.p4.hasPrefix("k(")
+                    ? step.p4.contains(name) : step.p4.hasPrefix(name.prefix(shownBytes) + "-")
+            }
+        }
+    }
+
     func prepare(_ sql: String) throws -> Statement { try Statement(self, sql) }
 
     func execute(_ sql: String) throws {

@@ -129,7 +129,9 @@ struct Describing {
             } else {
                 _ = try connection.prepare("SELECT \(name) FROM \(table.source)")
             }
-            return nil
+            // What a stand-in says of two texts is no value of the application's.
+            return try connection.foreignCollation(in: "SELECT \(name) FROM \(table.source)")
+                .map { "it compares by \($0), a collation of the application's" }
         } catch let failure as Failure where failure.code == .system {
             return failure.message
         }

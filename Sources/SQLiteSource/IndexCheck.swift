@@ -34,7 +34,7 @@ struct IndexCheck {
         // Nil if SQLite's own check can't go through the table.
         let found = try messages()
         return try indexes.compactMap { index in
-            if let collation = index.foreignCollation {
+            if let collation = try foreignCollation(of: index) {
                 return notChecked(index, "only the application knows its collation \(collation)")
             }
             if let found {
@@ -46,6 +46,12 @@ struct IndexCheck {
             }
             return try compare(index)
         }
+    }
+
+    /// A collation of the application's that the index's order, its expressions or its condition need.
+    private func foreignCollation(of index: Index) throws -> String? {
+        if let known = index.foreignCollation { return known }
+        return try connection.foreignCollation(in: "REINDEX main.\(quoted(index.name))")
     }
 
     private func disagrees(_ index: Index, _ what: String) -> String {

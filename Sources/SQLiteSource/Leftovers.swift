@@ -30,7 +30,7 @@ extension SQLiteSource {
             """
         ) { (type: $0.text(0), name: $0.text(1)) }
         // Tables that are being restored are hidden under such names too, and are removed otherwise.
-        return objects.filter { !hasPrefix($0.name, HiddenNames.prefix) }.map {
+        return objects.filter { isOurs($0.name) && !hasPrefix($0.name, HiddenNames.prefix) }.map {
             "DROP \($0.type.uppercased()) \(quoted($0.name))"
         }
     }

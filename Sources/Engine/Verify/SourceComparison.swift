@@ -59,16 +59,20 @@ struct SourceComparison {
     ) -> [NotBackedUp] {
         guard let definition = state.definition else { return [] }
         let known = Set(tables.map { Array($0.path.utf8) })
-        return present.filter { table in
-            !known.contains(Array(table.path.utf8))
-                && (definition.isDatabase
-                    || definition.tables.contains { $0.hasSameBytes(as: table.path) })
-        }.map { table in
-            let refused = point.notBackedUp.first { $0.path.hasSameBytes(as: table.path) }
-            return refused
-                ?? NotBackedUp(
-                    path: table.path, reason: "it was made after \(point.name) was taken")
-        }
+        let seen = Set(present.map { Array($0.path.utf8) })
+        // What the point lacks is said, whether the database has it or not.
+        let gone = point.notBackedUp.filter { !seen.contains(Array($0.path.utf8)) }
+        return gone
+            + present.filter { table in
+                !known.contains(Array(table.path.utf8))
+                    && (definition.isDatabase
+                        || definition.tables.contains { $0.hasSameBytes(as: table.path) })
+            }.map { table in
+                let refused = point.notBackedUp.first { $0.path.hasSameBytes(as: table.path) }
+                return refused
+                    ?? NotBackedUp(
+                        path: table.path, reason: "it was made after \(point.name) was taken")
+            }
     }
 
     private func difference(
