@@ -125,7 +125,9 @@ import ydbfs
         var random = SeededGenerator(seed: 1)
         let names = sound.names(kind)
         try #require(!names.isEmpty, "\(kind)")
-        for round in 0..<200 {
+        // With those of right checksums, where there are such, at least 200 of each kind.
+        let rounds = kind == .rows || kind == .index ? 200 : 80
+        for round in 0..<rounds {
             var files = sound
             let name = random.pick(names)
             var bytes = files.files[name]!
@@ -148,7 +150,7 @@ import ydbfs
     func `Records of impossible values with right checksums`(_ kind: StoredFiles.Kind) throws {
         var random = SeededGenerator(seed: 2)
         let names = sound.names(kind)
-        for round in 0..<200 {
+        for round in 0..<120 {
             var files = sound
             let name = random.pick(names)
             files.put(try RecordDamage.changed(files.json(name), &random), as: name)
@@ -164,7 +166,7 @@ import ydbfs
             [UInt8](repeating: 0xFF, count: 9) + [1], [0], [0x7F], [0xFF, 0xFF, 0xFF, 0xFF, 0x0F],
             [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1],
         ]
-        for round in 0..<300 {
+        for round in 0..<200 {
             var files = sound
             var changed = content
             for _ in 0...random.below(2) {
@@ -183,7 +185,7 @@ import ydbfs
     @Test func `What a cut kept, changed, with a right checksum`() throws {
         var random = SeededGenerator(seed: 4)
         let name = try #require(sound.names(.capture).first)
-        for round in 0..<200 {
+        for round in 0..<120 {
             var files = sound
             // Behind the content lie 128 bytes of trailer.
             let index = random.below(files.files[name]!.count - 128)
