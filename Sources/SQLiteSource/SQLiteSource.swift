@@ -39,13 +39,10 @@ package final class SQLiteSource: RowSource {
         self.known = known
         file = SourceFile(path: path, busyTimeout: busyTimeout, isReadOnly: isReadOnly)
         // Looks at the header only.
-        let hadWAL = file.hasFile("-wal")
-        defer { if !hadWAL { file.removeEmptyWAL() } }
-        let reader = try file.openReader { recovered.withLock { $0 = true } }
-        defer { reader.close() }
-        if !trustsFileSystem, try reader.text("PRAGMA main.journal_mode") == "wal" {
-            try LyingFileSystem.refuse(path)
+        let isWAL = try file.reading(recovered: { recovered.withLock { $0 = true } }) {
+            try $0.text("PRAGMA main.journal_mode") == "wal"
         }
+        if isWAL, !trustsFileSystem { try LyingFileSystem.refuse(path) }
     }
 
     package func listTables() throws -> [SourceTable] {

@@ -129,6 +129,18 @@ struct SourceFile: Sendable {
 
     func hasFile(_ suffix: String) -> Bool { access(path + suffix, F_OK) == 0 }
 
+    /// Reads by a connection of its own. What SQLite's readers make beside a WAL database is removed
+    /// again.
+    func reading<R>(
+        recovered: () -> Void = {}, _ body: (Connection) throws -> R
+    ) throws -> R {
+        let hadWAL = hasFile("-wal")
+        defer { if !hadWAL { removeEmptyWAL() } }
+        let reader = try openReader(recovered: recovered)
+        defer { reader.close() }
+        return try body(reader)
+    }
+
     /// Size and time of change: other ones mean that somebody wrote.
     var stamp: [Int] {
         var status = stat()

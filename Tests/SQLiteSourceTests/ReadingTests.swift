@@ -86,7 +86,7 @@ import Testing
             CREATE TABLE Orders(ID INTEGER PRIMARY KEY); CREATE VIEW v AS SELECT * FROM Orders;
             CREATE VIEW broken AS SELECT * FROM nowhere;
             CREATE VIRTUAL TABLE f USING fts5(x); CREATE TABLE nokey(a, b);
-            CREATE TABLE _ydbfs_x(a INTEGER PRIMARY KEY); CREATE TABLE auto(a INTEGER PRIMARY KEY AUTOINCREMENT);
+            CREATE TABLE _ydbfs_meta(a INTEGER PRIMARY KEY); CREATE TABLE auto(a INTEGER PRIMARY KEY AUTOINCREMENT);
             """#.replacing("[a]]b]", with: "\"a]b\""))
         let source = try SQLiteSource(path: bench.path())
         let tables = try source.listTables()

@@ -58,9 +58,7 @@ package struct SQLiteDestination: RestoreDestination {
     package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
         if mayCreate { removeFiles(isGone) }
         if isMissing { return }
-        let reader = try file.openReader()
-        let names = try HiddenNames.leftovers(reader, isGone: isGone)
-        reader.close()
+        let names = try file.reading { try HiddenNames.leftovers($0, isGone: isGone) }
         if names.isEmpty { return }
         // They can wait for another time if others write now.
         let patienceSeconds = min(2, file.busyTimeout)
