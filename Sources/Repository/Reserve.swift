@@ -38,7 +38,7 @@ package final class Reserve: Sendable {
         if present == target || (present ?? 0 >= Self.leastBytes && wanted == nil) { return }
         if present != nil { try? storage.remove(Self.name) }
         guard target > 0, space.availableBytes + (present ?? 0) >= 2 * target else { return }
-        try? storage.setAside(target, as: Self.name)
+        try? storage.holdRoom(target, as: Self.name)
     }
 
     /// Bytes that may be written before what is kept back is touched; nil where there is no limit.
@@ -74,11 +74,11 @@ extension Repository {
 }
 
 extension Storage {
-    package func setAside(_ bytes: UInt64, as name: String) throws {}
+    package func holdRoom(_ bytes: UInt64, as name: String) throws {}
 }
 
 extension DirectoryStorage {
-    package func setAside(_ bytes: UInt64, as name: String) throws {
+    package func holdRoom(_ bytes: UInt64, as name: String) throws {
         let path = "\(location)/\(name)"
         do throws(Errno) {
             try uninterrupted { () throws(Errno) in try calls.allocate(path, bytes: bytes) }

@@ -55,7 +55,7 @@ package protocol Storage: Sendable {
 
     /// Makes an object of so many bytes that holds nothing, with its room taken, so that `remove` gives
     /// it back; nothing where there is no such thing, or the name is taken. Throws if there is no room.
-    func setAside(_ bytes: UInt64, as name: String) throws
+    func holdRoom(_ bytes: UInt64, as name: String) throws
 
     /// Exclusive ownership of `name` until the lock is released or the process ends; nil when
     /// somebody else has it.

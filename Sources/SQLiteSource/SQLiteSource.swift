@@ -39,9 +39,10 @@ package final class SQLiteSource: RowSource {
         self.known = known
         file = SourceFile(path: path, busyTimeout: busyTimeout, isReadOnly: isReadOnly)
         // Looks at the header only.
-        let isWAL = try file.reading(recovered: { recovered.withLock { $0 = true } }) {
-            try $0.text("PRAGMA main.journal_mode") == "wal"
+        func isWAL(_ reader: Connection) throws -> Bool {
+            try reader.text("PRAGMA main.journal_mode") == "wal"
         }
+        let isWAL = try file.reading(recovered: { recovered.withLock { $0 = true } }, isWAL)
         if isWAL, !trustsFileSystem { try LyingFileSystem.refuse(path) }
     }
 

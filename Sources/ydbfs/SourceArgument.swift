@@ -139,11 +139,13 @@ package struct SourceArgument: Sendable, Equatable {
         guard case .database(let file) = kind, let databasePath else { return nil }
         let known = KnownDefinitions()
         let trusts = trustsFileSystem
-        return Engine.Database(path: databasePath, identity: { Self.identity(file) }) { patience in
-            try SQLiteSource(
-                path: file, busyTimeout: patience ?? SQLiteSource.patience,
-                isReadOnly: isReadOnly, trustsFileSystem: trusts, known: known)
-        }
+        return Engine.Database(
+            path: databasePath, identity: { Self.identity(file) },
+            open: { patience in
+                try SQLiteSource(
+                    path: file, busyTimeout: patience ?? SQLiteSource.patience,
+                    isReadOnly: isReadOnly, trustsFileSystem: trusts, known: known)
+            })
     }
 
     private static func identity(_ file: String) -> KnownDatabase? {

@@ -37,7 +37,7 @@ struct LocklessStorage: Storage {
     }
     func isLocked(_ name: String) throws -> Bool { false }
     func space() throws -> Space? { try base.space() }
-    func setAside(_ bytes: UInt64, as name: String) throws { try base.setAside(bytes, as: name) }
+    func holdRoom(_ bytes: UInt64, as name: String) throws { try base.holdRoom(bytes, as: name) }
 }
 
 @Suite struct WriterTests {
