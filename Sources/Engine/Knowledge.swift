@@ -27,7 +27,7 @@ struct Knowledge {
         isKept = settings.isIncrementalBackupEnabled && settings.capture == .auto
         known = isKept && isIncremental ? lock.capture() : nil
         let next = known.map { Int($0.uses) + Int(looks ?? 0) + 1 } ?? 0
-        isAudit = next >= auditInterval && known != nil
+        isAudit = next >= settings.auditEvery ?? auditInterval && known != nil
         uses = isAudit ? 0 : UInt32(clamping: next)
     }
 }

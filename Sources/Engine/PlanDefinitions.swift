@@ -72,17 +72,11 @@ extension Plan {
     private func checkSettings(
         _ statement: Statement, _ settings: Statement.Settings
     ) throws(Failure) {
-        let built: Set<SettingKey> = [
-            .storage, .incrementalBackupEnabled, .capture, .incrementalEvery, .fullEvery,
-            .omitTables, .maxChain, .keepLast, .keepWithin, .keepHourly, .keepDaily, .keepWeekly,
-            .keepMonthly,
-            .keepYearly, .keepDropped, .skipUnchanged,
-        ]
         for key in settings.values.keys {
             let isRefused =
                 key == .storage
                 ? settings.values.storage != .cluster
-                : key == .omitIndexes ? settings.values.omitsIndexes : !built.contains(key)
+                : key == .omitIndexes ? settings.values.omitsIndexes : key == .location
             if isRefused {
                 throw statement.refusal(
                     .unsupported,

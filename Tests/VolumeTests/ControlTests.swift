@@ -14,7 +14,7 @@ import Volume
     /// Waits for all that was started; answers the kinds of the points that there are then.
     private func kinds(_ tree: any Tree) throws -> [String] {
         _ = try tree.text("operations/latest/wait")
-        return try points(tree).map { String($0.dropFirst(16)) }
+        return try points(tree).map { String($0.split(separator: "_").last!) }
     }
 
     // MARK: Refusals

@@ -14,6 +14,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
     case keepMonthly = "keep_monthly"
     case keepYearly = "keep_yearly"
     case maxChain = "max_chain"
+    case auditEvery = "audit_every"
     case incrementalEvery = "incremental_every"
     case fullEvery = "full_every"
     case verifyEvery = "verify_every"
@@ -36,7 +37,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
         case .keepLast, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly, .keepYearly:
             "a number from 1 to 1000000, or 'unlimited'"
         case .keepWithin: "years, months, days, hours as in '1y5m7d2h'"
-        case .maxChain: "a number from 1 to 1000000"
+        case .maxChain, .auditEvery: "a number from 1 to 1000000"
         case .incrementalEvery, .fullEvery, .verifyEvery:
             "a time from '1s' on, as in '30m', '24h', '7d', '1d12h'"
         case .keepDropped: "a time as in '0s', '30m', '24h', '7d'"
@@ -55,7 +56,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
         case .keepLast, .keepHourly, .keepDaily, .keepWeekly, .keepMonthly, .keepYearly:
             KeepCount(text).map { .keep($0) }
         case .keepWithin: CalendarPeriod(text).map { .calendar($0) }
-        case .maxChain: count(text).map { .count($0) }
+        case .maxChain, .auditEvery: count(text).map { .count($0) }
         case .incrementalEvery, .fullEvery, .verifyEvery:
             Period(text).flatMap { $0.seconds >= 1 ? .period($0) : nil }
         case .keepDropped: Period(text).map { .period($0) }
@@ -173,6 +174,12 @@ package struct CollectionSettings: Sendable, Hashable {
 
     package var keepWithin: CalendarPeriod? {
         if case .calendar(let period)? = values[.keepWithin] { period } else { nil }
+    }
+
+    /// Which of so many incrementals compares everything, whatever the source knows of changes; nil: as
+    /// it is elsewhere.
+    package var auditEvery: Int? {
+        if case .count(let count)? = values[.auditEvery] { count } else { nil }
     }
 
     /// Points of one chain before it is compacted.
