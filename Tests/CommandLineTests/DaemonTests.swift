@@ -111,7 +111,7 @@ import Testing
         try #require(traced.status == 0, "\(traced.errors)")
         let lines = try sandbox.text("trace").split(separator: "\n").map(String.init)
         let commit = try #require(
-            lines.firstIndex { $0.contains("link") && $0.contains("/log/0000000002.json") })
+            lines.firstIndex { $0.contains("link") && $0.contains("/log>, \"0000000002.json\"") })
         let stored = try sandbox.run(
             "/bin/bash", ["-c", Sandbox.dataFiles + " | sed 's,.*/,,'"]
         ).output.split(separator: "\n").map(String.init)
