@@ -26,9 +26,9 @@ import Testing
         }
     }
 
-    private func read(_ product: Product) throws -> Substring? {
-        try product.tree.text("shop/status").split(separator: "\n")
-            .first { $0.hasPrefix("all_files_read ") }?.dropFirst("all_files_read ".count)
+    private func round(_ product: Product) throws -> ReadingRound? {
+        let collection = try #require(product.engine.collection("shop"))
+        return product.engine.repository?.readingRound(of: collection)
     }
 
     @Test func `every file is read once in a period, and damage is found and named`() throws {
@@ -37,19 +37,22 @@ import Testing
         try product.tree.write(
             "control", Shop.create.replacing("'true' )", with: "'true', VERIFY_EVERY = '24h' )"))
         try shop.takeChain(product.tree, incrementals: 4, oneIn: 10)
-        #expect(try read(product) == nil)
+        #expect(try round(product) == nil)
         wait(hours: 1, product)
-        #expect(try read(product) == "-")
+        let begun = try #require(try round(product))
+        #expect(begun.completed == nil && begun.next > 0)
         wait(hours: 24, product)
-        let first = try #require(try read(product))
-        #expect(first.hasPrefix("2026-01-0"))
+        let first = try #require(try round(product)?.completed)
+        #expect(first > begun.began && first <= clock.microseconds)
+        #expect(try product.tree.text("shop/status").contains("\nall_files_read 2026-01-0"))
         #expect(product.engine.operations.allSatisfy { $0.kind != "verify" })
         // Less than a share's time later nothing is read.
+        let now = try round(product)
         clock.advance(seconds: 60)
         product.engine.readDueShares()
-        #expect(try read(product) == first)
+        #expect(try round(product) == now)
         wait(hours: 24, product)
-        #expect(try read(product) != first)
+        #expect(try #require(try round(product)?.completed) > first)
 
         let found = try shell(
             "find \"$1\"/tables -name '*.parquet' | sort | tail -1", product.location)
@@ -73,15 +76,14 @@ import Testing
         let note = try shell("echo \"$1\"/collections/*/round", product.location).output
             .trimmingCharacters(in: .newlines)
         try "nonsense".write(toFile: note, atomically: false, encoding: .utf8)
-        #expect(try read(product) == nil)
+        #expect(try round(product) == nil)
         wait(hours: 1, product)
-        #expect(try read(product) != nil)
+        #expect(try round(product)?.read == clock.microseconds)
         // The clock was years ahead, and is right again.
         clock.advance(seconds: 100_000_000)
         wait(hours: 1, product)
         clock.advance(seconds: -100_000_000)
-        let ahead = try read(product)
-        wait(hours: 30, product)
-        #expect(try read(product) != ahead)
+        wait(hours: 1, product)
+        #expect(try round(product)?.read == clock.microseconds)
     }
 }
