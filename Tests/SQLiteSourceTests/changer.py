@@ -23,7 +23,8 @@ import zlib
 
 WORDS = "abAB zéĀ一\U0001f600\ue000"
 
-# Columns, options. The tables differ in what their b-trees are ordered by and by whom.
+# Columns, options. The tables differ in what their b-trees are ordered by and by whom. No column of INTEGER
+# or NUMERIC affinity gets reals too: integers beside them are backed up as doubles, by design.
 TABLES = {
     "ipk": "(id INTEGER PRIMARY KEY, a TEXT, b BLOB, n)",
     "twin": "(id INTEGER PRIMARY KEY, a TEXT, b BLOB, n)",
@@ -41,7 +42,7 @@ TABLES = {
     "zero": "(k TEXT PRIMARY KEY, a, b BLOB)",
     "any": "(k PRIMARY KEY, a, b BLOB)",
     "auto": "(id INTEGER PRIMARY KEY AUTOINCREMENT, a, b BLOB, u UNIQUE)",
-    "shadow": "(rowid TEXT, oid INT, a, b BLOB)",
+    "shadow": "(rowid TEXT, oid, a, b BLOB)",
 }
 KEYS = {
     "ipk": ["id"], "twin": ["id"], "nopk": [], "txt": ["k"], "noc": ["k"], "cmp": ["x", "y"],
