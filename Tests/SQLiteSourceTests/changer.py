@@ -325,7 +325,7 @@ class Changer:
 
     def do_add_column(self, table, few):
         self.numbers += 1
-        kind = self.random.choice(["DEFAULT 'dflt'", "INT DEFAULT 7", "", "AS (length(a)) VIRTUAL"])
+        kind = self.random.choice(["DEFAULT 'dflt'", "DEFAULT 7", "", "AS (length(a)) VIRTUAL"])
         self.db.execute(f"ALTER TABLE {table} ADD COLUMN z{self.numbers} {kind}")
         self.read_text(table)
 
