@@ -153,3 +153,14 @@ package func concurrentPerform(iterations: Int, _ body: @Sendable (Int) -> Void)
         for thread in threads { thread.join() }
     }
 }
+
+/// Waits so many seconds, whatever happens to the time of day; meanwhile calls `checkpoint`, which may
+/// throw.
+@Sendable package func pauseMonotonically(seconds: Double, checkpoint: () throws -> Void) throws {
+    let end = ContinuousClock.now + .seconds(seconds)
+    let stepMicroseconds: UInt32 = 50_000
+    while ContinuousClock.now < end {
+        try checkpoint()
+        usleep(stepMicroseconds)
+    }
+}

@@ -19,23 +19,13 @@ extension Engine {
     package func keepSchedules() {
         guard database != nil, !options.isReadOnly else { return }
         do throws(Failure) {
-            try WorkerThread.detach { [weak self] in
-                while let engine = self {
-                    engine.takeDueBackups()
-                    let isClosing: Bool? = engine.state.wait(seconds: engine.secondsToNextDue) {
-                        $0.isClosing ? true : nil
-                    }
-                    if isClosing == true { return }
-                }
+            try untilClosed {
+                $0.takeDueBackups()
+                return $0.secondsToNextDue
             }
-            try WorkerThread.detach { [weak self] in
-                while let engine = self {
-                    engine.readDueShares()
-                    let isClosing: Bool? = engine.state.wait(seconds: Self.shareLookSeconds) {
-                        $0.isClosing ? true : nil
-                    }
-                    if isClosing == true { return }
-                }
+            try untilClosed {
+                $0.readDueShares()
+                return Self.shareLookSeconds
             }
         } catch {
             errors.add("schedules", message: "\(error.message): no scheduled backups are taken")
@@ -43,7 +33,21 @@ extension Engine {
     }
 
     private static let shareLookSeconds = 1.0
-    static var ownUser: UInt32 { geteuid() }
+
+    /// Calls `body` again and again on a thread of its own, each time so many seconds later as it says.
+    private func untilClosed(
+        _ body: @escaping @Sendable (Engine) -> Double
+    ) throws(Failure) {
+        try WorkerThread.detach { [weak self] in
+            while let engine = self {
+                let pause = body(engine)
+                let isClosing: Bool? = engine.state.wait(seconds: pause) {
+                    $0.isClosing ? true : nil
+                }
+                if isClosing == true { return }
+            }
+        }
+    }
 
     private var secondsToNextDue: Double {
         let now = options.clock()
@@ -108,7 +112,7 @@ extension Engine {
     private func start(_ run: Schedule.Run, _ collection: CollectionState) {
         do {
             let statements = try Statement.parse(text(of: run, collection))
-            _ = try submit(statements, owner: Self.ownUser)
+            _ = try submit(statements, owner: geteuid())
         } catch {
             let failure = error as? Failure
             switch failure?.code {

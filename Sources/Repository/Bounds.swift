@@ -32,6 +32,12 @@ enum Bounds {
         if !Self.time.contains(time) { throw impossible(what, "\(time)") }
     }
 
+    static func check(place: String) throws(Failure) {
+        guard FilePlace.kind(place) != nil else {
+            throw Failure(.corrupt, "\(quoted(place)) is no name of a data file")
+        }
+    }
+
     static func impossible(_ what: String, _ value: String) -> Failure {
         Failure(.corrupt, "\(what) can't be \(value)")
     }
@@ -70,9 +76,7 @@ extension FileReference {
         try Bounds.check(number: number, of: "a file's number")
         try Bounds.check(amount: bytes, of: "the size of \(Bounds.quoted(name))")
         try Bounds.check(amount: rows, of: "the count of rows of \(Bounds.quoted(name))")
-        guard FilePlace.kind(place) != nil else {
-            throw Failure(.corrupt, "\(Bounds.quoted(place)) is no name of a data file")
-        }
+        try Bounds.check(place: place)
     }
 }
 
@@ -90,17 +94,13 @@ extension LostEntry {
         if let hash, !isHex(hash, count: 64) {
             throw Bounds.impossible("the SHA-256 of a lost entry", Bounds.quoted(hash))
         }
-        for place in kept where FilePlace.kind(place) == nil {
-            throw Failure(.corrupt, "\(Bounds.quoted(place)) is no name of a data file")
-        }
+        for place in kept { try Bounds.check(place: place) }
     }
 }
 
 extension Condemnation {
     func checkBounds() throws(Failure) {
-        for place in [files, leftovers, gone].joined() where FilePlace.kind(place) == nil {
-            throw Failure(.corrupt, "\(Bounds.quoted(place)) is no name of a data file")
-        }
+        for place in [files, leftovers, gone].joined() { try Bounds.check(place: place) }
     }
 }
 
@@ -177,9 +177,7 @@ extension CollectionState {
         else { throw Failure(.corrupt, "a number that comes next can't be so large") }
         try lastDefinition?.checkBounds()
         for (place, time) in condemned {
-            guard FilePlace.kind(place) != nil else {
-                throw Failure(.corrupt, "\(Bounds.quoted(place)) is no name of a data file")
-            }
+            try Bounds.check(place: place)
             try Bounds.check(time: time, of: "the time of the end of \(place)")
         }
         for file in files.values {

@@ -73,16 +73,9 @@ extension Repository {
             damaged: sorted.compactMap { sequence, check in
                 check.damage.map { (sequence, $0) }
             })
-        var json = JSONWriter()
-        record.write(json: &json)
-        let bytes = Trailer.sealed(json.bytes).bytes
         let directory = checksDirectory(collection)
         var records = try checkRecords(collection)
-        // Behind all that are there, those included that can't be read.
-        var number = (try storage.list(directory).compactMap(LogFile.number).max() ?? 0) + 1
-        while try !storage.publish(bytes, as: "\(directory)/\(LogFile.name(number))") {
-            number += 1
-        }
+        let number = try storage.add(record, to: directory)
         try storage.removeUnfinished(in: directory, olderThan: 3600)
         records.append((number, record))
         let needed = Set(standing(records).values.map(\.number))
@@ -109,15 +102,10 @@ extension Repository {
         _ collection: CollectionState
     ) throws -> [(number: UInt64, record: CheckRecord)] {
         let directory = checksDirectory(collection)
-        return try storage.list(directory).compactMap(LogFile.number).sorted().compactMap {
-            number in
-            guard
-                let bytes = try? storage.read(
-                    "\(directory)/\(LogFile.name(number))", limit: Self.checkLimitBytes),
-                (try? Trailer.check(bytes)) != nil
-            else { return nil }
-            var json = JSONReader(bytes[...])
-            return (try? CheckRecord(json: &json)).map { (number, $0) }
+        return try storage.numbers(in: directory).compactMap { number in
+            let name = "\(directory)/\(LogFile.name(number))"
+            let record: CheckRecord?? = try? storage.record(name, limit: Self.checkLimitBytes)
+            return record?.map { (number, $0) }
         }
     }
 }

@@ -348,7 +348,7 @@ struct TableHistory: Sendable {
 }
 
 /// Index of the last element, of those in order of sequence, that is not later than `sequence`.
-private func newestIndex<T>(
+func newestIndex<T>(
     _ elements: [T], at sequence: UInt64, _ key: (T) -> UInt64
 ) -> Int? {
     var low = 0

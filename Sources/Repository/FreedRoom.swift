@@ -1,5 +1,3 @@
-import Glibc
-
 /// What dropping a point would give back.
 extension CollectionState {
     /// By sequence of each live point: bytes of the files that nobody else, live or dropped, needs.
@@ -36,12 +34,9 @@ extension CollectionState {
     private static func firstTwo(
         of sequences: [UInt64], from start: UInt64, to end: UInt64?
     ) -> [UInt64] {
-        var (low, high) = (0, sequences.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if sequences[middle] < start { low = middle + 1 } else { high = middle }
-        }
-        return sequences[low...].prefix(2).filter { $0 < end ?? .max }
+        // Sequences begin with 1.
+        let before = newestIndex(sequences, at: start - 1, \.self)
+        return sequences[(before.map { $0 + 1 } ?? 0)...].prefix(2).filter { $0 < end ?? .max }
     }
 
     /// Which points need a file.
@@ -67,15 +62,5 @@ extension Repository {
             let object = FilePlace.object(file.key, of: collection.id)
             return sum + ((try? storage.size(of: object)) ?? 0)
         }
-    }
-}
-
-/// See `Repository.Options.pause`.
-@Sendable package func pauseMonotonically(seconds: Double, checkpoint: () throws -> Void) throws {
-    let end = ContinuousClock.now + .seconds(seconds)
-    let stepMicroseconds: UInt32 = 50_000
-    while ContinuousClock.now < end {
-        try checkpoint()
-        usleep(stepMicroseconds)
     }
 }

@@ -28,32 +28,20 @@ extension Repository {
 
     /// Those that were accepted, oldest first; none of a repository that nobody has asked yet.
     package func knownDatabases() throws -> [KnownDatabase] {
-        let numbers = try storage.list(Self.databases).compactMap(LogFile.number).sorted()
-        return try numbers.map { number in
+        try storage.numbers(in: Self.databases).map { number in
             let name = "\(Self.databases)/\(LogFile.name(number))"
-            do {
-                guard let bytes = try storage.read(name, limit: Self.databaseLimitBytes) else {
-                    throw Failure(.corrupt, "it is missing")
-                }
-                _ = try Trailer.check(bytes)
-                var json = JSONReader(bytes[...])
-                return try KnownDatabase(json: &json)
-            } catch let failure as Failure {
-                throw Failure(failure.code, "\(storage.location)/\(name): \(failure.message)")
-            }
+            guard
+                let known: KnownDatabase = try storage.record(
+                    name, limit: Self.databaseLimitBytes)
+            else { throw Failure(.corrupt, "\(storage.location)/\(name): it is missing") }
+            return known
         }
     }
 
     /// From here on its backups are this database's too.
     package func accept(_ database: KnownDatabase) throws {
         try checkPlace()
-        var json = JSONWriter()
-        database.write(json: &json)
-        let bytes = Trailer.sealed(json.bytes).bytes
-        var number = (try storage.list(Self.databases).compactMap(LogFile.number).max() ?? 0) + 1
-        while try !storage.publish(bytes, as: "\(Self.databases)/\(LogFile.name(number))") {
-            number += 1
-        }
+        try storage.add(database, to: Self.databases)
     }
 }
 

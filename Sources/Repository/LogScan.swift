@@ -1,5 +1,4 @@
 import Bytes
-import Crypto
 import Synchronization
 
 /// One reading of a collection's log, from its newest catalog, or its first entry, to its end.
@@ -51,7 +50,7 @@ struct LogScan {
         while !rest.isEmpty {
             let numbers = Array(rest.prefix(Self.batch))
             rest = rest.dropFirst(Self.batch)
-            for (number, entry) in try entries(numbers, known: newest) {
+            for (number, entry) in entries(numbers, known: newest) {
                 if expected < number { lose(expected...(number - 1)) }
                 if try !add(number, entry) { return finish(isCut: true) }
                 expected = number + 1
@@ -158,11 +157,10 @@ struct LogScan {
             }
             do {
                 state = try repository.catalog(reference, before: file, id)
-                return newest
             } catch {
-                catalogDamage = catalogDamage ?? Repository.failure(error)
-                return newest
+                catalogDamage = Repository.failure(error)
             }
+            break
         }
         return newest
     }
@@ -170,7 +168,7 @@ struct LogScan {
     /// These entries in order: they are independent until they are applied, so all processors decode.
     private func entries(
         _ numbers: [UInt64], known: [UInt64: Entry]
-    ) throws -> [(UInt64, Entry)] {
+    ) -> [(UInt64, Entry)] {
         let size = 64
         let chunks = (numbers.count + size - 1) / size
         let decoded = Mutex<[Int: [(UInt64, Entry)]]>([:])

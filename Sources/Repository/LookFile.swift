@@ -21,14 +21,10 @@ extension Repository {
 
     /// The newest look since the newest point was made; nil if there was none.
     package func look(of collection: CollectionState) -> Look? {
-        guard let newest = collection.newest,
-            let bytes = try? storage.read(
-                Self.lookName(collection.id), limit: Self.lookLimitBytes),
-            (try? Trailer.check(bytes)) != nil
-        else { return nil }
-        var json = JSONReader(bytes[...])
-        guard let look = try? Look(json: &json), look.point == newest.sequence,
-            look.hash == newest.hash
+        let found: Look?? = try? storage.record(
+            Self.lookName(collection.id), limit: Self.lookLimitBytes)
+        guard let newest = collection.newest, let look = found ?? nil,
+            look.point == newest.sequence, look.hash == newest.hash
         else { return nil }
         return look
     }
@@ -44,11 +40,7 @@ extension WriterLock {
         let look = Look(
             time: time, uid: uid, count: countsAnew ? 0 : before &+ 1, point: newest.sequence,
             hash: newest.hash)
-        var json = JSONWriter()
-        look.write(json: &json)
-        let writer = try repository.storage.replace(Repository.lookName(id))
-        try Trailer.sealed(json.bytes).bytes.withUnsafeBytes { try writer.append($0) }
-        try writer.finish()
+        try repository.storage.replace(Repository.lookName(id), with: look)
     }
 }
 

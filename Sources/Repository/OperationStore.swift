@@ -119,7 +119,7 @@ package final class OperationStore: Sendable {
             operation.id = (ids.max() ?? 0) + 1
             ids.insert(operation.id)
         } while try !reserve.publish(
-            Trailer.sealed(json(operation)).bytes, as: Self.name(operation.id, ""))
+            operation.sealed, as: Self.name(operation.id, ""))
         for id in ids.sorted().dropLast(Int(Self.limit)) { try remove(id) }
         return operation
     }
@@ -133,7 +133,7 @@ package final class OperationStore: Sendable {
     @discardableResult
     package func end(_ id: UInt64, _ end: OperationEnd) throws -> Bool {
         try checkPlace()
-        return try reserve.publish(Trailer.sealed(json(end)).bytes, as: Self.name(id, ".end"))
+        return try reserve.publish(end.sealed, as: Self.name(id, ".end"))
     }
 
     /// Asks the process that runs the operation to cancel it, durably.
@@ -221,21 +221,8 @@ package final class OperationStore: Sendable {
         try storage.removeUnfinished(in: "operations", olderThan: 3600)
     }
 
-    private func json(_ value: some JSONValue) -> [UInt8] {
-        var json = JSONWriter()
-        value.write(json: &json)
-        return json.bytes
-    }
-
     private func read<T: JSONValue>(_ name: String) throws -> T? {
-        guard let bytes = try storage.read(name, limit: Self.recordLimitBytes) else { return nil }
-        do {
-            _ = try Trailer.check(bytes)
-            var json = JSONReader(bytes[...])
-            return try T(json: &json)
-        } catch let failure as Failure {
-            throw Failure(failure.code, "\(storage.location)/\(name): \(failure.message)")
-        }
+        try storage.record(name, limit: Self.recordLimitBytes)
     }
 }
 

@@ -29,20 +29,13 @@ extension Repository {
 
     /// Nil if none was begun, or what tells of it is damaged.
     package func readingRound(of collection: CollectionState) -> ReadingRound? {
-        guard
-            let found = try? storage.read(roundName(collection), limit: Self.roundLimitBytes),
-            (try? Trailer.check(found)) != nil
-        else { return nil }
-        var json = JSONReader(found[...])
-        return try? ReadingRound(json: &json)
+        let found: ReadingRound?? = try? storage.record(
+            roundName(collection), limit: Self.roundLimitBytes)
+        return found ?? nil
     }
 
     package func keep(_ round: ReadingRound, of collection: CollectionState) throws {
-        var json = JSONWriter()
-        round.write(json: &json)
-        let writer = try storage.replace(roundName(collection))
-        try Trailer.sealed(json.bytes).bytes.withUnsafeBytes { try writer.append($0) }
-        try writer.finish()
+        try storage.replace(roundName(collection), with: round)
     }
 
     /// The right to read a share, which no two processes have; nil if another has it.

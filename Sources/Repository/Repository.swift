@@ -1,5 +1,4 @@
 import Bytes
-import Glibc
 import Synchronization
 
 /// The collections of one location, as far as they were read. Opening, reading and refreshing write

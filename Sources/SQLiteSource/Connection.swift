@@ -106,6 +106,11 @@ final class Connection: @unchecked Sendable {
 
     // MARK: Statements
 
+    /// Whether SQLite itself has the collation.
+    static func isBuiltIn(collation: String) -> Bool {
+        ["BINARY", "NOCASE", "RTRIM"].contains(collation.uppercased())
+    }
+
     /// A collation that only the application has, by which the statement would compare; nil if there is
     /// none. The program that SQLite makes of the statement tells (sqlite.org/opcode.html): comparisons
     /// name their collation in P4, indexes and sorters all of theirs, `k(2,unicase,B)`.
@@ -113,7 +118,7 @@ final class Connection: @unchecked Sendable {
         let steps = try rows("EXPLAIN \(sql)") { (opcode: $0.text(1), p4: $0.text(5)) }
         // Known by now: making the program has asked for them.
         let foreign = try rows("SELECT name FROM pragma_collation_list") { $0.text(0) }
-            .filter { !["BINARY", "NOCASE", "RTRIM"].contains($0.uppercased()) }
+            .filter { !Self.isBuiltIn(collation: $0) }
         let shownBytes = 18
         return foreign.first { name in
             steps.contains { step in

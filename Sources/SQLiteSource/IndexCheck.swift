@@ -15,9 +15,7 @@ struct IndexCheck {
         var parts: [(column: String, collation: String)]
         /// A collation of the application's, whose order nobody else knows.
         var foreignCollation: String? {
-            parts.map(\.collation).first {
-                !["BINARY", "NOCASE", "RTRIM"].contains($0.uppercased())
-            }
+            parts.map(\.collation).first { !Connection.isBuiltIn(collation: $0) }
         }
     }
 

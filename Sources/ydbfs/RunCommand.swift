@@ -59,6 +59,7 @@ struct RunCommand: ParsableCommand {
         help: ArgumentHelp(
             "Bytes kept back so that a full disk has a way out; 0 for none.", valueName: "SIZE"))
     var reserve: String?
+
     @Flag(help: "Take the backups of another database for those of SOURCE.")
     var adopt = false
 

@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import Repository
 import Tables
 
@@ -85,7 +86,7 @@ extension Engine {
                 }
                 if isRight { continue }
                 let text = "VERIFY \(quotedName(collection.name)) WITH (level = hashes)"
-                _ = try submit(Statement.parse(text), owner: Self.ownUser)
+                _ = try submit(Statement.parse(text), owner: geteuid())
             } catch let failure as Failure where failure.code != .cancelled {
                 errors.add(
                     "VERIFY_EVERY", message: "a share couldn't be read: \(failure.message)",
