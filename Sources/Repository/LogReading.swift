@@ -7,6 +7,8 @@ struct Log: Sendable {
     /// Nil if not even its definition could be read: then `damage` says why.
     var state: CollectionState?
     var damage: Failure?
+    /// `CollectionState.epoch` of what is read of it, kept when there is nothing to be read any more.
+    var epoch: UInt64 = 0
     var lastEntry: UInt64 { state?.lastEntry ?? 0 }
 }
 
@@ -47,12 +49,19 @@ extension Repository {
     /// Collections whose folders are gone.
     private func forgetAllBut(_ ids: [String]) -> [String] {
         let gone = logs.withLock { logs -> [CollectionState] in
-            let gone = Set(logs.keys).subtracting(ids)
-            return gone.compactMap { logs.removeValue(forKey: $0)?.state }
+            Set(logs.keys).subtracting(ids).compactMap { id in
+                let log = logs[id]!
+                // Should it come again, it is another past.
+                logs[id] = Log(epoch: log.epoch + (log.state == nil ? 0 : 1))
+                return log.state
+            }
         }
         for state in gone { noteSetback(state, to: nil) }
         return gone.map(\.name)
     }
+
+    /// That of the next state that is read or made of the collection.
+    func epoch(of id: String) -> UInt64 { logs.withLock { $0[id]?.epoch ?? 0 } }
 
     /// What is read here and condemned, by whomever, stays readable.
     private func secureCondemned(_ state: CollectionState?) {
@@ -65,7 +74,7 @@ extension Repository {
         secureCondemned(state)
         logs.withLock { logs in
             if let now = logs[state.id], now.lastEntry > state.lastEntry { return }
-            logs[state.id] = Log(state: state)
+            logs[state.id] = Log(state: state, epoch: state.epoch)
         }
     }
 
@@ -92,19 +101,24 @@ extension Repository {
                 if try holds(known) {
                     var next = known
                     while try readOn(&next) {}
-                    return Log(state: next)
+                    return Log(state: next, epoch: before.epoch)
                 }
             } catch {
                 let failure = Self.failure(error)
                 // Damage is looked at from the beginning: what else there is may be readable.
-                if failure.code != .corrupt {
-                    var state = known
-                    (state.damage, state.endIsUnknown) = (failure, failure)
-                    return Log(state: state, damage: failure)
-                }
+                if failure.code != .corrupt { return Self.unreadable(before, failure) }
             }
         }
         return readAnew(before, id)
+    }
+
+    /// What was read is still right, but nobody knows what came behind it.
+    private static func unreadable(_ before: Log, _ failure: Failure) -> Log {
+        var log = before
+        log.damage = failure
+        log.state?.damage = failure
+        log.state?.endIsUnknown = failure
+        return log
     }
 
     private func readAnew(_ before: Log, _ id: String) -> Log {
@@ -112,14 +126,15 @@ extension Repository {
         do {
             try scan.run()
         } catch {
-            return Log(state: nil, damage: Self.failure(error))
+            return Self.unreadable(before, Self.failure(error))
         }
-        guard scan.state != nil || scan.damage != nil else { return Log() }
-        var log = Log(state: scan.state, damage: scan.damage)
-        guard let old = before.state else { return log }
-        let isContinued = log.state.map { self.isContinued(old, by: $0) } ?? false
-        log.state?.epoch = old.epoch + (isContinued ? 0 : 1)
-        if !isContinued, log.damage == nil { noteSetback(old, to: log.state) }
+        var log = Log(state: scan.state, damage: scan.damage, epoch: before.epoch)
+        if let old = before.state {
+            let isContinued = log.state.map { self.isContinued(old, by: $0) } ?? false
+            if !isContinued { log.epoch += 1 }
+            if !isContinued, log.damage == nil { noteSetback(old, to: log.state) }
+        }
+        log.state?.epoch = log.epoch
         return log
     }
 
@@ -168,7 +183,7 @@ extension Repository {
 
     /// Numbers of the entries that are there, in order. Files of strangers are none.
     func entryNumbers(_ id: String) throws -> [UInt64] {
-        try storage.list("collections/\(id)/log").compactMap(LogFile.number).sorted()
+        try storage.numbers(in: "collections/\(id)/log")
     }
 
     func entry(_ number: UInt64, _ id: String, _ shared: SharedValues) throws -> LogFile {

@@ -74,6 +74,7 @@ package final class WriterLock: Sendable {
             if next == nil {
                 next = try CollectionState(
                     first: file, id: id, identify: repository.collectionID)
+                next!.epoch = repository.epoch(of: id)
             } else {
                 try next!.apply(file)
             }

@@ -84,6 +84,32 @@ import Testing
         #expect(try Repository.open(location).collection("shop")?.points.count == 2)
     }
 
+    @Test func `A collection that is gone and made again is another one`() throws {
+        let repository = try make(location)
+        let folder = "\(location)/collections/\(repository.collectionID("shop"))"
+        try FileManager.default.removeItem(atPath: folder)
+        #expect(try repository.refresh() == ["shop"])
+        #expect(repository.collection("shop") == nil)
+        #expect(repository.takeSetbacks().count == 1)
+        #expect(try repository.refresh().isEmpty)
+        try FileManager.default.createDirectory(
+            atPath: folder + "/log", withIntermediateDirectories: true)
+        do {
+            let lock = try repository.lock(collection: "shop")
+            try lock.append(.define(definition("shop")))
+            #expect(lock.current?.epoch == 1)
+            try lock.append(.point(try nextPoint(lock)))
+        }
+        #expect(repository.collection("shop")?.epoch == 1)
+        // The same if somebody else makes it.
+        try FileManager.default.removeItem(atPath: folder)
+        #expect(try repository.refresh() == ["shop"])
+        _ = try make(location)
+        #expect(try repository.refresh() == ["shop"])
+        #expect(repository.collection("shop")?.epoch == 2)
+        #expect(repository.collection("shop")?.points.count == 1)
+    }
+
     @Test func `A log that went on elsewhere isn't continued by who doesn't know it`() throws {
         let repository = try make(location)
         try FileManager.default.copyItem(atPath: location, toPath: location + "~")
