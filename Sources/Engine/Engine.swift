@@ -244,9 +244,10 @@ package final class Engine: Sendable {
         }
     }
 
-    /// What was accepted or refused last.
+    /// What was accepted or refused last, as long as it is shown.
     package func newestOperation(of collection: String) -> Operation? {
-        state.withLock { $0.newest[collection] }
+        let newest = state.withLock { $0.newest[collection] }
+        return newest.flatMap { operation($0.id) }
     }
 
     /// A text was refused, or given up: what `errors`, `control` and `operation` tell of it.
