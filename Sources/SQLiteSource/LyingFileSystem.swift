@@ -5,7 +5,7 @@ import Glibc
 /// File systems on which SQLite's WAL can't be relied on: its readers and writers meet in a piece of
 /// shared memory, a mapped file, which these don't share between machines, or between a host and its
 /// guests. Readers then see states that never were, in silence (sqlite.org/wal.html).
-enum LyingFileSystem {
+package enum LyingFileSystem {
     /// By number, as linux/magic.h and statfs(2) have them.
     private static let numbers: [UInt32: String] = [
         0x0102_1997: "9p", 0x6969: "NFS", 0x517B: "SMB", 0xFE53_4D42: "SMB", 0xFF53_4D42: "SMB",
@@ -20,7 +20,7 @@ enum LyingFileSystem {
     /// Throws if the WAL database at `path` lies on one of them.
     ///
     /// - Parameter name: another answer than the system's is for tests.
-    static func refuse(_ path: String, name: (String) -> String? = name) throws {
+    package static func refuse(_ path: String, name: (String) -> String? = name) throws {
         guard let name = name(path) else { return }
         throw Failure(
             .unsupported,
@@ -30,7 +30,7 @@ enum LyingFileSystem {
     }
 
     /// Its name, if the file at `path` lies on one of them.
-    static func name(of path: String) -> String? {
+    package static func name(of path: String) -> String? {
         var status = statfs()
         guard statfs(path, &status) == 0 else { return nil }
         let number = UInt32(truncatingIfNeeded: status.f_type)

@@ -17,6 +17,20 @@ import Testing
         #expect(throws: Failure.self) { try SQLiteSource(path: bench.path(name)) }
     }
 
+    @Test func `File systems that share no memory are refused by name, others aren't`() throws {
+        try bench.shell(fill)
+        #expect(LyingFileSystem.name(of: bench.path()) == nil)
+        #expect(LyingFileSystem.name(of: bench.path("missing")) == nil)
+        #expect(throws: Never.self) { try LyingFileSystem.refuse(bench.path()) }
+        let refusal = #expect(throws: Failure.self) {
+            try LyingFileSystem.refuse(bench.path()) { _ in "9p" }
+        }
+        #expect(refusal?.code == .unsupported)
+        for word in ["9p", "--trust-fs", bench.path()] {
+            #expect(refusal?.message.contains(word) == true, "\(word)")
+        }
+    }
+
     @Test func `A missing file is not created`() throws {
         #expect(failure("database.db")?.code == .notFound)
         #expect(bench.files == [])
