@@ -23,6 +23,15 @@ package struct KeyedHash: Sendable {
         self.secret.append(secret)
     }
 
+    /// With a secret made of a text that those who choose what is hashed don't know. The same text
+    /// gives the same secret.
+    package init(deriving text: String) {
+        secret = ByteBuffer(capacity: Self.secretBytes)
+        for number in 0..<Self.secretBytes / 8 {
+            secret.append(fixed: Checksum.xxh3("\(number) \(text)"))
+        }
+    }
+
     /// To be stored where only those may read that may read what is hashed.
     package var stored: [UInt8] { secret.array }
 
@@ -35,5 +44,23 @@ package struct KeyedHash: Sendable {
 
     package func callAsFunction(_ buffer: ByteBuffer) -> UInt128 {
         buffer.withBytes { callAsFunction($0) }
+    }
+
+    /// Of some numbers and a text.
+    package func callAsFunction(_ numbers: (UInt64, UInt64, UInt64, UInt64), _ text: String = "")
+        -> UInt128
+    {
+        var words = InlineWords(numbers: numbers)
+        if !text.isEmpty {
+            var text = text
+            words.text = text.withUTF8 { self(UnsafeRawBufferPointer($0)) }
+        }
+        return withUnsafeBytes(of: &words) { self($0) }
+    }
+
+    /// What is hashed, without gaps.
+    private struct InlineWords {
+        var text: UInt128 = 0
+        var numbers: (UInt64, UInt64, UInt64, UInt64)
     }
 }

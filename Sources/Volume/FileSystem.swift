@@ -1,7 +1,10 @@
 import Bytes
 
-/// A file's number in one mount. 1 is the root; numbers hash what the file *is*, so that they are
-/// the same in every mount and a re-used name never meets old cached pages.
+/// What the kernel knows a file by in one mount. 1 is the root; the others are counted up and never
+/// used twice, since the pages that the kernel keeps of a file hang on them.
+package typealias NodeID = UInt64
+
+/// What `stat` shows as a file's number: a hash of what the file *is*, the same in every mount.
 package typealias Inode = UInt64
 
 /// The process behind a request.
@@ -50,6 +53,7 @@ package struct Attributes: Sendable, Equatable {
 
 /// Attributes and how long the kernel may keep name and attributes without asking again.
 package struct Entry: Sendable, Equatable {
+    package var node: NodeID
     package var attributes: Attributes
     /// Seconds. 0 for what can change, a day for what can't.
     package var lifetimeSeconds: Double
@@ -57,21 +61,52 @@ package struct Entry: Sendable, Equatable {
     package var attributesLifetimeSeconds: Double
 
     package init(
-        _ attributes: Attributes, lifetimeSeconds: Double, attributesLifetimeSeconds: Double? = nil
+        _ node: NodeID, _ attributes: Attributes, lifetimeSeconds: Double,
+        attributesLifetimeSeconds: Double? = nil
     ) {
+        self.node = node
         self.attributes = attributes
         self.lifetimeSeconds = lifetimeSeconds
         self.attributesLifetimeSeconds = attributesLifetimeSeconds ?? lifetimeSeconds
     }
 }
 
+/// A name in a listing, and what it stands for.
 package struct DirectoryEntry: Sendable {
     package var name: String
-    package var entry: Entry
+    package var kind: Attributes.Kind
+    package var inode: Inode
+    /// The file, for who made the listing.
+    package var file: (any AnyObject & Sendable)?
 
-    package init(name: String, entry: Entry) {
+    package init(
+        name: String, kind: Attributes.Kind, inode: Inode, file: (any AnyObject & Sendable)? = nil
+    ) {
         self.name = name
-        self.entry = entry
+        self.kind = kind
+        self.inode = inode
+        self.file = file
+    }
+}
+
+/// An answer that is there, or that takes long to find.
+package enum Answer<Value: Sendable>: Sendable {
+    package typealias Reply = @Sendable (Result<Value, Errno>) -> Void
+
+    case now(Value)
+    /// Begins to look for it. The reply comes once, now or later, on any thread. Returns a ticket for
+    /// `FileSystem.interrupt`, or nil if the reply was given already.
+    case later(@Sendable (_ reply: @escaping Reply) -> UInt64?)
+
+    /// The answer, waited for.
+    package func get() throws(Errno) -> Value {
+        switch self {
+        case .now(let value): return value
+        case .later(let begin):
+            let answer = Monitor<Result<Value, Errno>?>(nil)
+            _ = begin { result in answer.update { $0 = result } }
+            return try answer.wait { $0 }.get()
+        }
     }
 }
 
@@ -115,18 +150,29 @@ package struct FileSystemStatistics: Sendable {
 /// A mounted tree without the kernel: `Fuse` turns requests into these calls, tests call it directly.
 ///
 /// Every method may be called from any thread. None blocks on an operation; only `read` on data
-/// does I/O. What isn't here (create, unlink, rename, …) is refused with `EROFS` by the adapter.
+/// does I/O. What takes long is answered later. What isn't here (create, unlink, rename, …) is refused
+/// with `EROFS` by the adapter.
+///
+/// The kernel counts: each entry that it got by a look-up is one more reason to keep the node, until
+/// it is told to `forget` them.
 package protocol FileSystem: AnyObject, Sendable {
-    func lookup(_ name: String, in parent: Inode) throws(Errno) -> Entry
-    func entry(of inode: Inode) throws(Errno) -> Entry
+    /// Counts a look-up of the entry's node.
+    func lookup(_ name: String, in parent: NodeID) throws(Errno) -> Answer<Entry>
+    /// As looking up the name of an entry of a listing. Nil if finding its attributes takes long: it is
+    /// listed without them then. Throws if it has vanished meanwhile.
+    func lookup(_ entry: DirectoryEntry, in parent: NodeID) throws(Errno) -> Entry?
+    /// So many look-ups less of a node.
+    func forget(_ node: NodeID, lookups: UInt64)
+
+    func entry(of node: NodeID) throws(Errno) -> Answer<Entry>
     /// Accepted and ignored on control files, else `EROFS`.
-    func setAttributes(of inode: Inode) throws(Errno) -> Entry
-    func readLink(_ inode: Inode) throws(Errno) -> String
+    func setAttributes(of node: NodeID) throws(Errno) -> Entry
+    func readLink(_ node: NodeID) throws(Errno) -> String
 
-    /// The whole listing as of now, without `.` and `..`; the adapter pages through it.
-    func list(_ inode: Inode) throws(Errno) -> [DirectoryEntry]
+    /// The whole listing as of now, without `.` and `..`; the adapter pages through it. Counts nothing.
+    func list(_ node: NodeID) throws(Errno) -> [DirectoryEntry]
 
-    func open(_ inode: Inode, mode: OpenMode, caller: Caller) throws(Errno) -> Opened
+    func open(_ node: NodeID, mode: OpenMode, caller: Caller) throws(Errno) -> Answer<Opened>
     /// Appends at most `count` bytes at `offset` to `output`; fewer only at the end of the file.
     func read(_ handle: UInt64, at offset: UInt64, count: Int, into output: ByteBuffer)
         throws(Errno)
@@ -136,7 +182,7 @@ package protocol FileSystem: AnyObject, Sendable {
         _ handle: UInt64, at offset: UInt64, count: Int,
         reply: @escaping @Sendable (Result<[UInt8], Errno>) -> Void
     ) -> UInt64?
-    /// Answers a pending `readLater` with `EINTR`; nothing happens if it was answered already.
+    /// Answers what is pending with `EINTR`; nothing happens if it was answered already.
     func interrupt(_ ticket: UInt64)
     /// Takes all of `bytes` or throws.
     func write(_ handle: UInt64, bytes: [UInt8], caller: Caller) throws(Errno)

@@ -147,13 +147,13 @@ struct Export {
     private func read(_ file: PointFile, _ body: (ByteBuffer) throws -> Void) throws {
         do {
             let caller = Caller(uid: geteuid(), gid: getegid(), pid: getpid())
-            let opened = try volume.open(file.inode, mode: .read, caller: caller)
-            defer { volume.release(opened.handle) }
+            let handle = try volume.open(file, caller: caller)
+            defer { volume.release(handle) }
             let piece = ByteBuffer(capacity: 1 << 20)
             var offset: UInt64 = 0
             repeat {
                 piece.removeAll()
-                try volume.read(opened.handle, at: offset, count: 1 << 20, into: piece)
+                try volume.read(handle, at: offset, count: 1 << 20, into: piece)
                 offset += UInt64(piece.count)
                 if piece.count > 0 { try body(piece) }
             } while piece.count > 0 && offset < file.bytes

@@ -46,19 +46,21 @@ package final class SampleFileSystem: FileSystem {
         package var flushed = 0
         package var waiting = 0
         package var interrupted = 0
+        /// That the kernel hasn't forgotten.
+        package var lookups = 0
         package var written: [String] = []
     }
 
     private struct State {
         var counters = Counters()
         var nextHandle: UInt64 = 1
-        var inodes: [UInt64: Inode] = [:]
+        var inodes: [UInt64: NodeID] = [:]
         var nextTicket: UInt64 = 1
         var waiting: [UInt64: @Sendable (Result<[UInt8], Errno>) -> Void] = [:]
     }
 
     private let state = Mutex(State())
-    private let many: [DirectoryEntry]
+    private let many: [(name: String, entry: Entry)]
     private let uid = getuid()
     private let gid = getgid()
 
@@ -67,19 +69,20 @@ package final class SampleFileSystem: FileSystem {
         many = (0..<Self.manyCount).map { number in
             let digits = String(number)
             let name = "file-" + String(repeating: "0", count: 5 - digits.count) + digits
-            return DirectoryEntry(
-                name: name,
-                entry: Self.entry(Self.manyBase + UInt64(number), .file, 0o644, number, uid, gid))
+            return (
+                name, Self.entry(Self.manyBase + UInt64(number), .file, 0o644, number, uid, gid)
+            )
         }
     }
 
     package var counters: Counters { state.withLock { $0.counters } }
 
     private static func entry(
-        _ inode: Inode, _ kind: Attributes.Kind, _ permissions: UInt16, _ size: Int, _ uid: UInt32,
+        _ inode: NodeID, _ kind: Attributes.Kind, _ permissions: UInt16, _ size: Int, _ uid: UInt32,
         _ gid: UInt32, lifetime: Double = 86_400
     ) -> Entry {
         Entry(
+            inode,
             Attributes(
                 inode: inode, kind: kind, permissions: permissions, uid: uid, gid: gid,
                 sizeBytes: UInt64(size), modifiedSeconds: 1_700_000_000,
@@ -100,7 +103,11 @@ package final class SampleFileSystem: FileSystem {
         }
     }
 
-    package func entry(of inode: Inode) throws(Errno) -> Entry {
+    package func entry(of node: NodeID) throws(Errno) -> Answer<Entry> {
+        .now(try found(node))
+    }
+
+    private func found(_ inode: NodeID) throws(Errno) -> Entry {
         if let node = Node(rawValue: inode) { return entry(node) }
         if inode >= Self.manyBase, inode - Self.manyBase < UInt64(Self.manyCount) {
             return many[Int(inode - Self.manyBase)].entry
@@ -112,45 +119,68 @@ package final class SampleFileSystem: FileSystem {
         throw Errno(rawValue: ENOENT)
     }
 
-    package func list(_ inode: Inode) throws(Errno) -> [DirectoryEntry] {
+    private func children(_ inode: NodeID) throws(Errno) -> [(name: String, entry: Entry)] {
         switch Node(rawValue: inode) {
-        case .root: return Self.names.map { DirectoryEntry(name: $0.0, entry: entry($0.1)) }
+        case .root: return Self.names.map { ($0.0, entry($0.1)) }
         case .many: return many
         case .data:
-            var entries: [DirectoryEntry] = []
+            var entries: [(name: String, entry: Entry)] = []
             for (number, file) in Self.sizes.enumerated() {
-                let entry = try entry(of: Self.dataBase + UInt64(number))
-                entries.append(DirectoryEntry(name: file.name, entry: entry))
+                entries.append((file.name, try found(Self.dataBase + UInt64(number))))
             }
             return entries
         default: throw Errno(rawValue: ENOTDIR)
         }
     }
 
-    package func lookup(_ name: String, in parent: Inode) throws(Errno) -> Entry {
+    package func list(_ node: NodeID) throws(Errno) -> [DirectoryEntry] {
+        try children(node).map { name, entry in
+            DirectoryEntry(name: name, kind: entry.attributes.kind, inode: entry.attributes.inode)
+        }
+    }
+
+    package func lookup(_ name: String, in parent: NodeID) throws(Errno) -> Answer<Entry> {
+        let entry = try child(name, of: parent)
+        count(1)
+        return .now(entry)
+    }
+
+    package func lookup(_ entry: DirectoryEntry, in parent: NodeID) throws(Errno) -> Entry? {
+        let entry = try child(entry.name, of: parent)
+        count(1)
+        return entry
+    }
+
+    package func forget(_ node: NodeID, lookups: UInt64) { count(-Int(lookups)) }
+
+    private func count(_ lookups: Int) { state.withLock { $0.counters.lookups += lookups } }
+
+    private func child(_ name: String, of parent: NodeID) throws(Errno) -> Entry {
         if Node(rawValue: parent) == .many {
             guard name.hasPrefix("file-"), let number = Int(name.dropFirst(5)),
                 many.indices.contains(number), many[number].name == name
             else { throw Errno(rawValue: ENOENT) }
             return many[number].entry
         }
-        guard let found = try list(parent).first(where: { $0.name == name }) else {
+        guard let found = try children(parent).first(where: { $0.name == name }) else {
             throw Errno(rawValue: ENOENT)
         }
         return found.entry
     }
 
-    package func setAttributes(of inode: Inode) throws(Errno) -> Entry {
+    package func setAttributes(of inode: NodeID) throws(Errno) -> Entry {
         guard Node(rawValue: inode) == .control else { throw Errno(rawValue: EROFS) }
         return entry(.control)
     }
 
-    package func readLink(_ inode: Inode) throws(Errno) -> String {
+    package func readLink(_ inode: NodeID) throws(Errno) -> String {
         guard Node(rawValue: inode) == .latest else { throw Errno(rawValue: EINVAL) }
         return "data"
     }
 
-    package func open(_ inode: Inode, mode: OpenMode, caller: Caller) throws(Errno) -> Opened {
+    package func open(
+        _ inode: NodeID, mode: OpenMode, caller: Caller
+    ) throws(Errno) -> Answer<Opened> {
         let node = Node(rawValue: inode)
         if mode != .read, node != .control { throw Errno(rawValue: EROFS) }
         let handle = state.withLock { state in
@@ -161,9 +191,9 @@ package final class SampleFileSystem: FileSystem {
             return handle
         }
         switch node {
-        case .text, .control, .counters: return Opened(handle: handle, cache: .direct)
-        case .blocking, .racing, .prompt: return Opened(handle: handle, cache: .blocking)
-        default: return Opened(handle: handle, cache: .keep)
+        case .text, .control, .counters: return .now(Opened(handle: handle, cache: .direct))
+        case .blocking, .racing, .prompt: return .now(Opened(handle: handle, cache: .blocking))
+        default: return .now(Opened(handle: handle, cache: .keep))
         }
     }
 
@@ -179,7 +209,7 @@ package final class SampleFileSystem: FileSystem {
         case .control: text = Array(counters.written.joined().utf8)
         case .counters: text = Array(countersLine.utf8)
         default:
-            let size = try entry(of: inode).attributes.sizeBytes
+            let size = try found(inode).attributes.sizeBytes
             let end = min(size, offset + UInt64(count))
             guard offset < end else { return }
             output.append(room: Int(end - offset)) { memory in
@@ -196,7 +226,7 @@ package final class SampleFileSystem: FileSystem {
     private var countersLine: String {
         let counters = counters
         return "opened=\(counters.opened) released=\(counters.released) waiting=\(counters.waiting)"
-            + " interrupted=\(counters.interrupted)\n"
+            + " interrupted=\(counters.interrupted) lookups=\(counters.lookups)\n"
     }
 
     package func readLater(

@@ -128,24 +128,24 @@ import Volume
         let last = try story.backup()
         try story.backup("full")
         let volume = story.product.volume
-        var open: [(name: String, inode: Inode, handle: UInt64)] = []
+        var open: [(name: String, node: NodeID, handle: UInt64)] = []
         for name in ["orders.csv", "orders.parquet"] {
             for point in [full, last] {
-                var inode = Inode(1)
+                var node = NodeID(1)
                 for part in ["shop", point, name] {
-                    inode = try volume.lookup(part, in: inode).attributes.inode
+                    node = try volume.lookup(part, in: node).get().node
                 }
                 let handle = try volume.open(
-                    inode, mode: .read, caller: Caller(uid: 0, gid: 0, pid: 1)
-                ).handle
-                open.append(("shop/\(point)/\(name)", inode, handle))
+                    node, mode: .read, caller: Caller(uid: 0, gid: 0, pid: 1)
+                ).get().handle
+                open.append(("shop/\(point)/\(name)", node, handle))
             }
         }
         let names = try story.points
         for name in names.dropLast() { try story.alter("DROP", name) }
         #expect(
             try story.dataFiles.filter { !$0.hasSuffix(".cat") }.count == story.state.files.count)
-        for (name, inode, handle) in open {
+        for (name, node, handle) in open {
             let content = ByteBuffer()
             while true {
                 let piece = ByteBuffer()
@@ -157,7 +157,7 @@ import Volume
             let expected = story.contents[point]?[name]
             #expect(content.withBytes { [UInt8]($0[0..<content.count]) } == expected, "\(name)")
             #expect(
-                errno { _ = try volume.open(inode, mode: .read, caller: story.tree.caller) }
+                errno { _ = try volume.open(node, mode: .read, caller: story.tree.caller).get() }
                     == ESTALE)
             volume.release(handle)
         }

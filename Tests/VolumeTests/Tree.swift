@@ -61,16 +61,16 @@ struct DirectTree: Tree {
     private static let linksMax = 8
 
     private func find(_ path: String, follow: Bool, links: Int = 0) throws(Errno) -> Entry {
-        var entry = try volume.entry(of: 1)
+        var entry = try volume.entry(of: 1).get()
         let parts = path.split(separator: "/").map(String.init)
         for (index, part) in parts.enumerated() {
             if part == ".." { throw Errno(rawValue: EINVAL) }
-            entry = try volume.lookup(part, in: entry.attributes.inode)
+            entry = try volume.lookup(part, in: entry.node).get()
             guard entry.attributes.kind == .symlink, follow || index < parts.count - 1 else {
                 continue
             }
             if links == Self.linksMax { throw Errno(rawValue: ELOOP) }
-            let target = try volume.readLink(entry.attributes.inode)
+            let target = try volume.readLink(entry.node)
             var base = parts[..<index]
             for step in target.split(separator: "/") {
                 if step == ".." { base.removeLast() } else { base.append(String(step)) }
@@ -89,16 +89,17 @@ struct DirectTree: Tree {
     }
 
     func list(_ path: String) throws(Errno) -> [String] {
-        try volume.list(find(path, follow: true).attributes.inode).map(\.name)
+        try volume.list(find(path, follow: true).node).map(\.name)
     }
 
     func readLink(_ path: String) throws(Errno) -> String {
-        try volume.readLink(find(path, follow: false).attributes.inode)
+        try volume.readLink(find(path, follow: false).node)
     }
 
     func read(_ path: String, pieceBytes: Int) throws(Errno) -> [UInt8] {
         let opened = try volume.open(
-            find(path, follow: true).attributes.inode, mode: .read, caller: caller)
+            find(path, follow: true).node, mode: .read, caller: caller
+        ).get()
         defer { volume.release(opened.handle) }
         var bytes: [UInt8] = []
         while true {
@@ -112,7 +113,8 @@ struct DirectTree: Tree {
 
     func read(_ path: String, at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
         let opened = try volume.open(
-            find(path, follow: true).attributes.inode, mode: .read, caller: caller)
+            find(path, follow: true).node, mode: .read, caller: caller
+        ).get()
         defer { volume.release(opened.handle) }
         return try read(opened, at: offset, count: count)
     }
@@ -132,7 +134,8 @@ struct DirectTree: Tree {
 
     func write(_ path: String, pieces: [[UInt8]]) throws(Errno) {
         let opened = try volume.open(
-            find(path, follow: true).attributes.inode, mode: .write, caller: caller)
+            find(path, follow: true).node, mode: .write, caller: caller
+        ).get()
         defer { volume.release(opened.handle) }
         for piece in pieces {
             try volume.write(opened.handle, bytes: piece, caller: caller)

@@ -10,7 +10,9 @@ struct Request: @unchecked Sendable {
 
     func fail(_ error: Errno) { fuse_reply_err(pointer, error.answer) }
 
-    func succeed(_ bytes: UnsafeRawBufferPointer) {
+    /// Answers 0, or an error if nobody took the answer.
+    @discardableResult
+    func succeed(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         fuse_reply_buf(pointer, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
     }
 
@@ -33,17 +35,17 @@ extension Errno {
 }
 
 /// One opened directory: the listing as it was when it was opened or last rewound.
-final class Directory: Sendable {
+final class OpenDirectory: Sendable {
     private struct State {
         var entries: [DirectoryEntry]
         var wasRead = false
     }
 
-    let inode: Inode
+    let node: NodeID
     private let state: Mutex<State>
 
-    init(_ inode: Inode, _ entries: [DirectoryEntry]) {
-        self.inode = inode
+    init(_ node: NodeID, _ entries: [DirectoryEntry]) {
+        self.node = node
         state = Mutex(State(entries: entries))
     }
 
@@ -56,13 +58,13 @@ final class Directory: Sendable {
             return (state.entries, isRewound)
         }
         guard isRewound else { return kept }
-        let fresh = try fileSystem.list(inode)
+        let fresh = try fileSystem.list(node)
         state.withLock { $0.entries = fresh }
         return fresh
     }
 }
 
-/// What libfuse's callbacks share: the filesystem, what the kernel holds open, the reads that
+/// What libfuse's callbacks share: the filesystem, what the kernel holds open, the requests that
 /// wait, and the buffers that answers are built in. Usable from all threads.
 final class Adapter: Sendable {
     /// The largest read and listing reply; the kernel's own limit is 256 pages.
@@ -70,7 +72,7 @@ final class Adapter: Sendable {
 
     private struct Open {
         var files: [UInt64: Opened.Cache] = [:]
-        var directories: [UInt64: Directory] = [:]
+        var directories: [UInt64: OpenDirectory] = [:]
         var nextDirectory: UInt64 = 1
     }
 
@@ -80,14 +82,14 @@ final class Adapter: Sendable {
         var isInterrupted = false
     }
 
-    private struct WaitingReads {
+    private struct WaitingRequests {
         var byKey: [UInt: Waiting] = [:]
         var lastKey: UInt = 0
     }
 
     let fileSystem: any FileSystem
     private let open = Mutex(Open())
-    private let waiting = Mutex(WaitingReads())
+    private let waiting = Mutex(WaitingRequests())
     private let idleBuffers = Mutex<[ByteBuffer]>([])
     private let idleBuffersMax: Int
 
@@ -100,7 +102,7 @@ final class Adapter: Sendable {
 
     /// Lends a buffer that earlier requests have already paged in: a fresh mebibyte for each
     /// request costs more than the copy into it.
-    func withBuffer<E: Error>(_ body: (ByteBuffer) throws(E) -> Void) throws(E) {
+    func withBuffer<R, E: Error>(_ body: (ByteBuffer) throws(E) -> R) throws(E) -> R {
         let buffer =
             idleBuffers.withLock { $0.popLast() } ?? ByteBuffer(capacity: Self.requestBytesMax)
         defer {
@@ -111,7 +113,7 @@ final class Adapter: Sendable {
                 }
             }
         }
-        try body(buffer)
+        return try body(buffer)
     }
 
     // MARK: What is open
@@ -129,7 +131,7 @@ final class Adapter: Sendable {
         fileSystem.release(handle)
     }
 
-    func remember(_ directory: Directory) -> UInt64 {
+    func remember(_ directory: OpenDirectory) -> UInt64 {
         open.withLock { open in
             let handle = open.nextDirectory
             open.nextDirectory += 1
@@ -138,7 +140,7 @@ final class Adapter: Sendable {
         }
     }
 
-    func directory(_ handle: UInt64) throws(Errno) -> Directory {
+    func directory(_ handle: UInt64) throws(Errno) -> OpenDirectory {
         guard let directory = open.withLock({ $0.directories[handle] }) else {
             throw Errno(rawValue: EBADF)
         }
@@ -149,15 +151,22 @@ final class Adapter: Sendable {
         _ = open.withLock { $0.directories.removeValue(forKey: handle) }
     }
 
-    // MARK: Reads that wait
+    // MARK: Requests that wait
 
-    /// Starts a read that may be answered long after its handler returned; no thread waits for it.
+    /// Begins what may be answered long after its handler returned; no thread waits for it.
     ///
     /// The interrupt function is registered first, while nobody can have answered (and so freed)
     /// the request. It gets a key instead of a pointer, because libfuse may call it while
     /// another thread answers. It may be called before the ticket is known, even during the
     /// registration: then it only leaves a mark, which is looked at as soon as there is a ticket.
-    func readLater(_ request: Request, handle: UInt64, offset: UInt64, count: Int) {
+    ///
+    /// - Parameters:
+    ///   - begin: as `Answer.later` has it.
+    ///   - answer: gives the answer to the kernel, once. Answers what is left to do if nobody took it.
+    func answerLater<Value>(
+        _ request: Request, _ begin: (_ reply: @escaping Answer<Value>.Reply) -> UInt64?,
+        _ answer: @escaping @Sendable (Value) -> (@Sendable () -> Void)?
+    ) {
         let key = waiting.withLock { waiting in
             waiting.lastKey += 1
             waiting.byKey[waiting.lastKey] = Waiting(request: request)
@@ -169,15 +178,24 @@ final class Adapter: Sendable {
                 guard let pointer else { return }
                 Adapter.of(pointer).interrupt(UInt(bitPattern: data))
             }, UnsafeMutableRawPointer(bitPattern: key))
-        let ticket = fileSystem.readLater(handle, at: offset, count: count) { [self] result in
-            finish(key, result, count: count)
-        }
+        let ticket = begin { [self] result in finish(key, result, answer) }
         guard let ticket else { return }
         let isInterrupted = waiting.withLock { waiting in
             waiting.byKey[key]?.ticket = ticket
             return waiting.byKey[key]?.isInterrupted ?? false
         }
         if isInterrupted { fileSystem.interrupt(ticket) }
+    }
+
+    /// Answers now or later.
+    func answer<Value>(
+        _ request: Request, _ value: Answer<Value>,
+        _ answer: @escaping @Sendable (Value) -> (@Sendable () -> Void)?
+    ) {
+        switch value {
+        case .now(let value): answer(value)?()
+        case .later(let begin): answerLater(request, begin, answer)
+        }
     }
 
     private func interrupt(_ key: UInt) {
@@ -190,16 +208,19 @@ final class Adapter: Sendable {
 
     /// Answers under the lock, so that `close` can't free the session in the middle of an answer;
     /// writing an answer to the kernel doesn't wait for anyone.
-    private func finish(_ key: UInt, _ result: Result<[UInt8], Errno>, count: Int) {
-        waiting.withLock { waiting in
-            guard let request = waiting.byKey.removeValue(forKey: key)?.request else { return }
+    private func finish<Value>(
+        _ key: UInt, _ result: Result<Value, Errno>, _ answer: (Value) -> (@Sendable () -> Void)?
+    ) {
+        let left = waiting.withLock { waiting -> (@Sendable () -> Void)? in
+            guard let request = waiting.byKey.removeValue(forKey: key)?.request else { return nil }
             switch result {
-            case .success(let bytes) where bytes.count <= count:
-                bytes.withUnsafeBytes { request.succeed($0) }
-            case .success: request.fail(Errno(rawValue: EIO))
-            case .failure(let error): request.fail(error)
+            case .success(let value): return answer(value)
+            case .failure(let error):
+                request.fail(error)
+                return nil
             }
         }
+        left?()
     }
 
     // MARK: Start and end
@@ -208,17 +229,17 @@ final class Adapter: Sendable {
         Unmanaged<Adapter>.fromOpaque(fuse_req_userdata(request)).takeUnretainedValue()
     }
 
-    /// Answers the reads that still wait with `EINTR` and releases what the kernel didn't. To be
+    /// Answers the requests that still wait with `EINTR` and releases what the kernel didn't. To be
     /// called when the session's loop has ended and before the session is freed.
     func close() {
         let left = waiting.withLock { waiting in
             let left = Array(waiting.byKey.values)
             waiting.byKey = [:]
-            for read in left { read.request.fail(Errno(rawValue: EINTR)) }
+            for waiting in left { waiting.request.fail(Errno(rawValue: EINTR)) }
             return left
         }
-        for read in left {
-            if let ticket = read.ticket { fileSystem.interrupt(ticket) }
+        for waiting in left {
+            if let ticket = waiting.ticket { fileSystem.interrupt(ticket) }
         }
         let files = open.withLock { open in
             let files = Array(open.files.keys)

@@ -6,7 +6,6 @@ import Volume
 /// libfuse's table of low-level operations as calls of `FileSystem`: convert, call, convert back.
 ///
 /// What isn't in the table is answered with `ENOSYS` by libfuse, with the kernel's meaning:
-/// - `forget`: nothing to free, inode numbers are hashes;
 /// - `getxattr`, `listxattr`: the kernel stops asking;
 /// - `fsync`: succeeds; `lseek` for holes, locks: done by the kernel;
 /// - `copy_file_range`: falls back to read and write, so that `cp` of a file of statements to
@@ -82,7 +81,7 @@ private func stat(of attributes: Attributes) -> stat {
 
 private func parameters(of entry: Entry) -> fuse_entry_param {
     var parameters = fuse_entry_param()
-    parameters.ino = entry.attributes.inode
+    parameters.ino = entry.node
     parameters.attr = stat(of: entry.attributes)
     parameters.attr_timeout = entry.attributesLifetimeSeconds
     parameters.entry_timeout = entry.lifetimeSeconds
@@ -96,27 +95,46 @@ private func addInodes(to operations: inout fuse_lowlevel_ops) {
             guard let name, let text = String(validatingCString: name) else {
                 throw Errno(rawValue: ENOENT)
             }
-            var entry = parameters(of: try adapter.fileSystem.lookup(text, in: parent))
-            fuse_reply_entry(request.pointer, &entry)
+            adapter.answer(request, try adapter.fileSystem.lookup(text, in: parent)) { entry in
+                var answer = parameters(of: entry)
+                // A reply that nobody took is no look-up that the kernel will forget.
+                if fuse_reply_entry(request.pointer, &answer) == 0 { return nil }
+                return { adapter.fileSystem.forget(entry.node, lookups: 1) }
+            }
         }
     }
-    operations.getattr = { pointer, inode, _ in
+    operations.forget = { pointer, node, lookups in
+        guard let pointer else { return }
+        Adapter.of(pointer).fileSystem.forget(node, lookups: lookups)
+        fuse_reply_none(pointer)
+    }
+    operations.forget_multi = { pointer, count, forgotten in
+        guard let pointer else { return }
+        let fileSystem = Adapter.of(pointer).fileSystem
+        for one in UnsafeBufferPointer(start: forgotten, count: count) {
+            fileSystem.forget(one.ino, lookups: one.nlookup)
+        }
+        fuse_reply_none(pointer)
+    }
+    operations.getattr = { pointer, node, _ in
         serve(pointer) { (request, adapter) throws(Errno) in
-            let entry = try adapter.fileSystem.entry(of: inode)
+            adapter.answer(request, try adapter.fileSystem.entry(of: node)) { entry in
+                var status = stat(of: entry.attributes)
+                fuse_reply_attr(request.pointer, &status, entry.attributesLifetimeSeconds)
+                return nil
+            }
+        }
+    }
+    operations.setattr = { pointer, node, _, _, _ in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            let entry = try adapter.fileSystem.setAttributes(of: node)
             var status = stat(of: entry.attributes)
             fuse_reply_attr(request.pointer, &status, entry.attributesLifetimeSeconds)
         }
     }
-    operations.setattr = { pointer, inode, _, _, _ in
+    operations.readlink = { pointer, node in
         serve(pointer) { (request, adapter) throws(Errno) in
-            let entry = try adapter.fileSystem.setAttributes(of: inode)
-            var status = stat(of: entry.attributes)
-            fuse_reply_attr(request.pointer, &status, entry.attributesLifetimeSeconds)
-        }
-    }
-    operations.readlink = { pointer, inode in
-        serve(pointer) { (request, adapter) throws(Errno) in
-            fuse_reply_readlink(request.pointer, try adapter.fileSystem.readLink(inode))
+            fuse_reply_readlink(request.pointer, try adapter.fileSystem.readLink(node))
         }
     }
     operations.statfs = { pointer, _ in
@@ -136,22 +154,27 @@ private func addInodes(to operations: inout fuse_lowlevel_ops) {
 }
 
 private func addFiles(to operations: inout fuse_lowlevel_ops) {
-    operations.open = { pointer, inode, info in
+    operations.open = { pointer, node, info in
         serve(pointer) { (request, adapter) throws(Errno) in
             guard let info else { throw Errno(rawValue: EIO) }
+            let given = info.pointee
             let opened = try adapter.fileSystem.open(
-                inode, mode: openMode(info.pointee.flags), caller: request.caller)
-            info.pointee.fh = opened.handle
-            switch opened.cache {
-            case .keep:
-                info.pointee.keep_cache = 1
-                // Nothing was written: `close` needn't ask us.
-                info.pointee.noflush = 1
-            case .direct, .blocking: info.pointee.direct_io = 1
+                node, mode: openMode(given.flags), caller: request.caller)
+            adapter.answer(request, opened) { opened in
+                var info = given
+                info.fh = opened.handle
+                switch opened.cache {
+                case .keep:
+                    info.keep_cache = 1
+                    // Nothing was written: `close` needn't ask us.
+                    info.noflush = 1
+                case .direct, .blocking: info.direct_io = 1
+                }
+                adapter.remember(opened)
+                // An `open` that was interrupted meanwhile gets no `release`.
+                if fuse_reply_open(request.pointer, &info) == 0 { return nil }
+                return { adapter.forget(opened.handle) }
             }
-            adapter.remember(opened)
-            // An `open` that was interrupted meanwhile gets no `release`.
-            if fuse_reply_open(request.pointer, info) != 0 { adapter.forget(opened.handle) }
         }
     }
     operations.read = { pointer, _, size, offset, info in
@@ -159,13 +182,26 @@ private func addFiles(to operations: inout fuse_lowlevel_ops) {
             guard let handle = info?.pointee.fh, offset >= 0 else { throw Errno(rawValue: EINVAL) }
             let offset = UInt64(offset)
             if adapter.isBlocking(handle) {
-                adapter.readLater(request, handle: handle, offset: offset, count: size)
+                adapter.answerLater(
+                    request,
+                    { reply in
+                        adapter.fileSystem.readLater(
+                            handle, at: offset, count: size, reply: reply)
+                    },
+                    { bytes in
+                        if bytes.count <= size {
+                            _ = bytes.withUnsafeBytes { request.succeed($0) }
+                        } else {
+                            request.fail(Errno(rawValue: EIO))
+                        }
+                        return nil
+                    })
                 return
             }
             try adapter.withBuffer { (buffer) throws(Errno) in
                 try adapter.fileSystem.read(handle, at: offset, count: size, into: buffer)
                 guard buffer.count <= size else { throw Errno(rawValue: EIO) }
-                buffer.withBytes { request.succeed($0) }
+                _ = buffer.withBytes { request.succeed($0) }
             }
         }
     }
@@ -202,10 +238,11 @@ private func openMode(_ flags: Int32) -> OpenMode {
 }
 
 private func addDirectories(to operations: inout fuse_lowlevel_ops) {
-    operations.opendir = { pointer, inode, info in
+    operations.opendir = { pointer, node, info in
         serve(pointer) { (request, adapter) throws(Errno) in
             guard let info else { throw Errno(rawValue: EIO) }
-            let handle = adapter.remember(Directory(inode, try adapter.fileSystem.list(inode)))
+            let handle = adapter.remember(
+                OpenDirectory(node, try adapter.fileSystem.list(node)))
             info.pointee.fh = handle
             if fuse_reply_open(request.pointer, info) != 0 { adapter.forgetDirectory(handle) }
         }
@@ -213,7 +250,9 @@ private func addDirectories(to operations: inout fuse_lowlevel_ops) {
     operations.readdir = { pointer, _, size, offset, info in
         serve(pointer) { (request, adapter) throws(Errno) in
             let handle = info?.pointee.fh ?? 0
-            try list(request, adapter, handle, size, Int(offset)) { room, name, entry, next in
+            try list(
+                request, adapter, handle, size, Int(offset), isPlus: false
+            ) { room, name, entry, next in
                 var status = entry.attr
                 return fuse_add_direntry(
                     request.pointer, room.baseAddress, room.count, name, &status, next)
@@ -223,7 +262,9 @@ private func addDirectories(to operations: inout fuse_lowlevel_ops) {
     operations.readdirplus = { pointer, _, size, offset, info in
         serve(pointer) { (request, adapter) throws(Errno) in
             let handle = info?.pointee.fh ?? 0
-            try list(request, adapter, handle, size, Int(offset)) { room, name, entry, next in
+            try list(
+                request, adapter, handle, size, Int(offset), isPlus: true
+            ) { room, name, entry, next in
                 fuse_add_direntry_plus(
                     request.pointer, room.baseAddress, room.count, name, &entry, next)
             }
@@ -240,27 +281,43 @@ private func addDirectories(to operations: inout fuse_lowlevel_ops) {
 /// Answers with the entries from `offset` on that fit into `size` bytes. An entry's offset is its
 /// place in the listing, `.` and `..` first, so `seekdir` works with every value of `telldir`.
 ///
-/// `append` writes one entry, or nothing if there's too little room, and returns its size.
+/// - Parameters:
+///   - isPlus: whether entries come with attributes: each is a look-up then, which the kernel counts.
+///   - append: writes one entry, or nothing if there's too little room, and returns its size.
 private func list(
     _ request: Request, _ adapter: Adapter, _ handle: UInt64, _ size: Int, _ offset: Int,
+    isPlus: Bool,
     append: (UnsafeMutableBufferPointer<CChar>, String, inout fuse_entry_param, Int) -> Int
 ) throws(Errno) {
     let directory = try adapter.directory(handle)
     let entries = try directory.entries(at: offset, in: adapter.fileSystem)
     let room = min(size, Adapter.requestBytesMax)
-    adapter.withBuffer { buffer in
+    var looked: [NodeID] = []
+    let error = adapter.withBuffer { buffer -> Int32 in
         buffer.append(room: room) { memory in
             let page = memory.bindMemory(to: CChar.self)
             var used = 0
             for position in max(offset, 0)..<max(entries.count + 2, offset, 0) {
-                var name: String
-                var entry: fuse_entry_param
-                if position < 2 {
-                    name = position == 0 ? "." : ".."
-                    entry = dots(position == 0 ? directory.inode : unknownInode)
-                } else {
-                    name = entries[position - 2].name
-                    entry = parameters(of: entries[position - 2].entry)
+                var name = position == 0 ? "." : ".."
+                var entry = dots(position == 0 ? directory.node : unknownInode)
+                if position >= 2 {
+                    let listed = entries[position - 2]
+                    name = listed.name
+                    entry = unlooked(listed)
+                    if isPlus {
+                        let needed = fuse_add_direntry_plus(request.pointer, nil, 0, name, nil, 0)
+                        if needed > room - used { break }
+                        do throws(Errno) {
+                            let found = try adapter.fileSystem.lookup(listed, in: directory.node)
+                            if let found {
+                                looked.append(found.node)
+                                entry = parameters(of: found)
+                            }
+                        } catch {
+                            // It has vanished since the directory was opened.
+                            continue
+                        }
+                    }
                 }
                 let rest = UnsafeMutableBufferPointer(rebasing: page[used..<room])
                 let needed = append(rest, name, &entry, position + 1)
@@ -269,8 +326,22 @@ private func list(
             }
             return used
         }
-        buffer.withBytes { request.succeed($0) }
+        return buffer.withBytes { request.succeed($0) }
     }
+    if error != 0 { for node in looked { adapter.fileSystem.forget(node, lookups: 1) } }
+}
+
+/// An entry without attributes: who wants them looks it up.
+private func unlooked(_ entry: DirectoryEntry) -> fuse_entry_param {
+    var parameters = fuse_entry_param()
+    parameters.attr.st_ino = UInt(entry.inode)
+    parameters.attr.st_mode =
+        switch entry.kind {
+        case .directory: Glibc.S_IFDIR
+        case .file: Glibc.S_IFREG
+        case .symlink: Glibc.S_IFLNK
+        }
+    return parameters
 }
 
 /// libfuse's number for "an inode whose number isn't known"; 0 would hide the entry.

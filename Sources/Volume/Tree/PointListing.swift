@@ -1,65 +1,6 @@
 import Bytes
 import Repository
 
-/// Names of files for names of tables and collections, which may be anything.
-///
-/// Of each component control bytes, `%`, `.` and `..` are percent-encoded; what is too long or
-/// taken gets `~` and a hash of the true name.
-package enum FileName {
-    /// Linux's limit.
-    private static let maxBytes = 255
-
-    /// One component, with room for `suffix` (`.csv`), and not in `taken`.
-    package static func component(
-        _ name: String, suffix: String = "", taken: (String) -> Bool = { _ in false }
-    ) -> String {
-        let encoded = encode(name)
-        if encoded.utf8.count + suffix.utf8.count <= maxBytes, !taken(encoded + suffix) {
-            return encoded + suffix
-        }
-        let hash = "~" + String(Checksum.xxh3(name), radix: 16)
-        var kept = encoded.utf8.count
-        while true {
-            let room = maxBytes - suffix.utf8.count - hash.utf8.count
-            kept = min(kept, room)
-            let candidate = whole(encoded, upTo: kept) + hash + suffix
-            if !taken(candidate) { return candidate }
-            kept -= 1
-        }
-    }
-
-    /// At most `count` bytes of `text`, no character cut in two.
-    private static func whole(_ text: String, upTo count: Int) -> String {
-        var end = text.utf8.index(text.startIndex, offsetBy: count)
-        while end.samePosition(in: text.unicodeScalars) == nil {
-            end = text.utf8.index(before: end)
-        }
-        return String(text[..<end])
-    }
-
-    private static func encode(_ name: String) -> String {
-        if name.isEmpty { return "%" }
-        if name == "." { return "%2E" }
-        if name == ".." { return "%2E%2E" }
-        guard name.utf8.contains(where: isEncoded) else { return name }
-        let output = ByteBuffer()
-        for byte in name.utf8 {
-            if isEncoded(byte) {
-                let digits = String(byte, radix: 16, uppercase: true)
-                output.append(digits.utf8.count == 1 ? "%0" : "%")
-                output.append(digits)
-            } else {
-                output.append(byte: byte)
-            }
-        }
-        return String(decoding: output.array, as: UTF8.self)
-    }
-
-    private static func isEncoded(_ byte: UInt8) -> Bool {
-        byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%") || byte == UInt8(ascii: "/")
-    }
-}
-
 /// What a mount may show of tables; the raw values are words of `-o formats`.
 package enum TableFormat: String, Sendable, CaseIterable {
     case csv, parquet
@@ -72,7 +13,7 @@ final class PointListing: Sendable {
 
     enum Item: Sendable {
         case manifest
-        case table(Node.TableFile, Table)
+        case table(TableFile.Kind, Table)
         /// Index in `directories`.
         case directory(Int)
     }
@@ -87,7 +28,7 @@ final class PointListing: Sendable {
     /// The first one is the point's own.
     let directories: [Directory]
     /// File names by table id, as paths below the point.
-    let paths: [UInt32: [Node.TableFile: String]]
+    let paths: [UInt32: [TableFile.Kind: String]]
     private let tables: [Table]
 
     /// - Parameter formats: what is shown of each table, if its size is known; its SQL always is.
@@ -99,7 +40,7 @@ final class PointListing: Sendable {
         let places = tables.map { table in
             builder.directory(Self.components(table.path).dropLast().map(String.init))
         }
-        var paths: [UInt32: [Node.TableFile: String]] = [:]
+        var paths: [UInt32: [TableFile.Kind: String]] = [:]
         for (table, place) in zip(tables, places) {
             let leaf = String(Self.components(table.path).last!)
             for file in Self.files(of: table, formats) {
@@ -125,16 +66,11 @@ final class PointListing: Sendable {
             separator: "/", maxSplits: deepest - 1, omittingEmptySubsequences: false)
     }
 
-    private static func files(of table: Table, _ formats: Set<TableFormat>) -> [Node.TableFile] {
-        var files: [Node.TableFile] = []
-        if formats.contains(.csv), table.sizes[TableFormat.csv.rawValue] != nil {
-            files.append(.csv)
+    private static func files(of table: Table, _ formats: Set<TableFormat>) -> [TableFile.Kind] {
+        TableFile.Kind.allCases.filter { kind in
+            guard let format = kind.format else { return true }
+            return formats.contains(format) && table.sizes[format.rawValue] != nil
         }
-        files.append(.sql)
-        if formats.contains(.parquet), table.sizes[TableFormat.parquet.rawValue] != nil {
-            files.append(.parquet)
-        }
-        return files
     }
 
     /// Whether a point with these tables looks the same.

@@ -1,0 +1,115 @@
+import Bytes
+import Engine
+import Repository
+
+/// A collection: its control file, texts about it, links and points.
+final class CollectionDirectory: TreeDirectory {
+    let identity: FileIdentity
+    private let tree: TreeContext
+    private let id: String
+
+    init(_ tree: TreeContext, _ shown: ShownCollection) {
+        self.tree = tree
+        id = shown.state.id
+        identity = shown.identity(.collection)
+    }
+
+    func appearance() throws(Errno) -> Appearance {
+        .directory(modified: tree.modified(try tree.collection(id)))
+    }
+
+    private static let names = [
+        "control", "status", "operation", "collection.sql", "chain", "chain.json", "latest",
+    ]
+
+    func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
+        let shown = try tree.collection(id)
+        return Self.names.compactMap { name in own(name, shown).map { (name, $0) } }
+            + shown.state.points.map { ($0.name, point($0, shown)) }
+    }
+
+    func child(_ name: String) throws(Errno) -> any TreeNode {
+        let shown = try tree.collection(id)
+        if let own = own(name, shown) { return own }
+        guard let point = shown.state.point(named: name), point.name.utf8.elementsEqual(name.utf8)
+        else { throw .noEntry }
+        return self.point(point, shown)
+    }
+
+    private func point(_ point: BackupPoint, _ shown: ShownCollection) -> any TreeNode {
+        PointDirectory(tree, shown, point.sequence)
+    }
+
+    /// The file of a name, if there is one now.
+    private func own(_ name: String, _ shown: ShownCollection) -> (any TreeNode)? {
+        switch name {
+        case "control":
+            ControlFile(tree, shown.identity(.collectionControl), collection: id)
+        case "status": text(.status, shown, CollectionStatus.text)
+        case "operation":
+            tree.engine.newestOperation(of: shown.name).map { _ in newestOperation(shown) }
+        case "collection.sql":
+            text(.definition, shown) { _, shown in shown.state.definition?.sql ?? "" }
+        case "chain": text(.chain, shown, ChainTexts.text)
+        case "chain.json":
+            text(.chainJSON, shown) { engine, shown in
+                String(decoding: ChainTexts.json(engine, shown).document, as: UTF8.self)
+            }
+        case "latest": pointLink(.latest, shown, \.newest)
+        default: nil
+        }
+    }
+
+    private func text(
+        _ kind: FileIdentity.Kind, _ shown: ShownCollection,
+        _ make: @escaping @Sendable (Engine, ShownCollection) -> String
+    ) -> any TreeNode {
+        let (tree, id) = (tree, id)
+        return TextFile(
+            tree, shown.identity(kind), modified: modified,
+            { () throws(Errno) in
+                [UInt8](make(tree.engine, try tree.collection(id)).utf8)
+            })
+    }
+
+    private var modified: TextFile.Time {
+        let (tree, id) = (tree, id)
+        return { () throws(Errno) in tree.modified(try tree.collection(id)) }
+    }
+
+    private func newestOperation(_ shown: ShownCollection) -> any TreeNode {
+        let (tree, id) = (tree, id)
+        return Link(
+            shown.identity(.newestOperation), modified: modified,
+            { () throws(Errno) in
+                let name = try tree.collection(id).name
+                guard let newest = tree.engine.newestOperation(of: name) else { throw .noEntry }
+                return "../operations/\(newest.name)"
+            })
+    }
+
+    /// A link to the point that `find` gives, if there is one now.
+    private func pointLink(
+        _ kind: FileIdentity.Kind, _ shown: ShownCollection,
+        _ find: @escaping @Sendable (ShownCollection) -> BackupPoint?
+    ) -> (any TreeNode)? {
+        guard find(shown) != nil else { return nil }
+        let (tree, id) = (tree, id)
+        return Link(
+            shown.identity(kind), modified: modified,
+            { () throws(Errno) in
+                guard let point = find(try tree.collection(id)) else { throw .noEntry }
+                return point.name
+            })
+    }
+}
+
+extension TreeContext {
+    /// When a collection got its newest point or operation.
+    func modified(_ shown: ShownCollection) -> Instant {
+        let newest = shown.state.newest?.cut ?? shown.state.definition?.time ?? 0
+        let operation = engine.newestOperation(of: shown.name)
+        let touched = operation.map { $0.status.ended ?? $0.accepted }
+        return max(Instant(microseconds: newest), touched ?? Instant(microseconds: newest))
+    }
+}

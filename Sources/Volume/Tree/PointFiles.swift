@@ -1,0 +1,44 @@
+import Bytes
+import Repository
+
+/// A file of a point's folder, for copying the point out without a mount.
+package struct PointFile: Sendable {
+    /// Below the point's folder.
+    package var path: String
+    /// The table that it is of; nil for what concerns all.
+    package var table: String?
+    /// Nil for texts.
+    package var format: TableFormat?
+    package var bytes: UInt64
+    let node: any TreeNode
+}
+
+extension Volume {
+    /// The files of a point as a mount shows them, directories left out.
+    package func files(
+        of collection: CollectionState, _ point: BackupPoint
+    ) throws(Errno) -> [PointFile] {
+        let shown = try tree.collection(collection.id)
+        let listing = try tree.listing(shown, point.sequence)
+        var files: [PointFile] = []
+        for directory in listing.directories {
+            for (name, item) in directory.items {
+                guard let node = tree.file(item, shown, point.sequence) else { continue }
+                let bytes = try node.appearance().bytes
+                var file = PointFile(path: name, bytes: bytes, node: node)
+                if case .table(let kind, let table) = item {
+                    file.path = listing.paths[table.id]?[kind] ?? name
+                    file.table = table.path
+                    file.format = kind.format
+                }
+                files.append(file)
+            }
+        }
+        return files
+    }
+
+    /// Opens such a file: a handle to be read and released.
+    package func open(_ file: PointFile, caller: Caller) throws(Errno) -> UInt64 {
+        add(try file.node.open(caller).file)
+    }
+}
