@@ -59,8 +59,11 @@ let package = Package(
             dependencies: ["Bytes", "Tables", "Repository"], swiftSettings: house),
         // Floor 4
         .target(
-            name: "Volume", dependencies: ["Bytes", "Tables", "Repository", "Engine"],
-            swiftSettings: house),
+            name: "Volume",
+            dependencies: [
+                "Bytes", "Tables", "Repository", "Engine",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ], swiftSettings: house),
         .target(name: "Fuse", dependencies: ["Bytes", "CFuse", "Volume"], swiftSettings: house),
         // Floor 5
         .executableTarget(

@@ -191,4 +191,6 @@ package protocol FileSystem: AnyObject, Sendable {
     func release(_ handle: UInt64)
 
     func statistics() -> FileSystemStatistics
+    /// Where the adapter notes how long answers took.
+    var requests: RequestTimes { get }
 }

@@ -19,6 +19,10 @@ package final class Volume: FileSystem {
         package var controlMode: UInt16 = 0o600
         /// What is shown of every table.
         package var formats = Set(TableFormat.allCases)
+        /// Where what is rendered as a whole is kept; nil: where temporary files are.
+        package var spoolDirectory: String?
+        /// Bytes of all of it.
+        package var spoolBytes: UInt64 = 1 << 30
 
         package init(uid: UInt32, gid: UInt32) {
             self.uid = uid
@@ -121,7 +125,9 @@ package final class Volume: FileSystem {
 
     package func lookup(_ name: String, in parent: NodeID) throws(Errno) -> Answer<Entry> {
         let child = nodes.known(try node(parent).child(name))
-        return try prepared(child) { [self] () throws(Errno) in try looked(up: child) }
+        return try prepared(child, child.needsPreparation) { [self] () throws(Errno) in
+            try looked(up: child)
+        }
     }
 
     package func lookup(_ entry: DirectoryEntry, in parent: NodeID) throws(Errno) -> Entry? {
@@ -134,7 +140,9 @@ package final class Volume: FileSystem {
 
     package func entry(of id: NodeID) throws(Errno) -> Answer<Entry> {
         let node = try node(id)
-        return try prepared(node) { [self] () throws(Errno) in try entry(id, node) }
+        return try prepared(node, node.needsPreparation) { [self] () throws(Errno) in
+            try entry(id, node)
+        }
     }
 
     package func setAttributes(of id: NodeID) throws(Errno) -> Entry {
@@ -156,9 +164,10 @@ package final class Volume: FileSystem {
 
     /// Answers at once, or when the node is prepared.
     private func prepared<Value: Sendable>(
-        _ node: any TreeNode, _ answer: @escaping @Sendable () throws(Errno) -> Value
+        _ node: any TreeNode, _ needsPreparation: Bool,
+        _ answer: @escaping @Sendable () throws(Errno) -> Value
     ) throws(Errno) -> Answer<Value> {
-        if !node.needsPreparation { return .now(try answer()) }
+        if !needsPreparation { return .now(try answer()) }
         return .later { [self] reply in
             waiting(reply) { reply in
                 preparations.prepare(node) { result in
@@ -224,7 +233,7 @@ package final class Volume: FileSystem {
         if mode != .read, !node.isWritable {
             throw node.kind == .directory ? .isDirectory : .readOnly
         }
-        return try prepared(node) { [self] () throws(Errno) in
+        return try prepared(node, node.needsPreparationToOpen) { [self] () throws(Errno) in
             let (file, cache) = try node.open(caller)
             return Opened(handle: add(file), cache: cache)
         }
@@ -258,6 +267,8 @@ package final class Volume: FileSystem {
     package func release(_ handle: UInt64) {
         state.withLock { $0.handles.removeValue(forKey: handle) }?.release()
     }
+
+    package var requests: RequestTimes { tree.requests }
 
     package func statistics() -> FileSystemStatistics {
         let space = try? tree.engine.repository?.space()

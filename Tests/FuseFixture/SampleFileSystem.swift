@@ -290,6 +290,8 @@ package final class SampleFileSystem: FileSystem {
         }
     }
 
+    package let requests = RequestTimes()
+
     package func statistics() -> FileSystemStatistics {
         FileSystemStatistics(blocks: 1000, blocksFree: 600, blocksAvailable: 500, files: 20_010)
     }

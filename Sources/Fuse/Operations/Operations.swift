@@ -45,11 +45,15 @@ private func configure(_ connection: inout fuse_conn_info) {
 
 /// Runs a handler that answers at its end, or throws before.
 private func serve(
-    _ pointer: fuse_req_t?, _ body: (Request, Adapter) throws(Errno) -> Void
+    _ pointer: fuse_req_t?, _ kind: RequestTimes.Kind = .other,
+    _ body: (Request, Adapter) throws(Errno) -> Void
 ) {
     guard let pointer else { return }
+    let adapter = Adapter.of(pointer)
+    let start = RequestTimes.now
+    defer { adapter.fileSystem.requests.add(kind, since: start) }
     do throws(Errno) {
-        try body(Request(pointer: pointer), Adapter.of(pointer))
+        try body(Request(pointer: pointer), adapter)
     } catch {
         Request(pointer: pointer).fail(error)
     }
@@ -90,7 +94,7 @@ private func parameters(of entry: Entry) -> fuse_entry_param {
 
 private func addInodes(to operations: inout fuse_lowlevel_ops) {
     operations.lookup = { pointer, parent, name in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .lookup) { (request, adapter) throws(Errno) in
             // A name that isn't UTF-8 is none of ours.
             guard let name, let text = String(validatingCString: name) else {
                 throw Errno(rawValue: ENOENT)
@@ -117,7 +121,7 @@ private func addInodes(to operations: inout fuse_lowlevel_ops) {
         fuse_reply_none(pointer)
     }
     operations.getattr = { pointer, node, _ in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .getattr) { (request, adapter) throws(Errno) in
             adapter.answer(request, try adapter.fileSystem.entry(of: node)) { entry in
                 var status = stat(of: entry.attributes)
                 fuse_reply_attr(request.pointer, &status, entry.attributesLifetimeSeconds)
@@ -133,7 +137,7 @@ private func addInodes(to operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.readlink = { pointer, node in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .readlink) { (request, adapter) throws(Errno) in
             fuse_reply_readlink(request.pointer, try adapter.fileSystem.readLink(node))
         }
     }
@@ -155,7 +159,7 @@ private func addInodes(to operations: inout fuse_lowlevel_ops) {
 
 private func addFiles(to operations: inout fuse_lowlevel_ops) {
     operations.open = { pointer, node, info in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .open) { (request, adapter) throws(Errno) in
             guard let info else { throw Errno(rawValue: EIO) }
             let given = info.pointee
             let opened = try adapter.fileSystem.open(
@@ -178,7 +182,7 @@ private func addFiles(to operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.read = { pointer, _, size, offset, info in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .read) { (request, adapter) throws(Errno) in
             guard let handle = info?.pointee.fh, offset >= 0 else { throw Errno(rawValue: EINVAL) }
             let offset = UInt64(offset)
             if adapter.isBlocking(handle) {
@@ -206,7 +210,7 @@ private func addFiles(to operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.write = { pointer, _, bytes, size, _, info in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .write) { (request, adapter) throws(Errno) in
             guard let handle = info?.pointee.fh else { throw Errno(rawValue: EINVAL) }
             let bytes = [UInt8](UnsafeRawBufferPointer(start: bytes, count: size))
             try adapter.fileSystem.write(handle, bytes: bytes, caller: request.caller)
@@ -239,7 +243,7 @@ private func openMode(_ flags: Int32) -> OpenMode {
 
 private func addDirectories(to operations: inout fuse_lowlevel_ops) {
     operations.opendir = { pointer, node, info in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .opendir) { (request, adapter) throws(Errno) in
             guard let info else { throw Errno(rawValue: EIO) }
             let handle = adapter.remember(
                 OpenDirectory(node, try adapter.fileSystem.list(node)))
@@ -248,7 +252,7 @@ private func addDirectories(to operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.readdir = { pointer, _, size, offset, info in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .readdir) { (request, adapter) throws(Errno) in
             let handle = info?.pointee.fh ?? 0
             try list(
                 request, adapter, handle, size, Int(offset), isPlus: false
@@ -260,7 +264,7 @@ private func addDirectories(to operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.readdirplus = { pointer, _, size, offset, info in
-        serve(pointer) { (request, adapter) throws(Errno) in
+        serve(pointer, .readdir) { (request, adapter) throws(Errno) in
             let handle = info?.pointee.fh ?? 0
             try list(
                 request, adapter, handle, size, Int(offset), isPlus: true

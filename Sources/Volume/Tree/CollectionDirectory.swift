@@ -19,7 +19,9 @@ final class CollectionDirectory: TreeDirectory {
     }
 
     private static let names = [
-        "control", "status", "operation", "collection.sql", "chain", "chain.json", "latest",
+        "control", "status", "operation", "collection.sql", "chain", "chain.json", "chain.svg",
+        "latest",
+        "latest-full", "previous", "oldest", "as-of", "changes", "diff",
     ]
 
     func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
@@ -37,7 +39,7 @@ final class CollectionDirectory: TreeDirectory {
     }
 
     private func point(_ point: BackupPoint, _ shown: ShownCollection) -> any TreeNode {
-        PointDirectory(tree, shown, point.sequence)
+        TableDirectory(PointScope(PointPlace(tree, shown, point.sequence)))
     }
 
     /// The file of a name, if there is one now.
@@ -55,7 +57,20 @@ final class CollectionDirectory: TreeDirectory {
             text(.chainJSON, shown) { engine, shown in
                 String(decoding: ChainTexts.json(engine, shown).document, as: UTF8.self)
             }
+        case "chain.svg": text(.chainSVG, shown, ChainPicture.text)
         case "latest": pointLink(.latest, shown, \.newest)
+        case "latest-full":
+            pointLink(.latestFull, shown) { shown in
+                shown.newest == nil ? nil : shown.state.points.last { $0.kind == .full }
+            }
+        case "previous":
+            pointLink(.previous, shown) { shown in
+                shown.newest == nil ? nil : shown.state.points.dropLast().last
+            }
+        case "oldest": pointLink(.oldest, shown, \.state.points.first)
+        case "as-of": AsOf.directory(tree, shown, modified: modified)
+        //case "changes": Diffs.ByPoint(tree, shown, modified: modified)
+        //case "diff": Diffs.directory(tree, shown, modified: modified)
         default: nil
         }
     }

@@ -9,17 +9,28 @@ struct FileIdentity: Hashable, Sendable {
     enum Kind: UInt64 {
         // Of the mount.
         case root = 1
-        case readme, cacheTag, control, errors, operations, latestOperation
+        case readme, cacheTag, control, errors, metrics, operations, latestOperation
         case operation, statement, state, progress, error, wait, cancel
         // Of a collection.
         case collection = 32
         case collectionControl, status, newestOperation, definition, chain, chainJSON, latest
+        case latestFull, previous, oldest, asOf, changes, diffs, byKey, history, chainSVG
         // Of a point: the sequence is the first number.
         case point = 64
-        case manifest, csv, sql, parquet
+        case manifest, csv, sql, parquet, sums, rowsOfPoint
+        // Below another file.
+        case lookupReadme = 128
+        case asOfLink, diff, diffSummary, diffSchema, diffCSV, diffParquet, rows, row
     }
 
     private let hash: UInt128
+
+    /// For what follows from the file and is kept in the shared cache.
+    var cacheKey: SharedCache.Key {
+        SharedCache.Key(
+            owner: 0, kind: 1, UInt64(truncatingIfNeeded: hash),
+            UInt64(truncatingIfNeeded: hash >> 64))
+    }
 
     init(
         _ kind: Kind, _ a: UInt64 = 0, _ b: UInt64 = 0, _ c: UInt64 = 0, text: String = "",
@@ -31,6 +42,13 @@ struct FileIdentity: Hashable, Sendable {
     /// Of a file of the mount itself.
     init(_ kind: Kind, _ number: UInt64 = 0) {
         self.init(kind, number, under: Self.mountSecret)
+    }
+
+    /// Of a file below this one.
+    func below(_ kind: Kind, _ number: UInt64 = 0, text: String = "") -> FileIdentity {
+        FileIdentity(
+            kind, number, UInt64(truncatingIfNeeded: hash), UInt64(truncatingIfNeeded: hash >> 64),
+            text: text, under: Self.mountSecret)
     }
 
     private static let mountSecret = KeyedHash(deriving: "ydbfs mount")

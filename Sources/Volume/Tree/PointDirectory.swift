@@ -2,71 +2,84 @@ import Bytes
 import Engine
 import Repository
 
-/// The folder of a backup point, or a directory in it.
-final class PointDirectory: TreeDirectory {
-    let identity: FileIdentity
-    private let tree: TreeContext
-    private let place: PointPlace
-    /// In the point's listing; 0 is the point's own folder.
-    private let index: Int
+/// A point of a collection, as nodes remember it: it may have been dropped since.
+struct PointPlace: Sendable {
+    let tree: TreeContext
+    let collection: String
+    let sequence: UInt64
+    private let epoch: UInt64
+    private let secret: KeyedHash
 
-    init(_ tree: TreeContext, _ shown: ShownCollection, _ sequence: UInt64, index: Int = 0) {
+    init(_ tree: TreeContext, _ shown: ShownCollection, _ sequence: UInt64) {
         self.tree = tree
-        self.index = index
-        place = PointPlace(shown, sequence)
-        identity = shown.identity(.point, of: sequence, UInt64(index))
+        self.sequence = sequence
+        collection = shown.state.id
+        epoch = shown.state.epoch
+        secret = shown.secret
     }
 
-    func appearance() throws(Errno) -> Appearance {
-        .directory(
-            modified: Instant(microseconds: try place.point(tree).1.cut), isImmutable: index > 0)
-    }
-
-    func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
-        let shown = try place.collection(tree)
-        let listing = try tree.listing(shown, place.sequence)
-        guard listing.directories.indices.contains(index) else { throw .noEntry }
-        return listing.directories[index].items.map { ($0.name, node($0.item, shown)) }
-    }
-
-    func child(_ name: String) throws(Errno) -> any TreeNode {
-        let shown = try place.collection(tree)
-        let listing = try tree.listing(shown, place.sequence)
-        guard let item = listing.item(name, in: index) else { throw .noEntry }
-        return node(item, shown)
-    }
-
-    private func node(_ item: PointListing.Item, _ shown: ShownCollection) -> any TreeNode {
-        switch item {
-        case .directory(let index):
-            PointDirectory(tree, shown, place.sequence, index: index)
-        default: tree.file(item, shown, place.sequence)!
+    /// The collection, if it has this point; else throws `ESTALE`.
+    func shown() throws(Errno) -> ShownCollection {
+        let shown = try tree.collection(collection)
+        guard shown.state.epoch == epoch, shown.state.hasPoint(sequence: sequence) else {
+            throw .stale
         }
+        return shown
+    }
+
+    func point() throws(Errno) -> BackupPoint {
+        guard let point = try shown().state.point(sequence: sequence) else { throw .stale }
+        return point
+    }
+
+    func cut() throws(Errno) -> Instant { Instant(microseconds: try point().cut) }
+
+    func table(_ id: UInt32) throws(Errno) -> TableRecord {
+        guard let record = try shown().state.table(id, at: sequence) else { throw .noEntry }
+        return record
+    }
+
+    /// Of a file that shows the point. Where this process has known another past of the collection, its
+    /// points are other files: kept pages of those must never be taken for pages of these.
+    func identity(
+        _ kind: FileIdentity.Kind, _ item: UInt64 = 0, text: String = ""
+    ) -> FileIdentity {
+        FileIdentity(kind, sequence, item, epoch, text: text, under: secret)
     }
 }
 
-extension TreeContext {
-    /// A file of a point; nil for a directory.
-    func file(
-        _ item: PointListing.Item, _ shown: ShownCollection, _ sequence: UInt64
-    ) -> (any TreeNode)? {
-        switch item {
-        case .directory: nil
-        case .manifest: manifest(shown, sequence)
-        case .table(let kind, let table): TableFile(self, kind, shown, sequence, table.id)
-        }
+/// The folder of a backup point: what someone wants to copy out.
+struct PointScope: TableScope {
+    private let place: PointPlace
+    private var tree: TreeContext { place.tree }
+
+    init(_ place: PointPlace) { self.place = place }
+
+    func identity(_ directory: Int) -> FileIdentity { place.identity(.point, UInt64(directory)) }
+
+    func listing() throws(Errno) -> TableListing<TableFile.Kind> {
+        try tree.listing(place.shown(), place.sequence)
     }
 
-    private func manifest(_ shown: ShownCollection, _ sequence: UInt64) -> any TreeNode {
-        let place = PointPlace(shown, sequence)
+    func modified() throws(Errno) -> Instant { try place.cut() }
+
+    func file(_ kind: TableFile.Kind, of table: TableListing<TableFile.Kind>.Table) -> any TreeNode
+    {
+        TableFile(place, kind, table.id)
+    }
+
+    static let names = [PointSums.name, "backup.json"]
+
+    func file(named name: String) -> any TreeNode {
+        if name == PointSums.name { return PointSums(place) }
+        let place = place
         return TextFile(
-            self, shown.identity(.manifest, of: sequence), isImmutable: true,
-            modified: { [self] () throws(Errno) in
-                Instant(microseconds: try place.point(self).1.cut)
-            },
-            { [self] () throws(Errno) in
-                let (shown, point) = try place.point(self)
-                return PointTexts.manifest(shown, point, try listing(shown, sequence).paths)
+            tree, place.identity(.manifest), isImmutable: true,
+            modified: { () throws(Errno) in try place.cut() },
+            { () throws(Errno) in
+                let shown = try place.shown()
+                return PointTexts.manifest(
+                    shown, try place.point(), try place.tree.listing(shown, place.sequence).paths)
             })
     }
 }

@@ -20,12 +20,19 @@ extension Volume {
     ) throws(Errno) -> [PointFile] {
         let shown = try tree.collection(collection.id)
         let listing = try tree.listing(shown, point.sequence)
+        let scope = PointScope(PointPlace(tree, shown, point.sequence))
         var files: [PointFile] = []
         for directory in listing.directories {
             for (name, item) in directory.items {
-                guard let node = tree.file(item, shown, point.sequence) else { continue }
-                let bytes = try node.appearance().bytes
-                var file = PointFile(path: name, bytes: bytes, node: node)
+                let node: any TreeNode
+                switch item {
+                case .directory: continue
+                // A copy gets its own, of what it has.
+                case .fixed(PointSums.name): continue
+                case .fixed(let name): node = scope.file(named: name)
+                case .table(let kind, let table): node = scope.file(kind, of: table)
+                }
+                var file = PointFile(path: name, bytes: try node.appearance().bytes, node: node)
                 if case .table(let kind, let table) = item {
                     file.path = listing.paths[table.id]?[kind] ?? name
                     file.table = table.path

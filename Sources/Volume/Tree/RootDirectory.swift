@@ -50,6 +50,11 @@ final class RootDirectory: TreeDirectory {
                 { () throws(Errno) in
                     [UInt8](tree.engine.errors.newest().map(\.lines).joined().utf8)
                 })
+        case "metrics":
+            return TextFile(
+                tree, FileIdentity(.metrics),
+                modified: { () throws(Errno) in tree.lastOperationTime },
+                { () throws(Errno) in [UInt8](Metrics.text(tree).utf8) })
         case "operations": return OperationsDirectory(tree)
         default: return nil
         }

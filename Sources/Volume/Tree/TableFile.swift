@@ -9,15 +9,6 @@ final class TableFile: TreeFile {
     enum Kind: Sendable, CaseIterable {
         case csv, sql, parquet
 
-        /// What names end in.
-        var suffix: String {
-            switch self {
-            case .csv: ".csv"
-            case .sql: ".sql"
-            case .parquet: ".parquet"
-            }
-        }
-
         /// What of the table is rendered; nil for texts.
         var format: TableFormat? {
             switch self {
@@ -26,6 +17,9 @@ final class TableFile: TreeFile {
             case .sql: nil
             }
         }
+
+        /// What names end in.
+        var suffix: String { format?.suffix ?? ".sql" }
 
         fileprivate var identity: FileIdentity.Kind {
             switch self {
@@ -37,43 +31,35 @@ final class TableFile: TreeFile {
     }
 
     let identity: FileIdentity
-    private let tree: TreeContext
     private let kind: Kind
     private let place: PointPlace
     private let table: UInt32
 
-    init(
-        _ tree: TreeContext, _ kind: Kind, _ shown: ShownCollection, _ sequence: UInt64,
-        _ table: UInt32
-    ) {
-        self.tree = tree
+    init(_ place: PointPlace, _ kind: Kind, _ table: UInt32) {
         self.kind = kind
         self.table = table
-        place = PointPlace(shown, sequence)
-        identity = shown.identity(kind.identity, of: sequence, UInt64(table))
-    }
-
-    private func record() throws(Errno) -> (ShownCollection, TableRecord) {
-        let shown = try place.collection(tree)
-        guard let record = shown.state.table(table, at: place.sequence) else { throw .noEntry }
-        return (shown, record)
+        self.place = place
+        identity = place.identity(kind.identity, UInt64(table))
     }
 
     func appearance() throws(Errno) -> Appearance {
-        let (shown, record) = try record()
         // Of the newest point that changed the table.
-        let changed = shown.state.changed(table, at: place.sequence) ?? 0
+        let changed = try place.shown().state.changed(table, at: place.sequence) ?? 0
         return .file(
-            bytes: record.bytes(kind), modified: Instant(microseconds: changed), isImmutable: true)
+            bytes: try place.table(table).bytes(kind), modified: Instant(microseconds: changed),
+            isImmutable: true)
     }
 
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
-        let (shown, record) = try record()
+        let record = try place.table(table)
         guard let format = kind.format else { return (OpenText([UInt8](record.sql.utf8)), .keep) }
-        let hold = tree.engine.hold(record, of: shown.state)
-        let snapshot = tree.engine.snapshot(record, of: shown.state)
-        let reader = FileReader(format.file(of: snapshot), prefetcher: tree.prefetcher)
-        return (OpenTable(engine: tree.engine, reader: reader, hold: hold), .keep)
+        let state = try place.shown().state
+        let engine = place.tree.engine
+        let hold = engine.hold(record, of: state)
+        let reader = FileReader(
+            format.file(of: engine.snapshot(record, of: state)),
+            prefetcher: place.tree.prefetcher)
+        return (OpenTable(engine: engine, reader: reader, hold: hold), .keep)
     }
 
     /// Readable also when its point is dropped.

@@ -25,10 +25,14 @@ final class TreeContext: Sendable {
     let source: String
     let options: Volume.Options
     let started = Instant.now
+    let requests = RequestTimes()
+    let digests = Digests()
     let prefetcher = Prefetcher(threads: 2)
+    /// For files that are rendered as a whole.
+    let spool: Spool
     private let state = Mutex(State())
     /// The listing of a point made last: that of most other points too.
-    private let lastListing = Mutex<PointListing?>(nil)
+    private let lastListing = Mutex<TableListing<TableFile.Kind>?>(nil)
 
     private static let textSeconds: Int64 = 1
     private static let keptTexts = 512
@@ -37,6 +41,9 @@ final class TreeContext: Sendable {
         self.engine = engine
         self.source = source
         self.options = options
+        spool = Spool(
+            directory: options.spoolDirectory ?? SpillFile.defaultDirectory,
+            maxBytes: options.spoolBytes)
     }
 
     /// The state, with everything that is new taken over: called by every request, so that what an
@@ -93,7 +100,9 @@ final class TreeContext: Sendable {
     }
 
     /// The files of a point.
-    func listing(_ shown: ShownCollection, _ sequence: UInt64) throws(Errno) -> PointListing {
+    func listing(
+        _ shown: ShownCollection, _ sequence: UInt64
+    ) throws(Errno) -> TableListing<TableFile.Kind> {
         let key = SharedCache.Key(owner: 0, kind: 0, shown.state.idNumber, sequence)
         do {
             return try engine.cache.value(key) {
@@ -101,7 +110,13 @@ final class TreeContext: Sendable {
                 if let last = lastListing.withLock(\.self), last.shows(tables) {
                     return (last, bytes: 64)
                 }
-                let listing = PointListing(tables, formats: options.formats)
+                let listing = TableListing(tables, fixed: PointScope.names) { table in
+                    TableFile.Kind.allCases.filter { kind in
+                        guard let format = kind.format else { return true }
+                        return options.formats.contains(format)
+                            && table.sizes[format.rawValue] != nil
+                    }.map { ($0, $0.suffix) }
+                }
                 lastListing.withLock { $0 = listing }
                 return (listing, bytes: 512 + tables.count * 1024)
             }
@@ -131,44 +146,8 @@ final class ShownCollection: Sendable {
         FileIdentity(kind, text: text, under: secret)
     }
 
-    /// Of a file that shows a point. Where this process has known another past of the collection, its
-    /// points are other files: kept pages of those must never be taken for pages of these.
-    func identity(
-        _ kind: FileIdentity.Kind, of sequence: UInt64, _ item: UInt64 = 0, text: String = ""
-    ) -> FileIdentity {
-        FileIdentity(kind, sequence, item, state.epoch, text: text, under: secret)
-    }
-
     /// The newest point, if it is certain which one that is.
     var newest: BackupPoint? { state.endIsUnknown == nil ? state.newest : nil }
-}
-
-/// A point of a collection, as nodes remember it: it may have been dropped since.
-struct PointPlace: Sendable {
-    let collection: String
-    let epoch: UInt64
-    let sequence: UInt64
-
-    init(_ shown: ShownCollection, _ sequence: UInt64) {
-        collection = shown.state.id
-        epoch = shown.state.epoch
-        self.sequence = sequence
-    }
-
-    /// The collection, if it has this point; else throws `ESTALE`.
-    func collection(_ tree: TreeContext) throws(Errno) -> ShownCollection {
-        let shown = try tree.collection(collection)
-        guard shown.state.epoch == epoch, shown.state.hasPoint(sequence: sequence) else {
-            throw .stale
-        }
-        return shown
-    }
-
-    func point(_ tree: TreeContext) throws(Errno) -> (ShownCollection, BackupPoint) {
-        let shown = try collection(tree)
-        guard let point = shown.state.point(sequence: sequence) else { throw .stale }
-        return (shown, point)
-    }
 }
 
 extension CollectionState {

@@ -13,8 +13,9 @@ protocol TreeNode: AnyObject, Sendable {
     /// What `stat` shows of it now. Throws `ENOENT` or `ESTALE` once what it shows is gone.
     func appearance() throws(Errno) -> Appearance
 
-    /// Whether `prepare` has to run before `appearance` and `open` can answer.
+    /// Whether `prepare` has to run before `appearance` can answer, or `open`.
     var needsPreparation: Bool { get }
+    var needsPreparationToOpen: Bool { get }
     /// Finds out what takes long. `checkpoint` throws when nobody waits for it any more.
     func prepare(_ checkpoint: @escaping @Sendable () throws -> Void) throws
 
@@ -55,6 +56,7 @@ extension TreeLink {
 /// What a node isn't.
 extension TreeNode {
     var needsPreparation: Bool { false }
+    var needsPreparationToOpen: Bool { needsPreparation }
     func prepare(_ checkpoint: @escaping @Sendable () throws -> Void) throws {}
     func child(_ name: String) throws(Errno) -> any TreeNode { throw .notDirectory }
     func children() throws(Errno) -> [(name: String, node: any TreeNode)] { throw .notDirectory }

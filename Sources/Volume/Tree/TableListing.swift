@@ -1,19 +1,31 @@
 import Bytes
+import Engine
 import Repository
 
 /// What a mount may show of tables; the raw values are words of `-o formats`.
 package enum TableFormat: String, Sendable, CaseIterable {
     case csv, parquet
+
+    /// What names of files end in.
+    var suffix: String {
+        switch self {
+        case .csv: ".csv"
+        case .parquet: ".parquet"
+        }
+    }
 }
 
-/// The files and directories of one backup point, and of all others that have the same tables.
-/// Immutable, like the point.
-final class PointListing: Sendable {
+/// Files named after tables, in the directories that the tables' paths ask for, and some of fixed
+/// names. Immutable.
+///
+/// A `Leaf` says which of a table's files one is.
+final class TableListing<Leaf: Hashable & Sendable>: Sendable {
+    /// `sizes` by format.
     typealias Table = (id: UInt32, path: String, sizes: [String: UInt64])
 
     enum Item: Sendable {
-        case manifest
-        case table(TableFile.Kind, Table)
+        case fixed(String)
+        case table(Leaf, Table)
         /// Index in `directories`.
         case directory(Int)
     }
@@ -25,28 +37,29 @@ final class PointListing: Sendable {
         var byName: [String: Int] = [:]
     }
 
-    /// The first one is the point's own.
+    /// The first one is the top.
     let directories: [Directory]
-    /// File names by table id, as paths below the point.
-    let paths: [UInt32: [TableFile.Kind: String]]
+    /// File names by table id, as paths below the top.
+    let paths: [UInt32: [Leaf: String]]
     private let tables: [Table]
 
-    /// - Parameter formats: what is shown of each table, if its size is known; its SQL always is.
-    init(_ tables: [Table], formats: Set<TableFormat>) {
+    /// - Parameter leaves: the files of a table, and what their names end in.
+    init(
+        _ tables: [Table], fixed: [String], leaves: (Table) -> [(leaf: Leaf, suffix: String)]
+    ) {
         self.tables = tables
         var builder = Builder()
-        builder.add("backup.json", .manifest, to: 0)
+        for name in fixed { builder.add(name, .fixed(name), to: 0) }
         // Directories first: that a table's file collides with one shows on the file.
         let places = tables.map { table in
             builder.directory(Self.components(table.path).dropLast().map(String.init))
         }
-        var paths: [UInt32: [TableFile.Kind: String]] = [:]
+        var paths: [UInt32: [Leaf: String]] = [:]
         for (table, place) in zip(tables, places) {
-            let leaf = String(Self.components(table.path).last!)
-            for file in Self.files(of: table, formats) {
-                let name = builder.add(
-                    leaf, suffix: file.suffix, .table(file, table), to: place.index)
-                paths[table.id, default: [:]][file] = place.path + name
+            let name = String(Self.components(table.path).last!)
+            for (leaf, suffix) in leaves(table) {
+                let name = builder.add(name, suffix: suffix, .table(leaf, table), to: place.index)
+                paths[table.id, default: [:]][leaf] = place.path + name
             }
         }
         self.paths = paths
@@ -66,14 +79,7 @@ final class PointListing: Sendable {
             separator: "/", maxSplits: deepest - 1, omittingEmptySubsequences: false)
     }
 
-    private static func files(of table: Table, _ formats: Set<TableFormat>) -> [TableFile.Kind] {
-        TableFile.Kind.allCases.filter { kind in
-            guard let format = kind.format else { return true }
-            return formats.contains(format) && table.sizes[format.rawValue] != nil
-        }
-    }
-
-    /// Whether a point with these tables looks the same.
+    /// Whether these tables look the same.
     func shows(_ others: [Table]) -> Bool {
         tables.count == others.count
             && zip(tables, others).allSatisfy {
@@ -118,6 +124,55 @@ final class PointListing: Sendable {
             let name = add(components.last!, .directory(index), to: parent.index)
             known[key] = (index, parent.path + name + "/")
             return known[key]!
+        }
+    }
+}
+
+/// What a directory of files named after tables is about.
+protocol TableScope: Sendable {
+    associatedtype Leaf: Hashable & Sendable
+
+    /// Of one of the listing's directories.
+    func identity(_ directory: Int) -> FileIdentity
+    /// Throws once what it is about is gone.
+    func listing() throws(Errno) -> TableListing<Leaf>
+    func modified() throws(Errno) -> Instant
+    func file(named name: String) -> any TreeNode
+    func file(_ leaf: Leaf, of table: TableListing<Leaf>.Table) -> any TreeNode
+}
+
+/// A directory of such a listing.
+final class TableDirectory<Scope: TableScope>: TreeDirectory {
+    let identity: FileIdentity
+    private let scope: Scope
+    private let index: Int
+
+    init(_ scope: Scope, index: Int = 0) {
+        self.scope = scope
+        self.index = index
+        identity = scope.identity(index)
+    }
+
+    func appearance() throws(Errno) -> Appearance {
+        .directory(modified: try scope.modified(), isImmutable: index > 0)
+    }
+
+    func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
+        let listing = try scope.listing()
+        guard listing.directories.indices.contains(index) else { throw .noEntry }
+        return listing.directories[index].items.map { ($0.name, node($0.item)) }
+    }
+
+    func child(_ name: String) throws(Errno) -> any TreeNode {
+        guard let item = try scope.listing().item(name, in: index) else { throw .noEntry }
+        return node(item)
+    }
+
+    private func node(_ item: TableListing<Scope.Leaf>.Item) -> any TreeNode {
+        switch item {
+        case .fixed(let name): scope.file(named: name)
+        case .table(let leaf, let table): scope.file(leaf, of: table)
+        case .directory(let index): TableDirectory(scope, index: index)
         }
     }
 }
