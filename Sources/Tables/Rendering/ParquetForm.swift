@@ -47,7 +47,11 @@ struct ParquetForm: Sendable {
 
     /// Appends the header of a page of `bytes` bytes, with its header, to an empty buffer.
     static func writeHeader(rows: Int, bytes: Int, into output: ByteBuffer) {
-        let body = bytes - headerBytes
+        writeHeader(rows: rows, bodyBytes: bytes - headerBytes, into: output)
+    }
+
+    /// The same, given the bytes behind the header.
+    static func writeHeader(rows: Int, bodyBytes body: Int, into output: ByteBuffer) {
         var writer = ThriftWriter(into: output)
         writer.element {
             $0.int32(1, 0)

@@ -162,14 +162,30 @@ final class MergedRows {
     private(set) var count: UInt64 = 0
 
     /// - Parameter ranges: the keys whose rows are wanted, if not all.
-    init(_ snapshot: Snapshot, ranges: KeyRanges? = nil) {
+    convenience init(_ snapshot: Snapshot, ranges: KeyRanges? = nil) {
         let schema = snapshot.schema
+        self.init(
+            schema,
+            SnapshotPages(snapshot, ranges: ranges) {
+                Rows(batch: $0, keys: KeyList($0, schema: schema))
+            })
+    }
+
+    /// The rows of some pages of a snapshot, which are handed out in key order.
+    convenience init(_ snapshot: Snapshot, _ nextPage: @escaping () throws -> WantedPage?) {
+        let schema = snapshot.schema
+        self.init(
+            schema,
+            SnapshotPages(
+                snapshot.pool, schema: schema, nextPage: nextPage,
+                make: { Rows(batch: $1, keys: KeyList($1, schema: schema)) }))
+    }
+
+    private init(_ schema: TableSchema, _ pages: SnapshotPages<Rows>) {
         self.schema = schema
+        self.pages = pages
         batch = RowBatch(schema)
         keys = KeyList(batch, schema: schema)
-        pages = SnapshotPages(snapshot, ranges: ranges) {
-            Rows(batch: $0, keys: KeyList($0, schema: schema))
-        }
     }
 
     /// Goes on to the next row. A large page isn't kept any longer than it is needed.

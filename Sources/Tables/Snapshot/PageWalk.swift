@@ -7,7 +7,9 @@ struct WantedPage: Sendable {
     /// Whether all pages of the slice are read, one after another.
     let isSequential: Bool
     /// Which of the ranges its rows may lie in; nil: all of its rows are wanted.
-    let ranges: Range<Int>?
+    var ranges: Range<Int>?
+    /// The rows that are wanted; nil: all of them.
+    var shown: [ShownRow]?
 }
 
 /// The pages of a snapshot in key order: all of them, or those that may have rows in ranges of keys.

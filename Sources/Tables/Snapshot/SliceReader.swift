@@ -1,5 +1,15 @@
 import Bytes
 
+/// A row that a slice shows: one of its base rows, by position, or that of an edit, by index.
+enum ShownRow: Sendable, Hashable {
+    case base(UInt32)
+    case edit(Int32)
+
+    var isBase: Bool {
+        if case .base = self { true } else { false }
+    }
+}
+
 /// Reads the rows of one slice at a point, all columns of a schema or some. Used by one thread.
 struct SliceReader {
     let slice: Slice
@@ -114,6 +124,26 @@ struct SliceReader {
         merged.append(base: next..<positions.upperBound + shift)
         return try merged.finish(
             isSequential: isSequential, isLast: page == slice.pages.count - 1)
+    }
+
+    /// Some rows of a rendered page, in the order in which they are given.
+    func merged(page: Int, showing rows: [ShownRow]) throws -> MergedPage {
+        let positions = slice.positions(ofPage: page)
+        let place = rows.contains(where: \.isBase) ? try place(ofPage: page, positions) : nil
+        if let place { try willNeed(place.base, schema.columns) }
+        let shift = (place?.rows.lowerBound ?? 0) - positions.lowerBound
+        var merged = MergedPage.Builder(
+            base: place?.base, edited: nil, pool: pool, edits: rows.count)
+        for row in rows {
+            switch row {
+            case .base(let position):
+                let row = Int(position) + shift
+                merged.append(base: row..<row + 1)
+            case .edit(let index):
+                try merged.append(slice.edits[Int(index)].row, edit: Int(index))
+            }
+        }
+        return try merged.finish(isSequential: isSequential, isLast: false)
     }
 
     private func editedRows() throws -> EditedRows? {

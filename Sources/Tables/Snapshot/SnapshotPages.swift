@@ -10,7 +10,7 @@ package final class SnapshotPages<Rows: Sendable> {
 
     private let pipeline: OrderedPipeline<WantedPage, Rows>
     private let ready = Ready()
-    private var walk: PageWalk
+    private let nextPage: () throws -> WantedPage?
 
     /// - Parameters:
     ///   - schema: the columns that rows are to have, if not the snapshot's own. Those that it hasn't
@@ -18,21 +18,38 @@ package final class SnapshotPages<Rows: Sendable> {
     ///   - ranges: the keys whose rows are wanted, if not all. Pages that have none of them give empty
     ///     batches or aren't read at all.
     ///   - make: called on any thread. The batch belongs to many: it is not to be changed.
-    init(
+    convenience init(
         _ snapshot: Snapshot, as schema: TableSchema? = nil, ranges: KeyRanges? = nil,
         make: @escaping @Sendable (RowBatch) -> Rows
     ) {
         let schema = schema ?? snapshot.schema
-        walk = PageWalk(snapshot, schema: schema, ranges: ranges)
+        var walk = PageWalk(snapshot, schema: schema, ranges: ranges)
         let filter = ranges.map { RangeFilter($0, schema: schema) }
+        self.init(
+            snapshot.pool, schema: schema, nextPage: { try walk.next() },
+            make: { page, rows in
+                page.ranges.map { make(filter!.rows(of: rows, in: $0)) } ?? make(rows)
+            })
+    }
+
+    /// The rows of the pages that are handed out, of slices of one collection.
+    init(
+        _ pool: FilePool, schema: TableSchema, nextPage: @escaping () throws -> WantedPage?,
+        make: @escaping @Sendable (WantedPage, RowBatch) -> Rows
+    ) {
+        self.nextPage = nextPage
         pipeline = OrderedPipeline(
             threads: 2, capacity: 6,
             transform: { page in
                 let reader = SliceReader(
-                    page.slice, schema: schema, pool: snapshot.pool,
-                    isSequential: page.isSequential)
-                let rows = try reader.merged(page: page.number).rows(schema, snapshot.pool)
-                return make(page.ranges.map { filter!.rows(of: rows, in: $0) } ?? rows)
+                    page.slice, schema: schema, pool: pool, isSequential: page.isSequential)
+                let merged =
+                    if let shown = page.shown {
+                        try reader.merged(page: page.number, showing: shown)
+                    } else {
+                        try reader.merged(page: page.number)
+                    }
+                return make(page, try merged.rows(schema, pool))
             },
             consume: { [ready] in ready.pages.append($0) })
     }
@@ -42,7 +59,7 @@ package final class SnapshotPages<Rows: Sendable> {
     /// What the next page holds, nil at the end.
     package func next() throws -> Rows? {
         while ready.pages.isEmpty {
-            if let page = try walk.next() {
+            if let page = try nextPage() {
                 try pipeline.submit(page)
             } else {
                 try pipeline.finish()

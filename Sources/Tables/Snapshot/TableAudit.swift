@@ -158,23 +158,6 @@ package struct KeyText: Sendable {
     }
 }
 
-/// What decides a slice's rows: equal ones have equal rows.
-private struct SliceIdentity: Hashable {
-    let file: UInt64
-    let rowGroup: Int
-    let firstRow: Int
-    let baseRows: [UInt64]
-    let tiers: [EditTier]
-
-    init(_ slice: Slice) {
-        file = slice.file
-        rowGroup = slice.rowGroup
-        firstRow = slice.firstRow
-        baseRows = slice.pages.map(\.baseRows)
-        tiers = slice.tiers
-    }
-}
-
 /// A rendered page as it was counted anew.
 private struct PageFinding: Sendable {
     /// A key, to compare and to show.
