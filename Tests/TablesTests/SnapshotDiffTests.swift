@@ -32,7 +32,7 @@ import Testing
                     limits: seed % 2 == 0 ? SortLimits() : Self.smallSorts, checkpoint: {})
                 let rows = try ChangesCursor(diff)
                 let file = MemoryObject()
-                try SpooledFile.writeCSV(rows, schema: rows.schema, to: file)
+                try ChangeFiles.writeCSV(rows, schema: rows.schema, to: file)
                 let model = ModelDiff(
                     old.map { history.points[$0] }, new.map { history.points[$0] })
                 let lines = file.text.split(separator: "\n", omittingEmptySubsequences: false)
@@ -59,7 +59,7 @@ import Testing
             let all = RowBatch(rows.schema)
             while try rows.next(into: all, maxRows: all.count + 7, maxBytes: .max) {}
             let file = MemoryObject()
-            try SpooledFile.writeParquet(cursor(), schema: rows.schema, to: file)
+            try ChangeFiles.writeParquet(cursor(), schema: rows.schema, to: file)
             var reader = try ParquetReader(file.bytes)
             try reader.read(rows.schema)
             #expect(reader.rows == all.count)
@@ -121,7 +121,7 @@ import Testing
             }
             let rows = try ChangesCursor(
                 SnapshotDiff(old: points[0], new: points[1], checkpoint: {}))
-            try SpooledFile.writeCSV(rows, schema: rows.schema, to: CountingSink())
+            try ChangeFiles.writeCSV(rows, schema: rows.schema, to: CountingSink())
             return (rows.counts, pool.figures.pagesDecoded)
         }
         // A page of three columns for each base row that was replaced, and the page of the run.
@@ -166,7 +166,7 @@ import Testing
                     old: snapshot(other, schema, pool),
                     new: snapshot(result, ModelTable.schema, pool),
                     checkpoint: {}))
-            try SpooledFile.writeCSV(back, schema: back.schema, to: CountingSink())
+            try ChangeFiles.writeCSV(back, schema: back.schema, to: CountingSink())
             #expect(back.counts.updated == (schema == narrow ? 4000 : 0))
         }
     }

@@ -78,7 +78,7 @@ package final class ChangesCursor: RowCursor {
 }
 
 /// Writes all rows of a cursor as a file of one of the formats, in bounded memory.
-package enum SpooledFile {
+package enum ChangeFiles {
     private static let batchRows = 2048
     private static let batchBytes = 1 << 20
 

@@ -69,8 +69,8 @@ final class CollectionDirectory: TreeDirectory {
             }
         case "oldest": pointLink(.oldest, shown, \.state.points.first)
         case "as-of": AsOf.directory(tree, shown, modified: modified)
-        //case "changes": Diffs.ByPoint(tree, shown, modified: modified)
-        //case "diff": Diffs.directory(tree, shown, modified: modified)
+        case "changes": Diffs.ByPoint(tree, shown, modified: modified)
+        case "diff": Diffs.directory(tree, shown, modified: modified)
         default: nil
         }
     }

@@ -1,0 +1,298 @@
+import Bytes
+import Engine
+import Repository
+import Tables
+
+/// `COLLECTION/changes/POINT`: what changed since the point before it. `COLLECTION/diff/A..B`: the
+/// same between any two.
+enum Diffs {
+    /// `COLLECTION/changes`: a directory for each point.
+    final class ByPoint: TreeDirectory {
+        let identity: FileIdentity
+        private let tree: TreeContext
+        private let id: String
+        private let modified: TextFile.Time
+
+        init(_ tree: TreeContext, _ shown: ShownCollection, modified: @escaping TextFile.Time) {
+            self.tree = tree
+            self.modified = modified
+            id = shown.state.id
+            identity = shown.identity(.changes)
+        }
+
+        func appearance() throws(Errno) -> Appearance { .directory(modified: try modified()) }
+
+        func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
+            let shown = try tree.collection(id)
+            return shown.state.points.indices.map { index in
+                (shown.state.points[index].name, node(index, shown))
+            }
+        }
+
+        func child(_ name: String) throws(Errno) -> any TreeNode {
+            let shown = try tree.collection(id)
+            guard let point = shown.state.point(exactly: name),
+                let index = shown.state.points.firstIndex(where: { $0.sequence == point.sequence })
+            else { throw .noEntry }
+            return node(index, shown)
+        }
+
+        private func node(_ index: Int, _ shown: ShownCollection) -> any TreeNode {
+            let places = shown.state.points[max(index - 1, 0)...index].map {
+                PointPlace(tree, shown, $0.sequence)
+            }
+            return TableDirectory(DiffScope(index == 0 ? nil : places[0], places.last!))
+        }
+    }
+
+    /// `COLLECTION/diff`.
+    static func directory(
+        _ tree: TreeContext, _ shown: ShownCollection, modified: @escaping TextFile.Time
+    ) -> any TreeNode {
+        let id = shown.state.id
+        return LookupDirectory(
+            tree, shown.identity(.diffs), modified: modified,
+            readme: { readme((try? tree.collection(id))?.state.points ?? []) },
+            find: { name throws(Errno) in
+                let shown = try tree.collection(id)
+                guard let (old, new) = points(name, shown.state) else { throw .noEntry }
+                return TableDirectory(
+                    DiffScope(
+                        PointPlace(tree, shown, old.sequence),
+                        PointPlace(tree, shown, new.sequence)))
+            })
+    }
+
+    /// The two points of `A..B`, each a name or `latest`.
+    private static func points(
+        _ name: String, _ state: CollectionState
+    ) -> (BackupPoint, BackupPoint)? {
+        func point(_ word: String) -> BackupPoint? {
+            if let point = state.point(exactly: word) { return point }
+            return word == "latest" && state.endIsUnknown == nil ? state.newest : nil
+        }
+        // A name may hold dots itself.
+        for range in name.ranges(of: "..") {
+            if let old = point(String(name[..<range.lowerBound])),
+                let new = point(String(name[range.upperBound...]))
+            {
+                return (old, new)
+            }
+        }
+        return nil
+    }
+
+    private static func readme(_ points: [BackupPoint]) -> String {
+        let names = points.suffix(2).map(\.name)
+        let old = names.first ?? "20261120000000Z_full"
+        let new = names.count == 2 ? names[1] : "20261121000000Z_incremental"
+        return """
+            diff/A..B is what changed from point A to point B: TABLE.csv has the rows that were inserted,
+            deleted or updated, summary counts them, schema.sql has the tables whose text is another.
+
+                ls diff/\(old)..\(new)/
+                cat diff/\(old)..\(new)/summary
+
+            A and B are names of points, in whichever order, or latest. The first look at a file finds out
+            how large it is, which takes time if the points share little.
+
+            """
+    }
+}
+
+extension CollectionState {
+    /// The point with the very bytes of this name: Swift takes names for equal that look alike.
+    func point(exactly name: String) -> BackupPoint? {
+        point(named: name).flatMap { $0.name.utf8.elementsEqual(name.utf8) ? $0 : nil }
+    }
+}
+
+/// What changed from one point, or from nothing, to another one.
+struct DiffScope: TableScope {
+    private let old: PointPlace?
+    private let new: PointPlace
+    private var tree: TreeContext { new.tree }
+
+    init(_ old: PointPlace?, _ new: PointPlace) {
+        self.old = old
+        self.new = new
+    }
+
+    func identity(_ directory: Int) -> FileIdentity { identity(.diff, UInt64(directory)) }
+
+    private func identity(_ kind: FileIdentity.Kind, _ item: UInt64 = 0) -> FileIdentity {
+        let pair = new.identity(.diff, old?.sequence ?? 0, text: "from")
+        return pair.below(kind, item)
+    }
+
+    func modified() throws(Errno) -> Instant { try new.cut() }
+
+    private static let texts = ["schema.sql", "summary"]
+
+    /// Tables whose stored rows or text differ.
+    func listing() throws(Errno) -> TableListing<TableFormat> {
+        // Throws once a point is gone.
+        _ = try (old?.shown(), new.shown())
+        do {
+            return try tree.engine.cache.value(identity(0).cacheKey) {
+                let formats = TableFormat.allCases.filter(tree.options.formats.contains)
+                let listing = TableListing(
+                    try pairs().filter(\.hasChanges).map { ($0.id, $0.path, [:]) },
+                    fixed: Self.texts
+                ) { _ in formats.map { ($0, $0.suffix) } }
+                return (listing, bytes: 512 + listing.paths.count * 1024)
+            }
+        } catch {
+            throw error as? Errno ?? .io
+        }
+    }
+
+    private func pairs() throws(Errno) -> [TablePair] {
+        TablePair.all(
+            try old.map { old throws(Errno) in
+                try old.shown().state.tables(at: old.sequence)
+            } ?? [], try new.shown().state.tables(at: new.sequence))
+    }
+
+    func file(named name: String) -> any TreeNode {
+        let (scope, place) = (self, new)
+        if name == "summary" {
+            return SpooledFile(
+                tree, identity(.diffSummary), modified: { () throws(Errno) in try place.cut() },
+                words: { words(nil) },
+                render: { sink, checkpoint in
+                    let text = ByteBuffer()
+                    for pair in try scope.pairs() {
+                        guard let line = try scope.summary(pair, checkpoint) else { continue }
+                        text.append(line + "\n")
+                    }
+                    try sink.append(text)
+                })
+        }
+        return TextFile(
+            tree, identity(.diffSchema), isImmutable: true,
+            modified: { () throws(Errno) in try place.cut() },
+            { () throws(Errno) in [UInt8](try scope.pairs().map(\.schemaText).joined().utf8) })
+    }
+
+    func file(_ format: TableFormat, of table: TableListing<TableFormat>.Table) -> any TreeNode {
+        let (scope, place) = (self, new)
+        let kind: FileIdentity.Kind = format == .csv ? .diffCSV : .diffParquet
+        return SpooledFile(
+            tree, identity(kind, UInt64(table.id)),
+            modified: { () throws(Errno) in try place.cut() },
+            words: { words(table.path) },
+            render: { sink, checkpoint in
+                let pair = TablePair(
+                    old: try scope.old?.shown().state.table(table.id, at: scope.old!.sequence),
+                    new: try place.shown().state.table(table.id, at: place.sequence))
+                try scope.withDiff(pair, checkpoint) { diff in
+                    let rows = try ChangesCursor(diff)
+                    switch format {
+                    case .csv: try ChangeFiles.writeCSV(rows, schema: rows.schema, to: sink)
+                    case .parquet:
+                        try ChangeFiles.writeParquet(rows, schema: rows.schema, to: sink)
+                    }
+                }
+            })
+    }
+
+    /// Compares the two versions of a table, both held meanwhile.
+    private func withDiff<R>(
+        _ pair: TablePair, _ checkpoint: @escaping @Sendable () throws -> Void,
+        _ body: (SnapshotDiff) throws -> R
+    ) throws -> R {
+        let engine = tree.engine
+        func opened(
+            _ record: TableRecord?, _ place: PointPlace?
+        ) throws -> (snapshot: Snapshot, hold: PointHold)? {
+            guard let record, let place else { return nil }
+            let state = try place.shown().state
+            return (engine.snapshot(record, of: state), engine.hold(record, of: state))
+        }
+        let before = try opened(pair.old, old)
+        let after = try opened(pair.new, new)
+        return try withExtendedLifetime((before?.hold, after?.hold)) {
+            try body(
+                SnapshotDiff(
+                    old: before?.snapshot, new: after?.snapshot, checkpoint: checkpoint))
+        }
+    }
+
+    /// A line about a table; nil if nothing of it changed.
+    private func summary(
+        _ pair: TablePair, _ checkpoint: @escaping @Sendable () throws -> Void
+    ) throws -> String? {
+        guard pair.hasChanges else { return nil }
+        let counts = try withDiff(pair, checkpoint) { diff in
+            var counts = ChangeCounts()
+            while let rows = try diff.next() { counts.add(rows.types) }
+            return counts
+        }
+        return pair.summary(counts)
+    }
+
+    private func words(_ table: String?) -> (name: String, instead: String) {
+        let name = (try? new.shown())?.name ?? ""
+        let after = (try? new.point())?.name ?? ""
+        guard let old else {
+            return ("changes/\(after)", "ydbfs show SOURCE \(name)/\(after)")
+        }
+        let before = (try? old.point())?.name ?? ""
+        return (
+            "diff/\(before)..\(after)" + (table.map { "/\($0)" } ?? ""),
+            "ydbfs diff SOURCE \(name)/\(before) \(after)"
+                + (table.map { " --table \($0) --format csv" } ?? "")
+        )
+    }
+}
+
+/// A table in two points, or in one of them.
+struct TablePair: Sendable {
+    let old: TableRecord?
+    let new: TableRecord?
+    private var either: TableRecord { (new ?? old)! }
+    var id: UInt32 { either.id }
+    var path: String { either.path }
+
+    /// By path in byte order.
+    static func all(_ old: [TableRecord], _ new: [TableRecord]) -> [TablePair] {
+        let before = Dictionary(uniqueKeysWithValues: old.map { ($0.id, $0) })
+        let after = Set(new.map(\.id))
+        let pairs =
+            new.map { TablePair(old: before[$0.id], new: $0) }
+            + old.filter { !after.contains($0.id) }.map { TablePair(old: $0, new: nil) }
+        return pairs.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
+    }
+
+    /// False only if nothing can have changed: what is stored is the same.
+    var hasChanges: Bool {
+        guard let old, let new else { return true }
+        return old.snapshot != new.snapshot || old.schema != new.schema || old.sql != new.sql
+    }
+
+    /// What changed of it, in words; nil if nothing did.
+    func summary(_ counts: ChangeCounts) -> String? {
+        var parts: [String] = []
+        if old == nil { parts.append("new table") }
+        if new == nil { parts.append("gone") }
+        if let old, let new, old.sql != new.sql { parts.append("another schema") }
+        if !counts.isEmpty {
+            parts.append(
+                "\(counts.inserted) inserted, \(counts.updated) updated, \(counts.deleted) deleted")
+        }
+        return parts.isEmpty ? nil : "\(oneLine(path)): " + parts.joined(separator: ", ")
+    }
+
+    /// The text of the table as it is now, what it was before as comments.
+    var schemaText: String {
+        if let old, let new, old.sql == new.sql { return "" }
+        let before = old.map { old in
+            let lines = old.sql.split(separator: "\n", omittingEmptySubsequences: false)
+            let text = lines.last == "" ? lines.dropLast() : lines[...]
+            return (new == nil ? "-- gone:\n" : "-- before:\n")
+                + text.map { "-- \($0)\n" }.joined()
+        }
+        return (before ?? "") + (new.map { $0.sql } ?? "") + "\n"
+    }
+}
