@@ -14,6 +14,7 @@ import Volume
 /// blocking                      a read waits for `answer` or an interrupt
 /// racing                        a read is answered by another thread, while it is set up
 /// prompt                        a read that may wait but is answered at once
+/// slow                          listed without attributes; a look-up waits for `answer` or an interrupt
 /// latest -> data
 /// ```
 package final class SampleFileSystem: FileSystem {
@@ -30,14 +31,14 @@ package final class SampleFileSystem: FileSystem {
 
     private enum Node: UInt64 {
         case root = 1
-        case data, many, text, control, counters, blocking, racing, prompt, latest
+        case data, many, text, control, counters, blocking, racing, prompt, latest, slow
     }
     private static let dataBase: UInt64 = 100
     private static let manyBase: UInt64 = 1 << 40
     private static let names: [(String, Node)] = [
         ("data", .data), ("many", .many), ("text", .text), ("control", .control),
         ("counters", .counters), ("blocking", .blocking), ("racing", .racing),
-        ("prompt", .prompt), ("latest", .latest),
+        ("prompt", .prompt), ("latest", .latest), ("slow", .slow),
     ]
 
     package struct Counters: Sendable {
@@ -97,7 +98,7 @@ package final class SampleFileSystem: FileSystem {
             Self.entry(
                 node.rawValue, .file, 0o644, Self.sampleText.utf8.count, uid, gid, lifetime: 0)
         case .control: Self.entry(node.rawValue, .file, 0o600, 0, uid, gid, lifetime: 0)
-        case .counters, .blocking, .racing, .prompt:
+        case .counters, .blocking, .racing, .prompt, .slow:
             Self.entry(node.rawValue, .file, 0o644, 128, uid, gid, lifetime: 0)
         case .latest: Self.entry(node.rawValue, .symlink, 0o777, 4, uid, gid, lifetime: 0)
         }
@@ -141,12 +142,21 @@ package final class SampleFileSystem: FileSystem {
 
     package func lookup(_ name: String, in parent: NodeID) throws(Errno) -> Answer<Entry> {
         let entry = try child(name, of: parent)
-        count(1)
-        return .now(entry)
+        guard entry.node == Node.slow.rawValue else {
+            count(1)
+            return .now(entry)
+        }
+        return .later { [self] reply in
+            wait { [self] result in
+                if case .success = result { count(1) }
+                reply(result.map { _ in entry })
+            }
+        }
     }
 
     package func lookup(_ entry: DirectoryEntry, in parent: NodeID) throws(Errno) -> Entry? {
         let entry = try child(entry.name, of: parent)
+        if entry.node == Node.slow.rawValue { return nil }
         count(1)
         return entry
     }
@@ -239,17 +249,21 @@ package final class SampleFileSystem: FileSystem {
             reply(.success(answer))
             return nil
         }
-        let ticket = state.withLock { state in
+        let ticket = wait(reply)
+        if inode == Node.racing.rawValue {
+            try? WorkerThread.detach { self.settle(ticket, .success(answer)) }
+        }
+        return ticket
+    }
+
+    private func wait(_ reply: @escaping @Sendable (Result<[UInt8], Errno>) -> Void) -> UInt64 {
+        state.withLock { state in
             let ticket = state.nextTicket
             state.nextTicket += 1
             state.waiting[ticket] = reply
             state.counters.waiting += 1
             return ticket
         }
-        if inode == Node.racing.rawValue {
-            try? WorkerThread.detach { self.settle(ticket, .success(answer)) }
-        }
-        return ticket
     }
 
     private func settle(_ ticket: UInt64, _ result: Result<[UInt8], Errno>) {

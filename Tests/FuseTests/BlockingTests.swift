@@ -44,6 +44,38 @@ import Testing
         }
     }
 
+    @Test func `a look-up that takes long waits, is interrupted, and stops nobody`() throws {
+        try withMount(Mount.Options(location: "/nowhere", threads: 4)) { path, tree, _ in
+            let script = """
+                cd "$1"; ls | grep -c slow
+                for i in $(seq 12); do stat -c %s slow > ../slow.$i & done
+                until grep -q 'waiting=[1-9]' counters; do sleep 0.02; done
+                stat -c %s data/big
+                while [ -n "$(jobs -r)" ]; do echo answer > control; sleep 0.02; done
+                cat ../slow.* | sort | uniq -c | xargs; rm ../slow.*
+                stat slow & PID=$!
+                until grep -q waiting=1 counters; do sleep 0.02; done
+                kill -KILL $PID; wait $PID; echo $?
+                """
+            // The kernel lets one look-up of a name wait for another.
+            let outcome = try run(script, path)
+            #expect(outcome.output == "1\n5242883\n12 128\n137\n", "\(outcome.errors)")
+            #expect(eventually { tree.counters.waiting == 0 })
+        }
+    }
+
+    @Test func `what the kernel looked up it forgets`() throws {
+        try withMount { path, tree, _ in
+            try #expect(
+                check("ls -l \"$1\"/many | wc -l; ls -lR \"$1\"/data | wc -l", path) == "20001\n5\n"
+            )
+            #expect(tree.counters.lookups > 20_000)
+            _ = try check("echo 2 > /proc/sys/vm/drop_caches", path)
+            #expect(eventually { tree.counters.lookups < 100 })
+            #expect(tree.counters.lookups >= 0)
+        }
+    }
+
     @Test func `40 blocked reads stop nobody and are all answered`() throws {
         try withMount(Mount.Options(location: "/nowhere", threads: 4)) { path, tree, _ in
             let script = """

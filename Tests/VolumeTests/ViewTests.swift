@@ -1,0 +1,205 @@
+import Bytes
+import Engine
+import Foundation
+import Repository
+import TestSupport
+import Testing
+import Volume
+
+/// What a mount shows besides points: what changed, points by time, sums, pictures and figures. The
+/// oracle is always what the points themselves show, or another program.
+@Suite struct ViewTests {
+    private func points(_ tree: any Tree) throws -> [String] {
+        try tree.list("shop").filter { $0.hasPrefix("20") }
+    }
+
+    /// A CSV whose rows have no line feeds, by its first column.
+    private func rows(_ text: String) -> [String: String] {
+        var rows: [String: String] = [:]
+        for line in text.split(separator: "\n").dropFirst() {
+            rows[String(line.prefix { $0 != "," })] = String(line)
+        }
+        return rows
+    }
+
+    /// What a diff of two CSVs with an INTEGER key in front is to say.
+    private func difference(_ old: String, _ new: String) -> String {
+        let (before, after) = (rows(old), rows(new))
+        let keys = Set(before.keys).union(after.keys).sorted { Int($0)! < Int($1)! }
+        var lines = ["_change_type," + new.prefix { $0 != "\n" }]
+        for key in keys where before[key] != after[key] {
+            if let old = before[key], let new = after[key] {
+                lines += ["update_preimage,\(old)", "update_postimage,\(new)"]
+            } else if let old = before[key] {
+                lines.append("delete,\(old)")
+            } else {
+                lines.append("insert,\(after[key]!)")
+            }
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    @Test(arguments: Way.allCases)
+    func `the difference of any two points is that of their CSVs`(way: Way) throws {
+        let shop = try Shop(rows: 3000)
+        try withTree(way, Product(shop.database)) { tree in
+            try tree.write("control", Shop.create)
+            try shop.takeChain(tree, incrementals: 3, oneIn: 100)
+            try shop.add(20)
+            _ = try tree.backup("full", of: "shop")
+            try shop.takeChain(tree, incrementals: 1, oneIn: 40)
+            let points = try points(tree)
+            #expect(points.count == 7)
+            let texts = try points.map { try tree.text("shop/\($0)/orders.csv") }
+            for (i, old) in points.enumerated() {
+                for (j, new) in points.enumerated() {
+                    let place = "shop/diff/\(old)..\(new)"
+                    let names = try tree.list(place)
+                    #expect(names.contains("summary") && names.contains("schema.sql"))
+                    let expected = difference(texts[i], texts[j])
+                    let isThere = names.contains("orders.csv")
+                    // A table whose stored rows are the same isn't named.
+                    #expect(isThere || texts[i] == texts[j], "\(place)")
+                    guard isThere else { continue }
+                    let found = try tree.text("\(place)/orders.csv")
+                    #expect(found == expected, "\(place)")
+                    #expect(
+                        try tree.status("\(place)/orders.csv").bytes
+                            == UInt64(found.utf8.count))
+                }
+            }
+            for (index, point) in points.enumerated() {
+                let place = "shop/changes/\(point)"
+                let before = index == 0 ? "id,customer,amount,note\n" : texts[index - 1]
+                guard try tree.list(place).contains("orders.csv") else {
+                    #expect(before == texts[index])
+                    continue
+                }
+                #expect(
+                    try tree.text("\(place)/orders.csv") == difference(before, texts[index]))
+            }
+            let summary = try tree.text("shop/diff/\(points[0])..\(points[3])/summary")
+            let after = rows(texts[3])
+            let gone = rows(texts[0]).keys.count { after[$0] == nil }
+            #expect(summary.contains("orders: 0 inserted, "))
+            #expect(summary.contains(", \(gone) deleted\n"))
+        }
+    }
+
+    @Test(arguments: Way.allCases)
+    func `tables that came and went, and columns that were added, are told`(way: Way) throws {
+        let shop = try Shop(rows: 10)
+        try withTree(way, Product(shop.database)) { tree in
+            try tree.write(
+                "control",
+                "CREATE BACKUP COLLECTION shop DATABASE WITH (STORAGE = 'cluster', "
+                    + "INCREMENTAL_BACKUP_ENABLED = 'true')\n")
+            _ = try tree.backup("full", of: "shop")
+            try shop.run(
+                """
+                CREATE TABLE extra(a INTEGER PRIMARY KEY); INSERT INTO extra VALUES (7);
+                DROP TABLE "sub/products"; ALTER TABLE orders ADD COLUMN size INTEGER DEFAULT 3;
+                UPDATE orders SET size = 4 WHERE id = 2;
+                """)
+            _ = try tree.backup("incremental", of: "shop")
+            let points = try points(tree)
+            let place = "shop/diff/\(points[0])..\(points[1])"
+            #expect(
+                try tree.text(place + "/summary") == """
+                    extra: new table, 1 inserted, 0 updated, 0 deleted
+                    orders: another schema, 0 inserted, 1 updated, 0 deleted
+                    sub/products: gone, 0 inserted, 0 updated, 3 deleted
+
+                    """)
+            #expect(try tree.text(place + "/extra.csv") == "_change_type,a\ninsert,7\n")
+            #expect(
+                try tree.text(place + "/sub/products.csv").hasPrefix(
+                    "_change_type,sku,price\ndelete,apple,3\n"))
+            let schema = try tree.text(place + "/schema.sql")
+            #expect(schema.contains("CREATE TABLE extra(a INTEGER PRIMARY KEY)"))
+            #expect(schema.contains("-- gone:\n-- CREATE TABLE \"sub/products\""))
+            #expect(errno { _ = try tree.list("shop/diff/\(points[0])..nowhere") } == ENOENT)
+            #expect(errno { _ = try tree.list("shop/diff/\(points[0])") } == ENOENT)
+            #expect(try tree.text("shop/diff/README").contains(points[1]))
+        }
+    }
+
+    @Test(arguments: Way.allCases)
+    func `points are found by time and by place`(way: Way) throws {
+        let shop = try Shop()
+        try withTree(way, Product(shop.database)) { tree in
+            try tree.write("control", Shop.create)
+            #expect(errno { _ = try tree.readLink("shop/latest-full") } == ENOENT)
+            #expect(errno { _ = try tree.readLink("shop/as-of/now") } == ENOENT)
+            try shop.takeChain(tree, incrementals: 2, oneIn: 50)
+            let points = try points(tree)
+            #expect(try tree.readLink("shop/latest") == points[2])
+            #expect(try tree.readLink("shop/latest-full") == points[0])
+            #expect(try tree.readLink("shop/previous") == points[1])
+            #expect(try tree.readLink("shop/oldest") == points[0])
+            #expect(try tree.readLink("shop/as-of/now") == "../" + points[2])
+            #expect(try tree.readLink("shop/as-of/2999-01-01") == "../" + points[2])
+            // A name is the second of its cut, which may lie behind the second's beginning.
+            let digits = Array(points[1].prefix(14)).map(String.init)
+            func part(_ range: Range<Int>) -> String { digits[range].joined() }
+            let date = "\(part(0..<4))-\(part(4..<6))-\(part(6..<8))"
+            let time = "\(date)T\(part(8..<10)):\(part(10..<12)):\(part(12..<14))"
+            #expect(try tree.readLink("shop/as-of/\(time).999999Z") == "../" + points[1])
+            #expect(
+                try tree.text("shop/as-of/\(time).999999Z/orders.csv")
+                    == tree.text("shop/\(points[1])/orders.csv"))
+            #expect(errno { _ = try tree.readLink("shop/as-of/1999-01-01") } == ENOENT)
+            #expect(errno { _ = try tree.readLink("shop/as-of/nonsense") } == ENOENT)
+            #expect(try tree.list("shop/as-of") == ["README"])
+        }
+    }
+
+    @Test func `sha256sum accepts the sums of a point, there and in a copy`() throws {
+        let shop = try Shop(rows: 500)
+        try shop.run("CREATE TABLE \"back\\slash\"(a); INSERT INTO \"back\\slash\" VALUES (1)")
+        let product = try Product(shop.database)
+        defer { product.close() }
+        try withMount(product) { mount in
+            try product.tree.write(
+                "control", "CREATE BACKUP COLLECTION shop DATABASE WITH (STORAGE = 'cluster')\n")
+            _ = try product.tree.backup("full", of: "shop")
+            try check(
+                """
+                cd "$1"/shop/latest; size=$(stat -c %s SHA256SUMS)
+                sha256sum --quiet --strict -c SHA256SUMS; test "$(wc -c < SHA256SUMS)" = "$size"
+                test "$(find . -type f ! -name SHA256SUMS | wc -l)" = "$(wc -l < SHA256SUMS)"
+                copy=$(mktemp -d); cp -rL "$1"/shop/latest "$copy"/point; cd "$copy"/point
+                sha256sum --quiet --strict -c SHA256SUMS; rm -rf "$copy"
+                """, mount)
+        }
+    }
+
+    @Test func `the picture is SVG and names every point, the figures are what Prometheus reads`()
+        throws
+    {
+        let shop = try Shop()
+        let product = try Product(shop.database)
+        defer { product.close() }
+        try withMount(product) { mount in
+            try product.tree.write(
+                "control", Shop.create.replacing("shop (", with: "`a\"<b>&` ("))
+            let name = try #require(try product.tree.list("").first { $0.hasPrefix("a") })
+            _ = try product.tree.backup("full", of: name)
+            let point = try #require(try product.tree.list(name).first { $0.hasPrefix("20") })
+            let python = """
+                import re, sys, xml.dom.minidom
+                svg = xml.dom.minidom.parse(f"{sys.argv[1]}/{sys.argv[2]}/chain.svg")
+                titles = [t.firstChild.data for t in svg.getElementsByTagName("title")]
+                assert len(titles) == 1 and titles[0].startswith(sys.argv[3]), titles
+                label = r'[a-z_]+="(?:[^"\\\\\\n]|\\\\.)*"'
+                line = re.compile(r'[a-z_]+(\\{%s(,%s)*\\})? [0-9.e+-]+$' % (label, label))
+                text = open(f"{sys.argv[1]}/metrics").read()
+                for found in text.splitlines():
+                    assert found.startswith("# ") or line.match(found), found
+                assert 'ydbfs_points{collection="a\\\\"<b>&"} 1\\n' in text, text
+                assert re.search(r'ydbfs_fuse_request_duration_seconds_count\\{operation="lookup"\\} [1-9]', text)
+                """
+            try check("python3 -c \"$2\" \"$1\" \"$3\" \"$4\"", mount, python, name, point)
+        }
+    }
+}
