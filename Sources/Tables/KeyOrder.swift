@@ -110,6 +110,13 @@ package struct KeyList: Sendable {
         self.ends = ends
     }
 
+    /// One key.
+    init(_ key: [UInt8]) {
+        buffer = ByteBuffer(capacity: max(key.count, 1))
+        buffer.append(key)
+        ends = [key.count]
+    }
+
     package var count: Int { ends.count }
 
     private func range(_ index: Int) -> Range<Int> {

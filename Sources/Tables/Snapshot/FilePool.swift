@@ -13,7 +13,7 @@ package final class FilePool: Sendable {
     enum CacheKind: UInt8 {
         case rowFile, root, block, slice, runPage
         case csvPage, parquetLayout, parquetRows, parquetPage, parquetFooter
-        case blockFiles, editedRows, editedColumn
+        case blockFiles, editedRows, editedColumn, keyIndex
     }
 
     /// Work done, for tests and `metrics`.

@@ -1,0 +1,135 @@
+import Bytes
+
+/// The key of rows as people write it: each value as a field of CSV, NULL as nothing and the empty
+/// string as `""`. What the values mean depends on the table's version.
+///
+/// The key is the one that the table declares, or its storage key where it declares none.
+package struct TableKey: Sendable, Hashable {
+    package let fields: [String]
+
+    package init(fields: [String]) { self.fields = fields }
+
+    /// The key of a row.
+    package init(_ rows: RowBatch, _ row: Int, _ schema: TableSchema) {
+        fields = schema.lookupKey.map { index in
+            let column = schema.columns[index]
+            let line = ByteBuffer(capacity: 64)
+            CSVRenderer(TableSchema(column: column.shown)).render(
+                RowBatch(columns: [rows.columns[index]]), row..<row + 1, into: line)
+            return String(decoding: line.array.dropLast(), as: UTF8.self)
+        }
+    }
+
+    // MARK: Words
+
+    /// A key from words, one for each column, or all in one with commas in between as in CSV.
+    package init(words: [String], of schema: TableSchema) throws(Failure) {
+        let names = schema.lookupKey.map { schema.columns[$0].name }
+        fields = words.count == 1 && names.count > 1 ? Self.fields(ofRecord: words[0]) : words
+        guard fields.count == names.count else {
+            throw Failure(
+                .invalid,
+                "the key has \(names.count) \(names.count == 1 ? "column" : "columns") "
+                    + "(\(names.joined(separator: ", "))), not \(fields.count)")
+        }
+    }
+
+    /// The fields of a line of CSV, with their quotes.
+    private static func fields(ofRecord record: String) -> [String] {
+        var fields: [[UInt8]] = [[]]
+        var isQuoted = false
+        for byte in record.utf8 {
+            if byte == UInt8(ascii: "\"") { isQuoted.toggle() }
+            if byte == UInt8(ascii: ","), !isQuoted {
+                fields.append([])
+            } else {
+                fields[fields.count - 1].append(byte)
+            }
+        }
+        return fields.map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    // MARK: Names of files
+
+    /// The key that a file is named by: fields with commas in between, in which control bytes, `%`,
+    /// `/` and `,` are percent-encoded. Nil if it is no such name.
+    package init?(pathName name: String) {
+        var fields: [[UInt8]] = [[]]
+        var bytes = name.utf8[...]
+        while let byte = bytes.popFirst() {
+            switch byte {
+            case UInt8(ascii: ","): fields.append([])
+            case UInt8(ascii: "%"):
+                guard let code = ValueText.hexadecimal(Substring(bytes.prefix(2)).utf8),
+                    let decoded = code.first
+                else { return nil }
+                bytes = bytes.dropFirst(2)
+                fields[fields.count - 1].append(decoded)
+            default: fields[fields.count - 1].append(byte)
+            }
+        }
+        let texts = fields.map { String(decoding: $0, as: UTF8.self) }
+        guard zip(texts, fields).allSatisfy({ $0.utf8.elementsEqual($1) }) else { return nil }
+        self.fields = texts
+    }
+
+    package var pathName: String {
+        fields.map { field in
+            var name: [UInt8] = []
+            for byte in field.utf8 {
+                if byte < 32 || byte == 127 || Self.encoded.contains(byte) {
+                    let digits = String(byte, radix: 16, uppercase: true)
+                    name += Array((byte < 16 ? "%0" + digits : "%" + digits).utf8)
+                } else {
+                    name.append(byte)
+                }
+            }
+            return String(decoding: name, as: UTF8.self)
+        }.joined(separator: ",")
+    }
+
+    private static let encoded = [UInt8]("%/,".utf8)
+
+    // MARK: Values
+
+    /// The values as one row of the table's key columns; nil if they can't be a key of the table.
+    package func values(in schema: TableSchema) -> RowBatch? {
+        let key = schema.lookupKey
+        guard key.count == fields.count else { return nil }
+        let row = key.map { ColumnVector(schema.columns[$0].type.layout) }
+        for (index, field) in fields.enumerated() {
+            guard let text = ValueText.content(ofField: field) else {
+                row[index].appendNull()
+                continue
+            }
+            guard ValueText.append(text, schema.columns[key[index]].type, to: row[index]) else {
+                return nil
+            }
+        }
+        return RowBatch(columns: row)
+    }
+}
+
+extension TableSchema {
+    /// The columns by which users know rows: those of the declared key, or of the storage key where
+    /// none is declared.
+    package var lookupKey: [Int] { primaryKey.isEmpty ? key : primaryKey }
+
+    /// Those columns as a table of their own.
+    var ofLookupKey: TableSchema {
+        var schema = self
+        schema.columns = lookupKey.map { columns[$0] }
+        schema.key = Array(lookupKey.indices)
+        schema.primaryKey = []
+        return schema
+    }
+}
+
+extension Column {
+    /// The same, whether or not it is hidden.
+    var shown: Column {
+        var column = self
+        column.isHidden = false
+        return column
+    }
+}
