@@ -139,18 +139,81 @@ import Volume
             #expect(try tree.readLink("shop/oldest") == points[0])
             #expect(try tree.readLink("shop/as-of/now") == "../" + points[2])
             #expect(try tree.readLink("shop/as-of/2999-01-01") == "../" + points[2])
-            // A name is the second of its cut, which may lie behind the second's beginning.
-            let digits = Array(points[1].prefix(14)).map(String.init)
-            func part(_ range: Range<Int>) -> String { digits[range].joined() }
-            let date = "\(part(0..<4))-\(part(4..<6))-\(part(6..<8))"
-            let time = "\(date)T\(part(8..<10)):\(part(10..<12)):\(part(12..<14))"
-            #expect(try tree.readLink("shop/as-of/\(time).999999Z") == "../" + points[1])
+            let manifest = try JSONSerialization.jsonObject(
+                with: Data(try tree.read("shop/\(points[1])/backup.json")))
+            let time = try #require((manifest as? [String: Any])?["cut"] as? String)
+            #expect(try tree.readLink("shop/as-of/\(time)") == "../" + points[1])
             #expect(
-                try tree.text("shop/as-of/\(time).999999Z/orders.csv")
+                try tree.text("shop/as-of/\(time)/orders.csv")
                     == tree.text("shop/\(points[1])/orders.csv"))
             #expect(errno { _ = try tree.readLink("shop/as-of/1999-01-01") } == ENOENT)
             #expect(errno { _ = try tree.readLink("shop/as-of/nonsense") } == ENOENT)
             #expect(try tree.list("shop/as-of") == ["README"])
+        }
+    }
+
+    @Test(arguments: Way.allCases)
+    func `a row is found by its key at each point, and its history tells what became of it`(
+        way: Way
+    ) throws {
+        let shop = try Shop(rows: 300)
+        try shop.run(
+            """
+            CREATE TABLE pairs(a TEXT, b INTEGER, note TEXT, PRIMARY KEY(a, b));
+            INSERT INTO pairs VALUES ('x/y', 1, 'one'), ('50%,', 2, 'two'), ('', 3, 'three'),
+                (NULL, 4, 'four'), (NULL, 4, 'again');
+            """)
+        try withTree(way, Product(shop.database)) { tree in
+            try tree.write(
+                "control",
+                "CREATE BACKUP COLLECTION shop DATABASE WITH (STORAGE = 'cluster', "
+                    + "INCREMENTAL_BACKUP_ENABLED = 'true')\n")
+            _ = try tree.backup("full", of: "shop")
+            try shop.run(
+                "UPDATE pairs SET note = 'new' WHERE b = 2; DELETE FROM orders WHERE id = 7")
+            _ = try tree.backup("incremental", of: "shop")
+            try shop.run(
+                """
+                DELETE FROM pairs WHERE b = 2; INSERT INTO orders(id, customer) VALUES (7, 'back');
+                ALTER TABLE pairs ADD COLUMN size INTEGER; UPDATE pairs SET size = 5 WHERE b = 1
+                """)
+            _ = try tree.backup("full", of: "shop")
+            let points = try points(tree)
+            let names = try tree.list("shop/by-key/\(points[0])/pairs")
+            #expect(names == ["README"])
+            let at = { (point: Int, name: String) throws(Errno) -> String in
+                try tree.text("shop/by-key/\(points[point])/\(name).json")
+            }
+            #expect(try at(0, "orders/8").contains("\"id\": 8"))
+            #expect(try at(0, "pairs/x%2Fy,1").contains("\"note\": \"one\""))
+            #expect(try at(0, "pairs/50%25%2C,2").contains("\"note\": \"two\""))
+            #expect(try at(1, "pairs/50%25%2C,2").contains("\"note\": \"new\""))
+            #expect(errno { _ = try at(2, "pairs/50%25%2C,2") } == ENOENT)
+            #expect(try at(0, "pairs/\"\",3").contains("\"note\": \"three\""))
+            let several = try at(0, "pairs/,4")
+            #expect(several.contains("\"four\"") && several.contains("\"again\""))
+            #expect(errno { _ = try at(1, "orders/7") } == ENOENT)
+            #expect(errno { _ = try at(1, "orders/seven") } == ENOENT)
+            #expect(
+                try tree.text("shop/history/pairs/50%25%2C,2.csv") == """
+                    _point,_change_type,a,b,note,size
+                    \(points[0]),insert,"50%,",2,two,
+                    \(points[1]),update_postimage,"50%,",2,new,
+                    \(points[2]),delete,"50%,",2,new,
+
+                    """)
+            let order = try tree.text("shop/history/orders/7.csv").split(separator: "\n")
+            #expect(order.count == 4)
+            #expect(order[1].hasPrefix("\(points[0]),insert,7,"))
+            #expect(order[2].hasPrefix("\(points[1]),delete,7,"))
+            #expect(order[3].hasPrefix("\(points[2]),insert,7,back,"))
+            // What a name stands for changes with the newest point.
+            try shop.run("UPDATE orders SET customer = 'again' WHERE id = 7")
+            _ = try tree.backup("incremental", of: "shop")
+            #expect(
+                try tree.text("shop/history/orders/7.csv").split(separator: "\n").count == 5)
+            #expect(errno { _ = try tree.text("shop/history/orders/9999.csv") } == ENOENT)
+            #expect(try tree.text("shop/history/pairs/README").contains("a, b"))
         }
     }
 

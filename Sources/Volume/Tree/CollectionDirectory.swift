@@ -21,7 +21,8 @@ final class CollectionDirectory: TreeDirectory {
     private static let names = [
         "control", "status", "operation", "collection.sql", "chain", "chain.json", "chain.svg",
         "latest",
-        "latest-full", "previous", "oldest", "as-of", "changes", "diff",
+        "latest-full", "previous", "oldest", "as-of", "changes", "diff", "by-key",
+        "history",
     ]
 
     func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
@@ -33,7 +34,7 @@ final class CollectionDirectory: TreeDirectory {
     func child(_ name: String) throws(Errno) -> any TreeNode {
         let shown = try tree.collection(id)
         if let own = own(name, shown) { return own }
-        guard let point = shown.state.point(named: name), point.name.utf8.elementsEqual(name.utf8)
+        guard let point = shown.state.point(exactly: name)
         else { throw .noEntry }
         return self.point(point, shown)
     }
@@ -69,8 +70,10 @@ final class CollectionDirectory: TreeDirectory {
             }
         case "oldest": pointLink(.oldest, shown, \.state.points.first)
         case "as-of": AsOf.directory(tree, shown, modified: modified)
-        case "changes": Diffs.ByPoint(tree, shown, modified: modified)
+        case "changes": Diffs.byPoint(tree, shown, modified: modified)
         case "diff": Diffs.directory(tree, shown, modified: modified)
+        case "by-key": RowsByKey.directory(tree, shown, modified: modified)
+        case "history": RowHistories.directory(tree, shown, modified: modified)
         default: nil
         }
     }

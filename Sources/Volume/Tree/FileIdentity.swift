@@ -20,7 +20,7 @@ struct FileIdentity: Hashable, Sendable {
         case manifest, csv, sql, parquet, sums, rowsOfPoint
         // Below another file.
         case lookupReadme = 128
-        case asOfLink, diff, diffSummary, diffSchema, diffCSV, diffParquet, rows, row
+        case asOfLink, diff, diffSummary, diffSchema, diffCSV, diffParquet, rows, row, rowHistory
     }
 
     private let hash: UInt128

@@ -6,42 +6,12 @@ import Tables
 /// `COLLECTION/changes/POINT`: what changed since the point before it. `COLLECTION/diff/A..B`: the
 /// same between any two.
 enum Diffs {
-    /// `COLLECTION/changes`: a directory for each point.
-    final class ByPoint: TreeDirectory {
-        let identity: FileIdentity
-        private let tree: TreeContext
-        private let id: String
-        private let modified: TextFile.Time
-
-        init(_ tree: TreeContext, _ shown: ShownCollection, modified: @escaping TextFile.Time) {
-            self.tree = tree
-            self.modified = modified
-            id = shown.state.id
-            identity = shown.identity(.changes)
-        }
-
-        func appearance() throws(Errno) -> Appearance { .directory(modified: try modified()) }
-
-        func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
-            let shown = try tree.collection(id)
-            return shown.state.points.indices.map { index in
-                (shown.state.points[index].name, node(index, shown))
-            }
-        }
-
-        func child(_ name: String) throws(Errno) -> any TreeNode {
-            let shown = try tree.collection(id)
-            guard let point = shown.state.point(exactly: name),
-                let index = shown.state.points.firstIndex(where: { $0.sequence == point.sequence })
-            else { throw .noEntry }
-            return node(index, shown)
-        }
-
-        private func node(_ index: Int, _ shown: ShownCollection) -> any TreeNode {
-            let places = shown.state.points[max(index - 1, 0)...index].map {
-                PointPlace(tree, shown, $0.sequence)
-            }
-            return TableDirectory(DiffScope(index == 0 ? nil : places[0], places.last!))
+    /// `COLLECTION/changes`.
+    static func byPoint(
+        _ tree: TreeContext, _ shown: ShownCollection, modified: @escaping TextFile.Time
+    ) -> any TreeNode {
+        PointsDirectory(tree, shown, .changes, modified: modified) { point, before in
+            TableDirectory(DiffScope(before, point))
         }
     }
 
@@ -97,13 +67,6 @@ enum Diffs {
             how large it is, which takes time if the points share little.
 
             """
-    }
-}
-
-extension CollectionState {
-    /// The point with the very bytes of this name: Swift takes names for equal that look alike.
-    func point(exactly name: String) -> BackupPoint? {
-        point(named: name).flatMap { $0.name.utf8.elementsEqual(name.utf8) ? $0 : nil }
     }
 }
 

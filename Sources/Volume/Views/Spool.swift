@@ -3,12 +3,12 @@ import Engine
 import Glibc
 import Synchronization
 
-/// Room for files whose bytes can't be known by arithmetic: they are rendered into temporary files
-/// without names, together no more than a limit. What was made longest ago goes first, to be made
-/// again when it is opened again.
+/// Room for files whose bytes can't be known by arithmetic: small ones are kept in memory, others in
+/// temporary files without names, together no more than a limit. What was made longest ago goes first,
+/// to be made again when it is opened again.
 final class Spool: Sendable {
     private struct State {
-        var bytes: UInt64 = 0
+        var used = Room()
         /// Oldest first.
         var kept: [Kept] = []
     }
@@ -17,7 +17,18 @@ final class Spool: Sendable {
         weak var file: SpooledFile?
     }
 
-    private let directory: String
+    /// What is taken.
+    fileprivate struct Room {
+        var bytes: UInt64 = 0
+        var memory: UInt64 = 0
+        /// Descriptors that are open.
+        var files = 0
+    }
+
+    private static let memoryMax: UInt64 = 16 << 20
+    private static let filesMax = 256
+
+    fileprivate let directory: String
     private let maxBytes: UInt64
     private let state = Mutex(State())
 
@@ -28,7 +39,7 @@ final class Spool: Sendable {
 
     /// What `body` writes. Throws `EFBIG` if it is more than there is room for.
     fileprivate func make(_ body: (any ByteSink) throws -> Void) throws -> SpooledBytes {
-        let bytes = SpooledBytes(try SpillFile.openNameless(in: directory), self)
+        let bytes = SpooledBytes(self)
         try body(bytes)
         return bytes
     }
@@ -40,44 +51,82 @@ final class Spool: Sendable {
         }
     }
 
-    fileprivate func take(_ bytes: UInt64) throws {
+    fileprivate func take(_ room: Room) throws {
         while true {
-            let (hasRoom, oldest) = state.withLock { state -> (Bool, Kept?) in
-                if state.bytes + bytes <= maxBytes {
-                    state.bytes += bytes
+            let (fits, oldest) = state.withLock { state -> (Bool, Kept?) in
+                let bytes = state.used.bytes + room.bytes
+                let memory = state.used.memory + room.memory
+                let files = state.used.files + room.files
+                if bytes <= maxBytes, memory <= Self.memoryMax, files <= Self.filesMax {
+                    state.used = Room(bytes: bytes, memory: memory, files: files)
                     return (true, nil)
                 }
                 return (false, state.kept.isEmpty ? nil : state.kept.removeFirst())
             }
-            if hasRoom { return }
+            if fits { return }
             guard let oldest else { throw Errno.tooBig }
             oldest.file?.forget()
         }
     }
 
-    fileprivate func giveBack(_ bytes: UInt64) { state.withLock { $0.bytes -= bytes } }
+    fileprivate func giveBack(_ room: Room) {
+        state.withLock { state in
+            state.used.bytes -= room.bytes
+            state.used.memory -= room.memory
+            state.used.files -= room.files
+        }
+    }
 }
 
-/// Bytes in a temporary file, for as long as somebody refers to them. Written by one thread first,
-/// then read by any.
+/// Bytes in memory or in a temporary file, for as long as somebody refers to them. Written by one
+/// thread first, then read by any.
 final class SpooledBytes: ByteSink, OpenFile, @unchecked Sendable {
-    private let descriptor: Int32
+    private static let memoryMax = 64 << 10
+
     private let spool: Spool
+    private var taken = Spool.Room()
+    /// Negative as long as all is in memory.
+    private var descriptor: Int32 = -1
+    private let memory = ByteBuffer()
     private(set) var position: UInt64 = 0
 
-    fileprivate init(_ descriptor: Int32, _ spool: Spool) {
-        self.descriptor = descriptor
-        self.spool = spool
-    }
+    fileprivate init(_ spool: Spool) { self.spool = spool }
 
     deinit {
-        close(descriptor)
-        spool.giveBack(position)
+        if descriptor >= 0 { close(descriptor) }
+        spool.giveBack(taken)
+    }
+
+    private func take(_ room: Spool.Room) throws {
+        try spool.take(room)
+        taken.bytes += room.bytes
+        taken.memory += room.memory
+        taken.files += room.files
     }
 
     func append(_ buffer: ByteBuffer) throws {
-        try spool.take(UInt64(buffer.count))
-        position += UInt64(buffer.count)
+        let count = UInt64(buffer.count)
+        if descriptor < 0, memory.count + buffer.count <= Self.memoryMax {
+            try take(Spool.Room(memory: count))
+            memory.append(buffer, from: 0, count: buffer.count)
+        } else {
+            if descriptor < 0 { try leaveMemory() }
+            try take(Spool.Room(bytes: count))
+            try write(buffer)
+        }
+        position += count
+    }
+
+    private func leaveMemory() throws {
+        try take(Spool.Room(bytes: position, files: 1))
+        descriptor = try SpillFile.openNameless(in: spool.directory)
+        try write(memory)
+        memory.removeAll()
+        spool.giveBack(Spool.Room(memory: taken.memory))
+        taken.memory = 0
+    }
+
+    private func write(_ buffer: ByteBuffer) throws {
         try buffer.withBytes { bytes in
             var rest = bytes
             while !rest.isEmpty {
@@ -92,12 +141,13 @@ final class SpooledBytes: ByteSink, OpenFile, @unchecked Sendable {
     func read(at offset: UInt64, count: Int, into output: ByteBuffer) throws(Errno) {
         guard offset < position else { return }
         let wanted = Int(min(UInt64(count), position - offset))
+        if descriptor < 0 { return output.append(memory, from: Int(offset), count: wanted) }
         var failure: Errno?
-        output.append(room: wanted) { memory in
+        output.append(room: wanted) { room in
             var read = 0
             while read < wanted {
                 let part = pread(
-                    descriptor, memory.baseAddress! + read, wanted - read,
+                    descriptor, room.baseAddress! + read, wanted - read,
                     off_t(offset) + off_t(read))
                 if part < 0, errno == EINTR { continue }
                 if part <= 0 {
@@ -122,19 +172,23 @@ final class SpooledFile: TreeFile {
 
     let identity: FileIdentity
     private let tree: TreeContext
+    private let keepsName: Bool
     private let modified: TextFile.Time
     /// Names it in `errors`, with what to use instead if it is too large.
     private let words: @Sendable () -> (name: String, instead: String)
     private let render: Render
     private let bytes = Mutex<SpooledBytes?>(nil)
 
+    /// - Parameter keepsName: whether its name will always stand for this very file.
     init(
-        _ tree: TreeContext, _ identity: FileIdentity, modified: @escaping TextFile.Time,
+        _ tree: TreeContext, _ identity: FileIdentity, keepsName: Bool = true,
+        modified: @escaping TextFile.Time,
         words: @escaping @Sendable () -> (name: String, instead: String),
         render: @escaping Render
     ) {
         self.tree = tree
         self.identity = identity
+        self.keepsName = keepsName
         self.modified = modified
         self.words = words
         self.render = render
@@ -165,7 +219,7 @@ final class SpooledFile: TreeFile {
     func appearance() throws(Errno) -> Appearance {
         // It may have had to go in the moment since it was prepared.
         guard let bytes = bytes.withLock(\.self) else { throw .again }
-        return .file(bytes: bytes.position, modified: try modified(), isImmutable: true)
+        return .file(bytes: bytes.position, modified: try modified(), isImmutable: keepsName)
     }
 
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
