@@ -63,7 +63,8 @@ extension Repository {
         standing((try? checkRecords(collection)) ?? []).mapValues(\.check)
     }
 
-    /// Stores what a verification found, and removes the older results that no longer count.
+    /// Stores what a verification found, also on a full disk, and removes the older results that no
+    /// longer count.
     package func record(_ found: [UInt64: PointCheck], of collection: CollectionState) throws {
         guard let first = found.first?.value else { return }
         let sorted = found.sorted { $0.key < $1.key }
@@ -75,7 +76,7 @@ extension Repository {
             })
         let directory = checksDirectory(collection)
         var records = try checkRecords(collection)
-        let number = try storage.add(record, to: directory)
+        let number = try reserve.spending { try storage.add(record, to: directory) }
         try storage.removeUnfinished(in: directory, olderThan: 3600)
         records.append((number, record))
         let needed = Set(standing(records).values.map(\.number))

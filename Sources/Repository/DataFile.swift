@@ -236,11 +236,13 @@ final class DataFileCache: Sendable {
     }
 
     /// Opens those of these files that are held: what is open can be read after its removal. One
-    /// that can't be opened is missing for whoever reads it.
+    /// that can't be opened is missing for whoever reads it. The others are closed: as long as it is
+    /// open, a file that is removed, by whomever, gives no room back.
     func secure(_ names: some Sequence<String>) {
         for name in names {
+            let known = state.withLock { $0.open.removeValue(forKey: name)?.object }
             let isNeeded = state.withLock { $0.held[name].map { $0.object == nil } ?? false }
-            guard isNeeded, let object = try? storage.open(name) else { continue }
+            guard isNeeded, let object = known ?? (try? storage.open(name)) else { continue }
             state.withLock { $0.held[name]?.object = object }
         }
     }

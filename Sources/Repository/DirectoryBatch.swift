@@ -39,8 +39,9 @@ final class DirectoryBatch: ObjectBatch {
         try prepare(folder)
         do {
             return BatchWriter(try storage.createFile(name), folder, self)
-        } catch let failure as Failure where failure.code == .notFound && forget(folder) {
+        } catch let failure as Failure where failure.code == .notFound && !folder.isEmpty {
             // Whoever took its last file took the folder too.
+            forget(folder)
             try prepare(folder)
             return BatchWriter(try storage.createFile(name), folder, self)
         }
@@ -72,10 +73,10 @@ final class DirectoryBatch: ObjectBatch {
         }
     }
 
-    /// False if nobody thought that it exists.
-    private func forget(_ folder: String) -> Bool {
-        let wasMade = state.withLock { $0.made.remove(folder) != nil }
-        return storage.forgetPrepared(folder) || wasMade
+    private func forget(_ folder: String) {
+        let chain = storage.chain(of: folder)
+        state.withLock { $0.made.subtract(chain) }
+        storage.forgetPrepared(chain)
     }
 
     fileprivate func add(_ file: File, bytes: UInt64, in folder: String) throws {

@@ -118,15 +118,19 @@ package final class DirectoryStorage: Storage {
     }
 
     package func replace(_ name: String) throws -> any ObjectWriter {
-        let directory = folder(of: name)
-        try prepare(directory)
         // Only what can be an older one of ours is replaced.
         _ = try size(of: name)
-        let temporary = temporary(in: directory)
-        let file = try attempt("can't create \(temporary)") { () throws(Errno) in
-            try File(temporary, .create, calls: calls)
+        return ReplacingWriter(try createTemporary(for: name), path(name), calls: calls)
+    }
+
+    /// A new file beside the object that it is going to be.
+    private func createTemporary(for name: String) throws -> File {
+        try inFolder(of: name) { folder in
+            let temporary = temporary(in: folder)
+            return try attempt("can't create \(temporary)") { () throws(Errno) in
+                try File(temporary, .create, calls: calls)
+            }
         }
-        return ReplacingWriter(file, path(name), calls: calls)
     }
 
     private func temporary(in directory: String) -> String {
@@ -139,21 +143,16 @@ package final class DirectoryStorage: Storage {
     }
 
     package func putIfAbsent(_ bytes: [UInt8], as name: String) throws -> Bool {
-        let directory = folder(of: name)
-        try prepare(directory)
-        let temporary = temporary(in: directory)
+        let file = try createTemporary(for: name)
         do {
-            let file = try attempt("can't create \(temporary)") { () throws(Errno) in
-                try File(temporary, .create, calls: calls)
-            }
             try bytes.withUnsafeBytes { try file.write($0) }
             try file.sync()
         } catch {
-            forget(temporary)
+            forget(file.path)
             throw error
         }
-        guard try giveName(temporary, path(name)) else { return false }
-        try settle(directory)
+        guard try giveName(file.path, path(name)) else { return false }
+        try settle(folder(of: name))
         return true
     }
 
@@ -221,7 +220,7 @@ package final class DirectoryStorage: Storage {
     }
 
     package func removeEmpty(_ directory: String) {
-        forgetPrepared(directory)
+        forgetPrepared([directory])
         let path = path(directory)
         try? uninterrupted { () throws(Errno) in try calls.removeDirectory(path) }
     }
@@ -240,10 +239,11 @@ package final class DirectoryStorage: Storage {
     }
 
     package func lock(_ name: String) throws -> (any StorageLock)? {
-        try prepare(folder(of: name))
         let path = path(name)
-        let file = try attempt("can't open \(path)") { () throws(Errno) in
-            try File(path, .lock, calls: calls)
+        let file = try inFolder(of: name) { _ in
+            try attempt("can't open \(path)") { () throws(Errno) in
+                try File(path, .lock, calls: calls)
+            }
         }
         return try file.lock() ? DirectoryLock(file, calls: calls) : nil
     }
@@ -267,10 +267,27 @@ package final class DirectoryStorage: Storage {
 
     func addPrepared(_ directories: Set<String>) { prepared.withLock { $0.formUnion(directories) } }
 
-    /// False if nobody thought that it exists.
-    @discardableResult
-    func forgetPrepared(_ directory: String) -> Bool {
-        prepared.withLock { $0.remove(directory) != nil }
+    func forgetPrepared(_ directories: some Sequence<String>) {
+        prepared.withLock { $0.subtract(directories) }
+    }
+
+    /// The directory and those that it lies in, up to the location, which isn't one of them.
+    func chain(of directory: String) -> [String] {
+        directory.isEmpty ? [] : [directory] + chain(of: folder(of: directory))
+    }
+
+    /// Does `body`, which makes a file in the folder of this object. A folder that had been made and has
+    /// vanished since is made once more; the location isn't: its disk may be gone.
+    private func inFolder<R>(of name: String, _ body: (_ folder: String) throws -> R) throws -> R {
+        let folder = folder(of: name)
+        try prepare(folder)
+        do {
+            return try body(folder)
+        } catch let failure as Failure where failure.code == .notFound && !folder.isEmpty {
+            forgetPrepared(chain(of: folder))
+            try prepare(folder)
+            return try body(folder)
+        }
     }
 
     func makeFolder(_ directory: String) throws { try makeDirectory(path(directory)) }

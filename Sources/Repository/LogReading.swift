@@ -37,6 +37,7 @@ extension Repository {
             after.lastEntry != before.lastEntry || after.damage != before.damage
                 || after.state?.lastHash != before.state?.lastHash
         else { return nil }
+        secureCondemned(before.state)
         secureCondemned(after.state)
         logs.withLock { logs in
             // Somebody else may have read further meanwhile.
@@ -63,7 +64,8 @@ extension Repository {
     /// That of the next state that is read or made of the collection.
     func epoch(of id: String) -> UInt64 { logs.withLock { $0[id]?.epoch ?? 0 } }
 
-    /// What is read here and condemned, by whomever, stays readable.
+    /// What is read here and condemned, by whomever, stays readable. To be called once more when it isn't
+    /// condemned any more, thus gone: it may have been opened meanwhile.
     private func secureCondemned(_ state: CollectionState?) {
         guard let state else { return }
         dataFiles.secure(state.condemned.keys.map { FilePlace.object($0, of: state.id) })

@@ -4,8 +4,8 @@ import Glibc
 /// Room that is kept back, so that a full disk has a way out: a file `reserve` that holds nothing, with
 /// its blocks really allocated. Without it nobody could so much as record that a point is dropped.
 ///
-/// What leads out, and is small, may take it: the journal of operations, and all entries of a log but
-/// points. Backups never do: they stop before it (`room`). Whoever gives it up gives up all of it; it is
+/// What leads out, and is small, may take it: the journal of operations, all entries of a log but points,
+/// and what verifications found. Backups never do: they stop before it (`room`). Whoever gives it up gives up all of it; it is
 /// made again when an operation ends and there is room.
 package final class Reserve: Sendable {
     private let storage: any Storage

@@ -193,18 +193,7 @@ package final class WriterLock: Sendable {
         }
         let referred = Self.places(referredBy: collection)
         // What stays is a leftover.
-        try? remove(created.filter { !referred.contains($0) })
-    }
-
-    /// Removes files, and the folders of tables that have none any more.
-    private func remove(_ places: [String]) throws {
-        for place in places {
-            try repository.storage.remove(object(place))
-            repository.dataFiles.close(object(place))
-        }
-        for table in Set(places.compactMap { FilePlace.table($0) }).sorted() {
-            repository.storage.removeEmpty("\(FilePlace.tables(of: id))/\(table)")
-        }
+        _ = try? repository.remove(created.filter { !referred.contains($0) }, of: id)
     }
 
     private static func places(referredBy collection: CollectionState?) -> Set<String> {
@@ -222,17 +211,15 @@ package final class WriterLock: Sendable {
     /// In two steps. First a `condemn` entry names them: that fails if there is any entry that we
     /// haven't read, and from then on no entry can use them, also not one of a writer that was thought
     /// dead. Then they are removed; those that points have needed only after `Options.removalDelay`,
-    /// thus mostly by a later call.
+    /// thus by a later call, or by `Repository.removeCondemned`.
     ///
     /// References are derived from the state that the whole log gives, never from the listing: a file
     /// that it misses stays a while longer.
     ///
-    /// - Parameters:
-    ///   - points: sequences of dropped points that can't be had back from here on.
-    ///   - wait: waits so many seconds, or throws; given, all that is condemned goes in this call.
+    /// - Parameter points: sequences of dropped points that can't be had back from here on.
     @discardableResult
     package func removeUnneeded(
-        forgetting points: [UInt64] = [], waiting wait: ((_ seconds: Double) throws -> Void)? = nil
+        forgetting points: [UInt64] = []
     ) throws -> (files: Int, bytes: UInt64) {
         // Before the log is looked at, so that what was committed until now counts as referred to.
         let listed = try repository.listFiles(of: id)
@@ -254,26 +241,18 @@ package final class WriterLock: Sendable {
         condemned.gone = collection.condemned.keys.filter { !listed.contains($0) }.sorted()
         if !condemned.isEmpty { try append(.condemn(condemned)) }
         let due = repository.options.now() - delay * 1_000_000
-        let all = current!.condemned.filter { listed.contains($0.key) }
-        let going = all.filter { $0.value == 0 || $0.value <= due }.keys
-        var bytes = try removeCounting(going.sorted())
-        let rest = all.keys.filter { !going.contains($0) }.sorted()
-        guard let wait, !rest.isEmpty else {
-            try removeUnfinishedEntries()
-            return (going.count, bytes)
-        }
-        try wait(Double(delay))
-        bytes += try removeCounting(rest)
+        let going = current!.condemned.filter {
+            listed.contains($0.key) && ($0.value == 0 || $0.value <= due)
+        }.keys.sorted()
+        let removed = try repository.remove(going, of: id)
         try removeUnfinishedEntries()
-        return (all.count, bytes)
+        return removed
     }
 
-    /// Removes files, and answers how many bytes they had.
-    private func removeCounting(_ places: [String]) throws -> UInt64 {
-        var bytes: UInt64 = 0
-        for place in places { bytes += try repository.storage.size(of: object(place)) ?? 0 }
-        try remove(places)
-        return bytes
+    /// Places of the files that are condemned and still there, as readers may be about to open them.
+    package func condemnedFiles() throws -> [String] {
+        guard let condemned = current?.condemned, !condemned.isEmpty else { return [] }
+        return try repository.listFiles(of: id).filter { condemned[$0] != nil }.sorted()
     }
 
     /// Removes what killed writers left of log entries. The log only grows: it is looked through once
@@ -292,6 +271,41 @@ package final class WriterLock: Sendable {
         try after.forget(points)
         let needed = after.neededFiles
         return after.files.values.filter { !needed.contains($0.number) }.map(\.place).sorted()
+    }
+}
+
+extension Repository {
+    /// Removes files that were condemned at least `Options.removalDelay` seconds ago by whatever clock the
+    /// caller has waited. Nobody needs the writer's lock for that: once an entry has condemned them, none
+    /// can use them again. What the log doesn't condemn any more stays. Answers how many files and bytes
+    /// went.
+    @discardableResult
+    package func removeCondemned(
+        _ places: [String], of collection: String
+    ) throws -> (files: Int, bytes: UInt64) {
+        try checkPlace()
+        let id = collectionID(collection)
+        let condemned = try readToEnd(id)?.condemned ?? [:]
+        return try remove(places.filter { condemned[$0] != nil }, of: id)
+    }
+
+    /// Removes files, and the folders of tables that have none any more. Answers how many were there,
+    /// and their bytes.
+    @discardableResult
+    fileprivate func remove(
+        _ places: [String], of id: String
+    ) throws -> (files: Int, bytes: UInt64) {
+        var sizes: [UInt64] = []
+        for place in places {
+            let object = FilePlace.object(place, of: id)
+            if let size = try storage.size(of: object) { sizes.append(size) }
+            try storage.remove(object)
+            dataFiles.close(object)
+        }
+        for table in Set(places.compactMap { FilePlace.table($0) }).sorted() {
+            storage.removeEmpty("\(FilePlace.tables(of: id))/\(table)")
+        }
+        return (sizes.count, sizes.total)
     }
 }
 

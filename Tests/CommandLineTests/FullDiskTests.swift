@@ -56,6 +56,33 @@ import Testing
         #expect(status.output.contains("no collections"))
     }
 
+    @Test(arguments: SmallDisk.Kind.allCases, ["verb", "statement"])
+    func `what VERIFY finds on a full disk is kept`(kind: SmallDisk.Kind, way: String) throws {
+        let disk = try SmallDisk(kind, megabytes: kind == .tmpfs ? 2 : 16)
+        try disk.makeDatabase(kilobytes: 100)
+        try disk.done(SmallDisk.create + "BACKUP shop; BACKUP shop")
+        func verified() throws -> String {
+            let status = try disk.sandbox.ydbfs("status", "disk/r", "shop", "--json")
+            return try disk.sandbox.python(
+                "*[(p['verified'] or {}).get('level') for p in j['collections'][0]['points']]",
+                json: status.output)
+        }
+        #expect(try verified() == "None None")
+        try disk.fill()
+        let said =
+            way == "verb"
+            ? try disk.sandbox.ydbfs("verify", "disk/r", "shop") : try disk.run("VERIFY shop")
+        #expect(said.status == 0, "\(said.errors)")
+        let words = said.output + said.errors
+        #expect(!words.contains("could not be recorded"), "\(words)")
+        #expect(try verified() == "content content")
+        // A later and better one takes its place.
+        try disk.drain()
+        try disk.done("VERIFY shop WITH (level = source)")
+        #expect(try verified() == "content source")
+        #expect(disk.sandbox.exists("disk/r/reserve"))
+    }
+
     @Test(arguments: SmallDisk.Kind.allCases)
     func `without any KEEP_ rule, dropped points and PRUNE make room`(kind: SmallDisk.Kind) throws {
         let disk = try SmallDisk(kind, megabytes: kind == .tmpfs ? 2 : 16)

@@ -97,31 +97,98 @@ import Testing
         #expect(try Repository.open(location).collection("shop")?.points.map(\.sequence) == [2])
     }
 
-    @Test func `Whoever waits sees it go in one call, whatever the clock says meanwhile`() throws {
+    @Test
+    func `What is condemned goes when its time is over, whatever the clock says, without the lock`()
+        throws
+    {
         let clock = TestClock(1_767_225_600_000_000)
-        let lock = try dropped(repository(nil, clock))
-        var waited: [Double] = []
-        let removed = try lock.removeUnneeded(forgetting: [1]) { seconds in
-            waited.append(seconds)
-            #expect(files == 2)
-            clock.advance(seconds: -1000)
-        }
-        #expect(removed == (1, 3))
-        #expect(waited == [10])
-        #expect(files == 1)
-        // There is nothing to wait for any more.
-        #expect(try lock.removeUnneeded { waited.append($0) } == (0, 0))
-        #expect(waited == [10])
+        let repository = try repository(nil, clock)
+        var lock: WriterLock? = try dropped(repository)
+        #expect(try lock!.condemnedFiles().isEmpty)
+        #expect(try lock!.removeUnneeded(forgetting: [1]) == (0, 0))
+        let waiting = try lock!.condemnedFiles()
+        #expect(waiting.count == 1)
+        lock = nil
+        clock.advance(seconds: -1000)
+        // Others write meanwhile.
+        let other = try Repository.open(location)
+        let held = try other.lock(collection: "shop")
+        try held.append(.point(try nextPoint(held)))
+        #expect(files == 3)
+        #expect(try repository.removeCondemned(waiting, of: "shop") == (1, 3))
+        #expect(files == 2)
+        #expect(try held.condemnedFiles().isEmpty)
+        // Again is nothing.
+        #expect(try repository.removeCondemned(waiting, of: "shop") == (0, 0))
+        #expect(try held.removeUnneeded() == (0, 0))
+        #expect(files == 2)
     }
 
-    @Test func `A wait that is given up removes nothing, and the next one goes on`() throws {
+    @Test func `A file that another process removes isn't kept open, unless somebody reads it`()
+        throws
+    {
         let clock = TestClock(1_767_225_600_000_000)
-        let lock = try dropped(repository(nil, clock))
-        let cancelled = Failure(.cancelled, "enough")
-        #expect(throws: cancelled) {
-            try lock.removeUnneeded(forgetting: [1]) { _ in throw cancelled }
+        let reader = try repository(nil, clock)
+        let id = reader.collectionID("shop")
+        let lock = try dropped(reader)
+        let files = lock.current!.files.values.sorted { $0.number < $1.number }
+        try lock.append(.point(try nextPoint(lock, kind: .full)))
+        try lock.append(.dropPoints([2]))
+        let collection = lock.current!
+        func read() throws {
+            for file in files { try reader.file(file, of: collection).checkSize() }
         }
+        /// Removed data files of the repository that this process has open.
+        func open() throws -> Int {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count { name in
+                let path = try? FileManager.default.destinationOfSymbolicLink(
+                    atPath: "/proc/self/fd/\(name)")
+                return path?.hasPrefix("\(location)/collections/\(id)/data/") == true
+                    && path?.hasSuffix(" (deleted)") == true
+            }
+        }
+        try read()
+        var hold: FileHold? = reader.hold([files[1]], of: collection)
+        do {
+            var options = Repository.Options()
+            options.now = { clock.microseconds }
+            let other = try Repository.open(DirectoryStorage(location), options: options)
+            // What this lock keeps from it is only the name.
+            try FileManager.default.removeItem(atPath: "\(location)/collections/\(id)/lock")
+            let writer = try other.lock(collection: "shop")
+            #expect(try writer.removeUnneeded(forgetting: [1, 2]) == (0, 0))
+            try reader.refresh()
+            // Somebody has a look before it goes.
+            try read()
+            clock.advance(seconds: 11)
+            #expect(try writer.removeUnneeded() == (2, 6))
+            #expect(try open() == 2)
+            try writer.append(.define(definition("shop")))
+        }
+        try reader.refresh()
+        #expect(try open() == 1)
+        try reader.file(files[1], of: collection).checkSize()
+        #expect(throws: Failure.self) { try reader.file(files[0], of: collection).checkSize() }
+        withExtendedLifetime(hold) {}
+        hold = nil
+        #expect(try open() == 0)
+    }
+
+    @Test func `What no entry condemns isn't removed as condemned`() throws {
+        let repository = try repository(nil)
+        let id = repository.collectionID("shop")
+        let lock = try dropped(repository)
+        let places = lock.current!.files.values.map(\.place)
+        #expect(places.count == 2)
+        #expect(try repository.removeCondemned(places, of: "shop") == (0, 0))
+        #expect(try repository.removeCondemned(places, of: "other") == (0, 0))
         #expect(files == 2)
-        #expect(try lock.removeUnneeded { _ in }.files == 1)
+        // A log that is gone, with all it said, condemns nothing.
+        #expect(try lock.removeUnneeded(forgetting: [1]) == (0, 0))
+        let waiting = try lock.condemnedFiles()
+        let log = "\(location)/collections/\(id)/log"
+        try FileManager.default.moveItem(atPath: log, toPath: log + ".away")
+        _ = try? repository.removeCondemned(waiting, of: "shop")
+        #expect(files == 2)
     }
 }

@@ -8,14 +8,16 @@ import Testing
 enum StorageKind: CaseIterable {
     case directory, directoryWithoutLinks, simulatedDisk, memory
 
-    func make(_ directory: TemporaryDirectory) -> any Storage {
+    /// - Parameter disk: where it lies, if it is simulated.
+    func make(
+        _ directory: TemporaryDirectory, disk: SimulatedDisk = SimulatedDisk()
+    ) -> any Storage {
         switch self {
         case .directory: return DirectoryStorage(directory.path)
         case .directoryWithoutLinks:
-            let disk = SimulatedDisk()
             disk.forbidLinks()
             return DirectoryStorage("/", calls: disk)
-        case .simulatedDisk: return DirectoryStorage("/", calls: SimulatedDisk())
+        case .simulatedDisk: return DirectoryStorage("/", calls: disk)
         case .memory: return MemoryStorage()
         }
     }
@@ -123,6 +125,62 @@ enum StorageKind: CaseIterable {
         storage.removeEmpty("a")
         #expect(try storage.list("").isEmpty)
         #expect(try storage.putIfAbsent([2], as: "a/b"))
+    }
+
+    @Test(arguments: StorageKind.allCases, ["a", "a/b", "a/b/c"])
+    func `A folder that vanishes is made again by whatever is written next`(
+        _ kind: StorageKind, _ vanishing: String
+    ) throws {
+        let disk = SimulatedDisk()
+        let storage = kind.make(directory, disk: disk)
+        /// Somebody else's `rm -r`.
+        func wipe() throws {
+            if let memory = storage as? MemoryStorage {
+                memory.objects = memory.objects.filter { !$0.key.hasPrefix(vanishing + "/") }
+            } else if kind == .directory {
+                try FileManager.default.removeItem(atPath: "\(directory.path)/\(vanishing)")
+            } else {
+                disk.put(vanishing, nil)
+            }
+        }
+        let batch = storage.beginBatch()
+        /// Each way in which something is written.
+        func writeNew(_ way: Int, _ name: String) throws {
+            switch way {
+            case 0: #expect(try storage.putIfAbsent([1], as: name))
+            case 1: try write(try storage.replace(name), [1])
+            case 2: #expect(try storage.lock(name)?.isHeld == true)
+            case 3:
+                try write(try batch.create(name), [1])
+                try batch.settle()
+            default: try write(try batch.create(name), [1])
+            }
+        }
+        for number in 0..<5 {
+            let before = "a/b/c/\(number)"
+            _ = try storage.putIfAbsent([0], as: before)
+            try write(try batch.create("a/b/c/batch\(number)"), [2])
+            if number != 4 { try batch.settle() }
+            try wipe()
+            #expect(try bytes(storage, before) == nil)
+            try writeNew(number, "a/b/c/new\(number)")
+            #expect(try storage.putIfAbsent([3], as: before))
+            #expect(try bytes(storage, before) == [3])
+            if number == 3 { #expect(try bytes(storage, "a/b/c/new3") == [1]) }
+        }
+    }
+
+    @Test func `A location that vanishes isn't made again: its disk may be gone`() throws {
+        let storage = DirectoryStorage(directory.path + "/r")
+        for name in ["first", "a/b"] { #expect(try storage.putIfAbsent([1], as: name)) }
+        try FileManager.default.removeItem(atPath: directory.path + "/r")
+        let batch = storage.beginBatch()
+        #expect(throws: Failure.self) { try storage.putIfAbsent([1], as: "a/c") }
+        #expect(throws: Failure.self) { try storage.putIfAbsent([1], as: "e") }
+        #expect(throws: Failure.self) { _ = try storage.lock("lock") }
+        #expect(throws: Failure.self) { _ = try storage.replace("a/d") }
+        #expect(throws: Failure.self) { _ = try batch.create("a/f") }
+        #expect(!FileManager.default.fileExists(atPath: directory.path + "/r"))
     }
 
     @Test(arguments: StorageKind.allCases)

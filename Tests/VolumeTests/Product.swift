@@ -74,7 +74,10 @@ final class Product: Sendable {
         let pause = settings.pause
         options.repository.pause = { seconds, checkpoint in
             try checkpoint()
-            if let pause { return pause(seconds) }
+            if let pause {
+                pause(seconds)
+                return try checkpoint()
+            }
             if let testClock { return testClock.advance(seconds: Int64(seconds)) }
             if seconds >= 1 { try pauseMonotonically(seconds: seconds, checkpoint: checkpoint) }
         }

@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Foundation
 import Repository
+import Synchronization
 import Tables
 import TestSupport
 import Testing
@@ -116,6 +117,78 @@ import Volume
         #expect(
             try story.tree.text("shop/operation/progress").contains("note 1 of 5 points dropped"))
         try story.check("pruned")
+    }
+
+    @Test func `while PRUNE waits for readers others may write, and it removes what it condemned`()
+        throws
+    {
+        let others = Mutex<(@Sendable () -> Void)?>(nil)
+        let story = try RetentionStory("KEEP_DROPPED = '0h'") { settings in
+            let clock = settings.testClock!
+            settings.pause = { seconds in
+                if seconds == 10 { others.withLock { $0 }?() }
+                clock.advance(seconds: Int64(seconds))
+            }
+        }
+        for _ in 0..<3 { try story.backup("full") }
+        let names = try story.points
+        try story.alter("DROP", names[0])
+        let (database, clock) = (story.shop.database, story.clock)
+        let backups = Mutex<[String]>([])
+        var settings = story.settings
+        settings.pause = nil
+        let other = settings
+        others.withLock {
+            $0 = {
+                // Another process, as far as locks go.
+                clock.advance(seconds: 3)
+                guard let product = try? Product(database, other) else { return }
+                let line = (try? product.tree.run("full", in: "shop")) ?? ""
+                backups.withLock { $0.append(line) }
+                product.close()
+            }
+        }
+        let before = try story.dataFiles
+        let line = try story.tree.run("PRUNE", in: "shop")
+        #expect(line.hasPrefix("done "), "\(line)")
+        #expect(backups.withLock { $0.map { $0.hasPrefix("done point=") } } == [true])
+        let prune = try #require(story.product.engine.operations.last { $0.kind == "prune" })
+        let notes = prune.status.notes.joined(separator: "\n")
+        #expect(notes.contains("0 of 2 points dropped, "), "\(notes)")
+        #expect(!notes.contains(", 0 files of 0 bytes removed"), "\(notes)")
+        #expect(try story.points.count == 3)
+        let gone = try before.subtracting(story.dataFiles).filter { !$0.hasSuffix(".cat") }
+        #expect(!gone.isEmpty)
+        let files = Set(story.state.files.values.map(\.name))
+        #expect(try story.dataFiles.filter { !$0.hasSuffix(".cat") } == files)
+        for name in names.dropFirst() {
+            let now = try story.content(name)
+            #expect(now == story.contents[name], "\(name)")
+        }
+        let verify = try story.tree.run("VERIFY", in: "shop")
+        #expect(verify.hasPrefix("done "), "\(verify)")
+    }
+
+    @Test
+    func `a PRUNE that is cancelled while it waits removes nothing, and the next one goes on`()
+        throws
+    {
+        let cancels = Mutex<(@Sendable () -> Void)?>(nil)
+        let story = try RetentionStory("KEEP_DROPPED = '0h'") { settings in
+            settings.pause = { if $0 == 10 { cancels.withLock { $0 }?() } }
+        }
+        for _ in 0..<3 { try story.backup("full") }
+        try story.alter("DROP", story.points[0])
+        let engine = story.product.engine
+        cancels.withLock { $0 = { engine.operations.last?.cancel() } }
+        let before = try story.dataFiles
+        let line = try story.tree.run("PRUNE", in: "shop")
+        #expect(line == "cancelled: on request")
+        #expect(try story.dataFiles.isSuperset(of: before))
+        cancels.withLock { $0 = nil }
+        let again = try story.tree.run("PRUNE", in: "shop")
+        #expect(again.hasPrefix("done "), "\(again)")
+        #expect(try !story.dataFiles.isSuperset(of: before))
     }
 
     @Test func `an open file is read to its end though its point is gone`() throws {

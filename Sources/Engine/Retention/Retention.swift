@@ -32,17 +32,12 @@ struct Retention {
     }
 
     /// Removes all files that nothing needs, those of points included that were dropped longer ago
-    /// than `KEEP_DROPPED`. Answers how many files and bytes went.
-    ///
-    /// - Parameter wait: waits so many seconds, or throws; given, the files go that readers may be about
-    ///   to open, too.
+    /// than `KEEP_DROPPED`, but for those that readers may be about to open. Answers how many files and
+    /// bytes went.
     @discardableResult
-    func removeUnneeded(
-        waiting wait: ((_ seconds: Double) throws -> Void)? = nil
-    ) throws -> (files: Int, bytes: UInt64) {
+    func removeUnneeded() throws -> (files: Int, bytes: UInt64) {
         guard let state = lock.current else { return (0, 0) }
-        return try lock.removeUnneeded(
-            forgetting: Self.expired(state, now: now), waiting: wait)
+        return try lock.removeUnneeded(forgetting: Self.expired(state, now: now))
     }
 
     /// Sequences of the dropped points that can't be had back any more.
@@ -69,7 +64,9 @@ struct Retention {
     }
 }
 
-/// `PRUNE`: drops by the settings what they don't keep, and says why each point stays or goes.
+/// `PRUNE`: drops by the settings what they don't keep, and says why each point stays or goes. Then it
+/// waits until nobody can be about to open the files that are condemned, while others may write, and
+/// removes them.
 struct PruneJob {
     let repository: Repository
     let collection: String
@@ -77,6 +74,30 @@ struct PruneJob {
     let operation: Operation
 
     func run() throws {
+        guard var outcome = try drop() else { return }
+        if !outcome.waiting.isEmpty {
+            try repository.options.pause(
+                Double(repository.options.removalDelay), operation.checkpoint)
+            let removed = try repository.removeCondemned(outcome.waiting, of: collection)
+            outcome.files += removed.files
+            outcome.bytes += removed.bytes
+        }
+        note(
+            "\(outcome.dropped) of \(outcome.points) points dropped, \(outcome.files) files of "
+                + "\(outcome.bytes) bytes removed")
+    }
+
+    private struct Outcome {
+        var points: Int
+        var dropped: Int
+        var files: Int
+        var bytes: UInt64
+        /// Places of files that go once nobody can be about to open them.
+        var waiting: [String]
+    }
+
+    /// All that needs the writer's lock. Nil if it is only tried.
+    private func drop() throws -> Outcome? {
         let lock = try repository.patientLock(collection: collection, seconds: 5)
         guard lock.current?.definition != nil else {
             throw Failure(.notFound, "there is no collection \(collection)")
@@ -89,21 +110,20 @@ struct PruneJob {
         for verdict in verdicts ?? [] { note(verdict.line) }
         if isDryRun {
             let going = verdicts?.count { !$0.isKept } ?? 0
-            return note("\(going) of \(points) points would be dropped")
+            note("\(going) of \(points) points would be dropped")
+            return nil
         }
         try operation.checkpoint()
         let dropped = try retention.dropByPolicy()
-        let removed = try retention.removeUnneeded {
-            try repository.options.pause($0, operation.checkpoint)
-        }
-        note(
-            "\(dropped) of \(points) points dropped, \(removed.files) files of "
-                + "\(removed.bytes) bytes removed")
+        let (files, bytes) = try retention.removeUnneeded()
+        let waiting = try lock.condemnedFiles()
         do {
             try lock.writeCatalogIfDue()
         } catch {
             note("after that: \((error as? Failure)?.message ?? "\(error)")")
         }
+        return Outcome(
+            points: points, dropped: dropped, files: files, bytes: bytes, waiting: waiting)
     }
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
