@@ -123,7 +123,6 @@ package final class ColumnVector: @unchecked Sendable {
     /// A variable value, or the bytes of a fixed one.
     package func append(bytes: UnsafeRawBufferPointer) {
         if layout == .variable {
-            precondition(values.count + 4 + bytes.count < Self.maxBytes)
             values.append(fixed: UInt32(bytes.count))
             marks.append(fixed: UInt32(values.count))
         } else {

@@ -15,40 +15,29 @@ extension FilePart {
     }
 }
 
-/// Reads the long parts of a file for one of its readers, one at a time: from where the last read ended
-/// it goes on, and nothing is rendered twice. Who goes back further than a piece begins anew.
+/// Reads the long parts of a file for one of its readers, one at a time: it goes on from where the last
+/// read ended, and nothing is rendered twice. Who goes back far begins anew.
 package final class LongPartReader: Sendable {
+    /// What was rendered, counted from the file's begin.
     private struct Piece {
-        /// Counted from the part's begin.
         let start: UInt64
         let bytes: ByteBuffer
         var end: UInt64 { start + UInt64(bytes.count) }
     }
-    private struct Open {
-        let part: FilePart
-        let stream: any PartStream
+    private struct State {
+        var part: FilePart?
+        var stream: (any PartStream)?
+        /// How far the part has been rendered.
+        var end: UInt64 = 0
         /// The last ones, as requests don't always come in order.
         var pieces: [Piece] = []
-        var begin: UInt64 { pieces.first?.start ?? 0 }
-        var end: UInt64 { pieces.last?.end ?? 0 }
-
-        mutating func advance() throws {
-            let bytes = ByteBuffer(capacity: 1)
-            let start = end
-            guard try stream.next(into: bytes), start + UInt64(bytes.count) <= part.bytes else {
-                throw Failure(
-                    .corrupt, "a page has other bytes than the \(part.bytes) that are recorded")
-            }
-            if start + UInt64(bytes.count) == part.bytes, try stream.next(into: ByteBuffer()) {
-                throw Failure(
-                    .corrupt, "a page has more bytes than the \(part.bytes) that are recorded")
-            }
-            pieces = pieces.suffix(1) + [Piece(start: start, bytes: bytes)]
-        }
     }
 
+    /// What requests may be apart: the kernel has many under way.
+    private static let nearBytes: UInt64 = 8 << 20
+
     private let file: any RenderedFile
-    private let open = Mutex<Open?>(nil)
+    private let state = Mutex(State())
 
     package init(_ file: any RenderedFile) { self.file = file }
 
@@ -56,30 +45,57 @@ package final class LongPartReader: Sendable {
     package func read(
         _ part: FilePart, at offset: UInt64, count: Int, into output: ByteBuffer
     ) throws -> Int {
-        let start = offset - part.offset
-        return try open.withLock { state in
-            if let known = state, known.part != part || start < known.begin { state = nil }
-            var open = try state ?? Open(part: part, stream: file.open(part))
-            // Should this fail, the next read begins anew.
-            state = nil
-            while start >= open.end { try open.advance() }
-            let piece = open.pieces.last { $0.start <= start }!
-            let copied = min(count, Int(piece.end - start))
-            output.append(piece.bytes, from: Int(start - piece.start), count: copied)
-            state = open
+        try state.withLock { state in
+            let piece =
+                try state.pieces.last { $0.start <= offset && offset < $0.end }
+                ?? advance(&state, to: offset, of: part)
+            let copied = min(count, Int(piece.end - offset))
+            output.append(piece.bytes, from: Int(offset - piece.start), count: copied)
             return copied
         }
     }
 
-    /// The reader has come to `offset`, and isn't going to need what lies far before it.
-    package func letGo(before offset: UInt64) {
-        open.withLock { open in
-            if let part = open?.part, part.offset + part.bytes + Self.nearBytes < offset {
-                open = nil
+    /// Renders up to an offset.
+    private func advance(
+        _ state: inout State, to offset: UInt64, of part: FilePart
+    ) throws -> Piece {
+        if state.part != part || offset < state.end {
+            state.part = nil
+            state.stream = nil
+            state.pieces.removeAll {
+                $0.end > part.offset || $0.bytes.count > Self.nearBytes
             }
+            state.stream = try file.open(part)
+            state.part = part
+            state.end = part.offset
         }
+        // Should this fail, the next read begins anew.
+        state.part = nil
+        while offset >= state.end { try advance(&state, in: part) }
+        state.part = part
+        return state.pieces[state.pieces.count - 1]
     }
 
-    /// What requests that don't come in order may be apart.
-    private static let nearBytes: UInt64 = 1 << 20
+    private func advance(_ state: inout State, in part: FilePart) throws {
+        let bytes = ByteBuffer(capacity: 1)
+        let stream = state.stream!
+        let start = state.end
+        let end = part.offset + part.bytes
+        guard try stream.next(into: bytes), UInt64(bytes.count) <= end - start,
+            try start + UInt64(bytes.count) < end || !stream.next(into: ByteBuffer())
+        else {
+            throw Failure(
+                .corrupt, "a page has other bytes than the \(part.bytes) that are recorded")
+        }
+        state.end += UInt64(bytes.count)
+        state.pieces.append(Piece(start: start, bytes: bytes))
+        while state.pieces[0].end + Self.nearBytes < state.end { state.pieces.removeFirst() }
+    }
+
+    /// The reader has come to `offset`, and isn't going to need what lies far before it.
+    package func letGo(before offset: UInt64) {
+        state.withLock { state in
+            if state.part != nil, state.end + Self.nearBytes < offset { state = State() }
+        }
+    }
 }
