@@ -15,8 +15,11 @@ package enum Checksum {
         return text.withUTF8 { xxh3(UnsafeRawBufferPointer($0)) }
     }
 
-    /// The CRC-32 of gzip, which Parquet's pages carry.
-    package static func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
-        libdeflate_crc32(0, bytes.baseAddress, bytes.count)
+    /// The CRC-32 of gzip, which Parquet's pages carry; `before` is that of the bytes in front of these.
+    package static func crc32(
+        _ bytes: UnsafeRawBufferPointer, after before: UInt32 = 0
+    ) -> UInt32 {
+        // Without an address it answers that of nothing.
+        bytes.isEmpty ? before : libdeflate_crc32(before, bytes.baseAddress, bytes.count)
     }
 }

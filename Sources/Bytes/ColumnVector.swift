@@ -22,11 +22,15 @@ package final class ColumnVector: @unchecked Sendable {
     @exclusivity(unchecked)
     package private(set) var nullCount = 0
     @usableFromInline package let values: ByteBuffer
-    /// Where the values begin in `values`; 0 unless a page's body was taken over.
-    private let origin: Int
+    /// Where the values begin in `values`; 0 unless memory of others was taken over.
+    @exclusivity(unchecked)
+    private var origin: Int
     @usableFromInline package let marks: ByteBuffer
 
     @usableFromInline package static var null: UInt32 { .max }
+
+    /// Variable values are fewer bytes: places are told in 32 bits.
+    package static var maxBytes: Int { Int(null) }
 
     package init(_ layout: Layout) {
         self.layout = layout
@@ -48,23 +52,46 @@ package final class ColumnVector: @unchecked Sendable {
         self.marks = marks
     }
 
+    /// The rows of another vector from `row` on. They stay where they are: the other one is given up.
+    package init(tail other: ColumnVector, from row: Int) {
+        precondition(row >= 0 && row <= other.count)
+        layout = other.layout
+        count = other.count - row
+        nullCount = other.nullCount(in: row..<other.count)
+        values = other.values
+        marks = ByteBuffer(capacity: max(count * 4, 4))
+        switch layout {
+        case .fixed(let width):
+            origin = other.origin + row * width
+            if nullCount > 0 { marks.append(other.marks, from: row, count: count) }
+        case .variable:
+            origin = other.valueStart(from: row)
+            marks.append(other.marks, from: row * 4, count: count * 4)
+        }
+    }
+
     package func removeAll() {
         count = 0
         nullCount = 0
+        origin = 0
         values.removeAll()
         marks.removeAll()
     }
 
     /// Bytes of values and marks.
-    package var byteCount: Int { values.count + marks.count }
+    package var byteCount: Int { values.count - origin + marks.count }
+
+    /// Bytes of a row, about.
+    package func byteCount(ofRow row: Int) -> Int { withBytes(row) { $0.count + 4 } }
 
     /// Bytes of memory that it holds.
     package var memoryBytes: Int { values.capacity + marks.capacity + 320 }
 
     /// Takes the rows of a vector of the same layout, which gets those that there were: nothing is
-    /// copied. Not for vectors that took a page's body over.
+    /// copied.
     package func exchange(with other: ColumnVector) {
-        precondition(layout == other.layout && origin == 0 && other.origin == 0)
+        precondition(layout == other.layout)
+        swap(&origin, &other.origin)
         swap(&count, &other.count)
         swap(&nullCount, &other.nullCount)
         values.exchange(with: other.values)

@@ -14,7 +14,7 @@ extension PageCodec {
     /// vectors of one layout; they are copied once.
     package static func encode(
         _ sources: [ColumnVector], _ pieces: [RowPiece], into output: ByteBuffer
-    ) {
+    ) throws(Failure) {
         if pieces.count == 1, pieces[0].rows == 0..<sources[pieces[0].source].count {
             encode(sources[pieces[0].source], optional: true, into: output)
             return
@@ -31,7 +31,13 @@ extension PageCodec {
         if hasNulls || sources[0].layout == .fixed(1) {
             // Levels and bits don't lie at whole bytes.
             let merged = ColumnVector(sources[0].layout)
-            for piece in pieces { merged.append(sources[piece.source], rows: piece.rows) }
+            for piece in pieces {
+                let source = sources[piece.source]
+                guard merged.byteCount + source.byteCount < ColumnVector.maxBytes else {
+                    throw Failure(.corrupt, "edits show more bytes than a page can have")
+                }
+                merged.append(source, rows: piece.rows)
+            }
             encode(merged, optional: true, into: output)
             return
         }

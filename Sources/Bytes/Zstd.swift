@@ -4,10 +4,10 @@ import Synchronization
 /// zstd frames, with contexts that are used again and again.
 package enum Zstd {
     /// A compression or decompression context. Used by one thread at a time.
-    private struct Context: @unchecked Sendable { let pointer: OpaquePointer }
+    fileprivate struct Context: @unchecked Sendable { let pointer: OpaquePointer }
 
     private static let compressors = Mutex<[Context]>([])
-    private static let decompressors = Mutex<[Context]>([])
+    fileprivate static let decompressors = Mutex<[Context]>([])
 
     /// Appends one frame with `input`'s content to `output`.
     package static func compress(
@@ -102,8 +102,15 @@ package enum Zstd {
     }
 
     private static func check(_ input: UnsafeRawBufferPointer, size: Int) throws {
+        try check(input, size: size, compressed: input.count)
+    }
+
+    /// - Parameter compressed: bytes of the whole frame, which `input` is the begin of.
+    fileprivate static func check(
+        _ input: UnsafeRawBufferPointer, size: Int, compressed: Int
+    ) throws {
         // No frame holds more: the 128 KiB of a block take four bytes.
-        guard size >= 0, size / (128 << 10) * 4 <= input.count,
+        guard size >= 0, size / (128 << 10) * 4 <= compressed,
             ZSTD_getFrameContentSize(input.baseAddress, input.count) == UInt64(size)
         else {
             throw Failure(.corrupt, "a zstd frame isn't of the size that is recorded for it")
@@ -141,5 +148,59 @@ package enum Zstd {
             guard written == size else { throw Failure(.corrupt, "a zstd frame is damaged") }
             return written
         }
+    }
+}
+
+/// Undoes the compression of a frame that comes piece by piece, into memory of its size: of what is
+/// large there is never a second copy.
+package struct ZstdDecompression: ~Copyable {
+    private let context: Zstd.Context
+    private let output: ByteBuffer
+    private let size: Int
+    private var written = 0
+    /// What zstd says that it still wants; 0 at the frame's end.
+    private var wanted = 1
+
+    /// - Parameters:
+    ///   - begin: has the frame's first bytes, from `start` on, which are to be added all the same.
+    ///   - compressed: bytes of the frame.
+    package init(of begin: ByteBuffer, from start: Int, size: Int, compressed: Int) throws {
+        try begin.withBytes { try Zstd.check($0.from(start), size: size, compressed: compressed) }
+        self.size = size
+        output = ByteBuffer(capacity: max(size, 1))
+        context =
+            Zstd.decompressors.withLock { $0.popLast() }
+            ?? Zstd.Context(pointer: ZSTD_createDCtx()!)
+        // The output stays in place, so that zstd needs no window of its own, however large it would
+        // be. The parameter is ZSTD_d_stableOutBuffer, which has no name outside of static libraries.
+        ZSTD_DCtx_setParameter(context.pointer, ZSTD_d_windowLogMax, 31)
+        ZSTD_DCtx_setParameter(context.pointer, ZSTD_d_experimentalParam2, 1)
+    }
+
+    deinit {
+        ZSTD_DCtx_reset(context.pointer, ZSTD_reset_session_and_parameters)
+        let context = context
+        Zstd.decompressors.withLock { $0.append(context) }
+    }
+
+    package mutating func add(_ piece: UnsafeRawBufferPointer) throws {
+        var source = ZSTD_inBuffer(src: piece.baseAddress, size: piece.count, pos: 0)
+        while source.pos < source.size {
+            var target = ZSTD_outBuffer(dst: output.base, size: size, pos: written)
+            wanted = ZSTD_decompressStream(context.pointer, &target, &source)
+            written = target.pos
+            guard ZSTD_isError(wanted) == 0, wanted > 0 || source.pos == source.size else {
+                throw Failure(.corrupt, "a zstd frame is damaged")
+            }
+        }
+    }
+
+    /// The content, once all pieces were added.
+    package func finish() throws -> ByteBuffer {
+        guard wanted == 0, written == size else {
+            throw Failure(.corrupt, "a zstd frame is damaged")
+        }
+        output.count = size
+        return output
     }
 }

@@ -13,7 +13,7 @@ struct RowReader {
         case numeric
     }
 
-    private let schema: TableSchema
+    let schema: TableSchema
     private let kinds: [Kind]
     private let isKey: [Bool]
     private let table: String
@@ -181,13 +181,19 @@ func nullInKeyWords(_ table: String, _ column: String) -> String {
 /// All rows of a query.
 final class ScanCursor: RowCursor {
     private let connection: Connection
-    private let statement: Statement
+    private var statement: Statement
     private let reader: RowReader
+    private let ordered: RangeQuery?
     private var isAtEnd = false
 
-    init(_ connection: Connection, sql: String, reader: RowReader) throws {
+    /// - Parameter ordered: the same rows behind a key, if they come in key order: then no large one is
+    ///   kept.
+    init(
+        _ connection: Connection, sql: String, reader: RowReader, ordered: RangeQuery? = nil
+    ) throws {
         self.connection = connection
         self.reader = reader
+        self.ordered = ordered
         statement = try connection.prepare(sql)
     }
 
@@ -198,15 +204,29 @@ final class ScanCursor: RowCursor {
             var bytes = batch.byteCount
             let handle = try statement.open()
             let targets = RowReader.Targets(batch)
+            var rowBytes = 0
             while count < maxRows, bytes <= maxBytes, !isAtEnd {
                 guard try step() else {
                     isAtEnd = true
                     break
                 }
-                bytes += try reader.appendRow(of: handle, to: targets)
+                rowBytes = try reader.appendRow(of: handle, to: targets)
+                bytes += rowBytes
                 count += 1
             }
+            if rowBytes > RowBatch.largeBytes, let ordered { try letGo(of: batch, ordered) }
             return withExtendedLifetime(batch) { count > start || !isAtEnd }
+        }
+    }
+
+    /// SQLite keeps a row's values until the statement is reset: the rows behind it are asked for anew.
+    private func letGo(of batch: RowBatch, _ ordered: RangeQuery) throws {
+        statement.reset()
+        let key = NormalizedKey.of(batch, row: batch.count - 1, schema: reader.schema)
+        if let rest = try ordered.statement(behind: key, to: nil, connection) {
+            statement = rest
+        } else {
+            isAtEnd = true
         }
     }
 

@@ -122,7 +122,9 @@ package final class SQLiteCut: SourceCut {
             sql += " ORDER BY \(key.joined(separator: ", "))"
         }
         return (
-            try ScanCursor(snapshot.connection, sql: sql, reader: reader(table, schema)),
+            try ScanCursor(
+                snapshot.connection, sql: sql, reader: reader(table, schema),
+                ordered: inKeyOrder ? query(of: table, schema) : nil),
             inKeyOrder
         )
     }
@@ -168,16 +170,19 @@ package final class SQLiteCut: SourceCut {
     private func rows(
         of table: TableDefinition, _ schema: TableSchema, in ranges: KeyRanges, expected: UInt64?
     ) throws -> RangeRows {
+        RangeRows(
+            snapshot.connection, table: table.name, query: query(of: table, schema),
+            reader: try reader(table, schema), ranges: ranges, expected: expected)
+    }
+
+    private func query(of table: TableDefinition, _ schema: TableSchema) -> RangeQuery {
         let columns = RowReader.expressions(schema, rowID: table.rowIDName)
         let key = schema.key.map { index in
             (table.rowIDName ?? columns[index], schema.columns[index].type)
         }
-        let query = RangeQuery(
+        return RangeQuery(
             select: "SELECT \(columns.joined(separator: ", ")) FROM \(table.source)", key: key,
             isRowID: !table.isWithoutRowID)
-        return RangeRows(
-            snapshot.connection, table: table.name, query: query, reader: try reader(table, schema),
-            ranges: ranges, expected: expected)
     }
 
     package func writeKnowledge(to sink: any ByteSink) throws { try pages.capture?.write(to: sink) }

@@ -169,8 +169,34 @@ package final class RowBatch: Sendable {
     /// Bytes of values and marks.
     package var byteCount: Int { columns.reduce(0) { $0 + $1.byteCount } }
 
-    /// Batches of more are copied and kept only where that can't be helped.
-    static let largeBytes = 4 << 20
+    /// Bytes of a row, about.
+    func byteCount(ofRow row: Int) -> Int {
+        columns.reduce(0) { $0 + $1.byteCount(ofRow: row) }
+    }
+
+    /// Batches and pages of more are copied and kept only where that can't be helped. Where rows are
+    /// stored, a row of more is alone in its page.
+    package static let largeBytes = 4 << 20
+
+    /// Whether it is one row that is large: such ones are handed on as they lie.
+    package var isLargeRow: Bool { count == 1 && byteCount > Self.largeBytes }
+
+    /// The batch in two if its last row is a large one, as it is where rows are read until they come to
+    /// so many bytes. The large row isn't copied; the batch is given up.
+    func splitBeforeLargeRow() -> [RowBatch] {
+        let last = count - 1
+        guard last > 0, byteCount > Self.largeBytes, byteCount(ofRow: last) > Self.largeBytes
+        else { return [self] }
+        let front = columns.map { column in
+            let copy = ColumnVector(column.layout)
+            copy.append(column, rows: 0..<last)
+            return copy
+        }
+        return [
+            RowBatch(columns: front),
+            RowBatch(columns: columns.map { ColumnVector(tail: $0, from: last) }),
+        ]
+    }
 
     /// Takes the rows of another batch, which gets those that there were.
     func exchange(with other: RowBatch) {

@@ -77,9 +77,11 @@ final class FileReader: Sendable {
     private let file: any RenderedFile
     private let prefetcher: Prefetcher
     private let position = Monitor(Position())
+    private let long: LongPartReader
 
     init(_ file: any RenderedFile, prefetcher: Prefetcher) {
         self.file = file
+        long = LongPartReader(file)
         self.prefetcher = prefetcher
     }
 
@@ -89,13 +91,22 @@ final class FileReader: Sendable {
         var rest = count
         let isSequential = readAhead(from: offset, to: offset + UInt64(rest))
         while rest > 0, let part = try file.part(at: offset) {
+            if part.isLong {
+                let count = try long.read(part, at: offset, count: rest, into: output)
+                offset += UInt64(count)
+                rest -= count
+                continue
+            }
             let bytes = try file.render(part, isSequential: isSequential)
             let start = Int(offset - part.offset)
             let count = min(rest, bytes.count - start)
             output.append(bytes, from: start, count: count)
             offset += UInt64(count)
             rest -= count
-            if isSequential { leave(part, count) }
+            if isSequential {
+                leave(part, count)
+                long.letGo(before: offset)
+            }
         }
     }
 
@@ -144,7 +155,9 @@ final class FileReader: Sendable {
         // Damage is told by those who read the part.
         while offset < range.upperBound, let part = try? file.part(at: offset) {
             let isPassed = position.withLock { part.offset + part.bytes <= $0.next }
-            if part.offset >= range.lowerBound, !isPassed, !file.isRendered(part) {
+            if part.offset >= range.lowerBound, !isPassed, !part.isLong,
+                !file.isRendered(part)
+            {
                 try? file.willRead(part)
                 _ = try? file.render(part, isSequential: true)
             }

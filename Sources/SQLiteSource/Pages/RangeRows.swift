@@ -41,8 +41,16 @@ final class RangeRows: RowCursor {
                     self.statement = nil
                     continue
                 }
-                bytes += try reader.appendRow(of: statement.open(), to: targets)
+                let rowBytes = try reader.appendRow(of: statement.open(), to: targets)
+                bytes += rowBytes
                 count += 1
+                if rowBytes > RowBatch.largeBytes {
+                    // SQLite keeps the row's values until the statement is reset.
+                    statement.reset()
+                    let key = NormalizedKey.of(batch, row: count - 1, schema: reader.schema)
+                    self.statement = try query.statement(
+                        behind: key, to: ranges[nextRange - 1].upper, connection)
+                }
             }
             found += UInt64(count - start)
             try checkCount()
@@ -110,6 +118,14 @@ final class RangeQuery {
             }
         }
         return statement
+    }
+
+    /// As above; nil if there can be no row behind the lower one.
+    func statement(
+        behind lower: [UInt8], to upper: [UInt8]?, _ connection: Connection
+    ) throws -> Statement? {
+        if isRowID, try Self.rowID(lower) == .max { return nil }
+        return try statement(from: lower, to: upper, connection)
     }
 
     private func prepare(_ which: Int, _ connection: Connection) throws -> Statement {

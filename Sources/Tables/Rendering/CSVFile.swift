@@ -70,4 +70,41 @@ package struct CSVFile: RenderedFile {
             if isSequential { rows.forgetPassed(shown.columns, snapshot.pool) }
         }
     }
+
+    package func open(_ part: FilePart) throws -> any PartStream {
+        guard case .page(let place, let page, _) = part.place else { throw Snapshot.contradiction }
+        let reader = SliceReader(
+            try snapshot.slice(place).slice, schema: shown, pool: snapshot.pool, isSequential: true)
+        let rows = PageRows(try reader.merged(page: page), shown, snapshot.pool)
+        snapshot.pool.count { $0.pagesRendered += 1 }
+        return CSVStream(rows, renderer)
+    }
+}
+
+/// A page as CSV: no more of it is in memory than a large row as it is stored, and a piece of its text.
+private final class CSVStream: PartStream, @unchecked Sendable {
+    private var rows: PageRows
+    private let renderer: CSVRenderer
+    /// The large row that is being written.
+    private var row: CSVLongRow?
+
+    private static let pieceBytes = 1 << 20
+
+    init(_ rows: PageRows, _ renderer: CSVRenderer) {
+        self.rows = rows
+        self.renderer = renderer
+    }
+
+    func next(into output: ByteBuffer) throws -> Bool {
+        if row == nil {
+            guard let batch = try rows.next() else { return false }
+            if !batch.isLargeRow {
+                renderer.render(batch, 0..<batch.count, into: output)
+                return true
+            }
+            row = renderer.longRow(batch)
+        }
+        if row?.append(about: Self.pieceBytes, to: output) != true { row = nil }
+        return true
+    }
 }

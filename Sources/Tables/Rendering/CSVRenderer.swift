@@ -26,6 +26,9 @@ package struct CSVRenderer: Sendable {
         output.append(csv: CSVRows(shown(batch), forms: forms), rows)
     }
 
+    /// The same of one row, to be written in parts.
+    func longRow(_ batch: RowBatch) -> CSVLongRow { CSVLongRow(shown(batch), forms: forms) }
+
     /// How many bytes `render` makes of rows.
     package func byteCount(_ batch: RowBatch, _ rows: Range<Int>) -> UInt64 {
         CSVRows(shown(batch), forms: forms).byteCount(rows)

@@ -132,10 +132,8 @@ package final class ParquetFile: RenderedFile {
             }
         }
         return try snapshot.renderedPage(key, of: place, bytes: part.bytes) { decoded, output in
-            ParquetForm.writeHeader(
-                rows: Int(decoded.slice.pages[page].rows), bytes: try size(part), into: output)
             let rows = try rows(decoded, place, page, column, isSequential: isSequential)
-            try write(rows, column, into: output)
+            try write(rows, column, of: part, decoded.slice.pages[page], into: output)
             if isSequential {
                 let isLastColumn = column == columns.count - 1
                 rows.forgetPassed(
@@ -143,6 +141,19 @@ package final class ParquetFile: RenderedFile {
                 if isLastColumn { snapshot.pool.cache.forget(rowsKey(place, page)) }
             }
         }
+    }
+
+    package func open(_ part: FilePart) throws -> any PartStream {
+        guard case .page(let place, let page, let column) = part.place else {
+            throw Snapshot.contradiction
+        }
+        let slice = try snapshot.slice(place)
+        let rows = try rows(slice, place, page, column, isSequential: false)
+        snapshot.pool.count { $0.pagesRendered += 1 }
+        // The number may be wrong: more is taken as it is needed.
+        let output = ByteBuffer(capacity: min(try size(part), 1 << 30))
+        try write(rows, column, of: part, slice.slice.pages[page], into: output)
+        return OnePiece(output)
     }
 
     private static var magic: ByteBuffer {
@@ -175,7 +186,11 @@ package final class ParquetFile: RenderedFile {
         snapshot.key(.parquetRows, UInt64(place.block), UInt64(place.slice) << 32 | UInt64(page))
     }
 
-    private func write(_ rows: MergedPage, _ column: Int, into output: ByteBuffer) throws {
+    private func write(
+        _ rows: MergedPage, _ column: Int, of part: FilePart, _ page: PageSums,
+        into output: ByteBuffer
+    ) throws {
+        ParquetForm.writeHeader(rows: Int(page.rows), bytes: try size(part), into: output)
         let isConverted = forms[column].conversion != .none
         if !isConverted,
             try rows.appendStoredBody(snapshot.schema.columns[column], snapshot.pool, into: output)
@@ -184,7 +199,7 @@ package final class ParquetFile: RenderedFile {
         }
         var sources = try rows.sources(snapshot.schema.columns[column], snapshot.pool)
         if isConverted { sources = sources.map { forms[column].convert($0) } }
-        PageCodec.encode(sources, rows.pieces, into: output)
+        try PageCodec.encode(sources, rows.pieces, into: output)
     }
 
     private func renderedFooter() throws -> ByteBuffer {
@@ -226,5 +241,19 @@ package final class ParquetFile: RenderedFile {
             slice, schema: columns[column], pool: snapshot.pool, isSequential: false)
         let (batch, row) = try reader.edge(ofPage: page, isLast: isLast)
         return forms[column].bound(batch.columns[0], row: row)
+    }
+}
+
+/// A part that is rendered as a whole.
+private final class OnePiece: PartStream, @unchecked Sendable {
+    private var piece: ByteBuffer?
+
+    init(_ piece: ByteBuffer) { self.piece = piece }
+
+    func next(into output: ByteBuffer) throws -> Bool {
+        guard let piece else { return false }
+        output.exchange(with: piece)
+        self.piece = nil
+        return true
     }
 }

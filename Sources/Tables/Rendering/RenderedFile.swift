@@ -11,6 +11,9 @@ package protocol RenderedFile: Sendable {
     /// - Parameter isSequential: whether the parts behind it will be asked for as well.
     func render(_ part: FilePart, isSequential: Bool) throws -> ByteBuffer
 
+    /// The bytes of a long part, piece by piece.
+    func open(_ part: FilePart) throws -> any PartStream
+
     var snapshot: Snapshot { get }
 
     /// Which slice follows the one that a page is of, and which of its columns.

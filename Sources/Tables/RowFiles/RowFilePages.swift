@@ -56,7 +56,7 @@ extension RowFile {
             let bodyStart = try header.parse(stored, from: 0)
             try stored.withBytes { bytes in
                 guard header.crc == Checksum.crc32(bytes.from(bodyStart)) else {
-                    throw Failure(.corrupt, "a page's checksum is wrong")
+                    throw PageHeader.wrongChecksum
                 }
             }
         }
@@ -68,6 +68,11 @@ extension RowFile {
     ) throws -> Int {
         let index = try pageIndex(rowGroup)
         return columns.reduce(0) { $0 + index.sizes[$1.index][page] }
+    }
+
+    /// The same of all columns.
+    func storedBytes(rowGroup: Int, page: Int) throws -> Int {
+        try pageIndex(rowGroup).sizes.reduce(0) { $0 + $1[page] }
     }
 
     /// Has the pages of these columns fetched at once.
@@ -164,11 +169,49 @@ extension RowFile {
             throw Failure(.corrupt, "a page lies behind the file's end")
         }
         return try Scratch.with { stored in
+            if size > RowBatch.largeBytes {
+                let (body, encoding) = try openLarge(
+                    offset: offset, size: size, rows: rows, codec: codec, stored)
+                return try PageCodec.decode(
+                    body, rows: rows, layout: layout, optional: optional, as: encoding)
+            }
             try file.read(at: UInt64(offset), count: size, into: stored)
             return try Self.decode(
                 stored, 0..<size, rows: rows, layout: layout, optional: optional, codec: codec)
         }
     }
+
+    /// What a large page holds, read and decompressed piece by piece, so that it isn't in memory twice.
+    private func openLarge(
+        offset: Int, size: Int, rows: Int, codec: Int, _ piece: ByteBuffer
+    ) throws -> (body: ByteBuffer, PageCodec.Encoding) {
+        try file.read(at: UInt64(offset), count: Self.pieceBytes, into: piece)
+        var header = PageHeader()
+        let bodyStart = try header.parse(piece, from: 0)
+        let encoding = try header.check(rows: rows, bodyBytes: size - bodyStart, codec: codec)
+        var start = bodyStart
+        var position = piece.count
+        var crc: UInt32 = 0
+        var frame = try ZstdDecompression(
+            of: piece, from: start, size: header.uncompressedBytes,
+            compressed: header.compressedBytes)
+        while true {
+            try piece.withBytes { bytes in
+                crc = Checksum.crc32(bytes.from(start), after: crc)
+                try frame.add(bytes.from(start))
+            }
+            if position == size { break }
+            piece.removeAll()
+            start = 0
+            let count = min(Self.pieceBytes, size - position)
+            try file.read(at: UInt64(offset + position), count: count, into: piece)
+            position += count
+        }
+        guard header.crc == crc else { throw PageHeader.wrongChecksum }
+        return (try frame.finish(), encoding)
+    }
+
+    private static let pieceBytes = 256 << 10
 
     /// Appends one page of a column as the body of a page that is PLAIN, uncompressed and optional;
     /// answers its bytes in the file. Nil, with nothing appended, if it isn't stored alike.
@@ -204,14 +247,11 @@ extension RowFile {
     ) throws -> R {
         var header = PageHeader()
         let bodyStart = try header.parse(stored, from: place.lowerBound)
-        guard header.values == rows, place.upperBound - bodyStart == header.compressedBytes,
-            let encoding = PageCodec.Encoding(rawValue: header.encoding), codec == 6
-        else { throw Failure(.corrupt, "a page's header contradicts the index") }
+        let encoding = try header.check(
+            rows: rows, bodyBytes: place.upperBound - bodyStart, codec: codec)
         return try stored.withBytes { bytes in
             let compressed = UnsafeRawBufferPointer(rebasing: bytes[bodyStart..<place.upperBound])
-            guard header.crc == Checksum.crc32(compressed) else {
-                throw Failure(.corrupt, "a page's checksum is wrong")
-            }
+            guard header.crc == Checksum.crc32(compressed) else { throw PageHeader.wrongChecksum }
             return try body(header, encoding, compressed)
         }
     }

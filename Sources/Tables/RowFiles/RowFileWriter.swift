@@ -38,6 +38,8 @@ package struct FormatLimits: Sendable {
     package var gatherRunFactor = 1
     /// Pages' worth of rows in one page, inserts included, above which its slice is written anew.
     package var fatPages = 4
+    /// Bytes of values that changes put into one page; before more its slice is cut in two.
+    package var heavyPageBytes = 64 << 20
     /// Small neighbouring slices that are joined, even if they don't make half a row group.
     package var joinSlices = 16
     package var compressionLevel = 1

@@ -80,4 +80,14 @@ struct PageHeader {
         self = header
         return reader.position
     }
+
+    /// Holds it against what the index says of the page; answers how its values are written.
+    func check(rows: Int, bodyBytes: Int, codec: Int) throws(Failure) -> PageCodec.Encoding {
+        guard values == rows, bodyBytes == compressedBytes, codec == 6,
+            let encoding = PageCodec.Encoding(rawValue: encoding)
+        else { throw Failure(.corrupt, "a page's header contradicts the index") }
+        return encoding
+    }
+
+    static var wrongChecksum: Failure { Failure(.corrupt, "a page's checksum is wrong") }
 }

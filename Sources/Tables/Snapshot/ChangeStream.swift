@@ -53,6 +53,9 @@ struct ChangeStream {
 
     private mutating func refill() throws {
         if isDone || current.map({ !$0.rows.isEmpty }) ?? false { return }
+        // What was handed out isn't kept while more is read: both may be large.
+        let last = current.map { $0.keys[$0.keys.count - 1] }
+        current = nil
         let batch = RowBatch(schema)
         var present: [Bool] = []
         present.reserveCapacity(Self.batchRows)
@@ -64,7 +67,6 @@ struct ChangeStream {
             preconditionFailure("a source's change cursor forgot to say what is present")
         }
         let keys = KeyList(batch, schema: schema)
-        let last = current.map { $0.keys[$0.keys.count - 1] }
         guard keys.isIncreasing(after: last) else {
             throw Failure(.corrupt, "\(table): the source gave changes out of key order")
         }

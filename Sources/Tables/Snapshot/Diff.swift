@@ -23,6 +23,8 @@ package final class Diff: ChangeCursor {
     private var batch: RowBatch
     private var keys: KeyList
     private var index = 0
+    /// A large row that was read with those before it.
+    private var largeRow: RowBatch?
     private var isDone = false
     private let table: String
     private var lastKey: [UInt8]?
@@ -69,27 +71,47 @@ package final class Diff: ChangeCursor {
             }
             if hasLive && hasOld {
                 passEqual()
+                // What is read next may be large as well.
+                letGo()
                 if index == batch.count || parent.index == parent.batch.count { continue }
             }
             let order = !hasLive ? 1 : !hasOld ? -1 : compareHeads()
-            if order > 0 { output.append(parent.batch, row: parent.index) }
-            // Before the live row is copied: both may be large.
-            if order >= 0 { parent.pass() }
-            if order <= 0 { takeLive(into: output) }
+            // A large row is handed on alone, so that it needn't be copied.
+            if order <= 0, batch.isLargeRow, output.count > 0 { return true }
+            if order > 0 { append(old: parent.index, to: output) }
+            if order >= 0 { parent.index += 1 }
+            if order <= 0 {
+                if batch.isLargeRow {
+                    output.exchange(with: batch)
+                } else {
+                    output.append(batch, row: index)
+                }
+                index += 1
+            }
+            letGo()
             present.append(order <= 0)
             if output.count >= maxRows || output.byteCount >= maxBytes { return true }
         }
     }
 
-    /// Hands on the present live row, without a copy if it is a large one and alone.
-    private func takeLive(into output: RowBatch) {
-        if output.count == 0, batch.count == 1, batch.byteCount > RowBatch.largeBytes {
-            output.exchange(with: batch)
-        } else {
-            output.append(batch, row: index)
+    /// A row that is gone. Only its key counts: of a large one nothing else that is large is copied.
+    private func append(old row: Int, to output: RowBatch) {
+        if !parent.batch.isLargeRow { return output.append(parent.batch, row: row) }
+        for (index, column) in output.columns.enumerated() {
+            let old = parent.batch.columns[index]
+            if schema.key.contains(index) || old.byteCount <= RowBatch.largeBytes {
+                column.append(old, row: row)
+            } else {
+                column.appendNull()
+            }
         }
-        index += 1
+    }
+
+    /// Large rows aren't kept any longer than they are needed.
+    private func letGo() {
         if index >= batch.count, batch.byteCount > RowBatch.largeBytes { batch = RowBatch(schema) }
+        if index >= batch.count { index = batch.count }
+        parent.letGo()
     }
 
     /// Both sides have ended: what was passed by must be what was said to be unchanged.
@@ -124,12 +146,16 @@ package final class Diff: ChangeCursor {
     /// Makes sure that there is a live row at `index`; false at the end.
     private func refill() throws -> Bool {
         if index < batch.count { return true }
-        if isDone { return false }
+        if isDone, largeRow == nil { return false }
         if keys.count > 0 { lastKey = keys[keys.count - 1] }
-        batch = RowBatch(schema)
         index = 0
+        batch = largeRow ?? RowBatch(schema)
+        largeRow = nil
         while batch.count == 0, !isDone {
             isDone = try !live.next(into: batch, maxRows: 2048, maxBytes: 1 << 20)
+            let parts = batch.splitBeforeLargeRow()
+            batch = parts[0]
+            if parts.count > 1 { largeRow = parts[1] }
         }
         keys = KeyList(batch, schema: schema)
         guard keys.isIncreasing(after: lastKey) else {
@@ -160,6 +186,8 @@ final class MergedRows {
     var index = 0
     /// How many rows were handed out, those of the present page included.
     private(set) var count: UInt64 = 0
+    /// Whether nobody else has the present page's rows.
+    private(set) var areOwn = false
 
     /// - Parameter ranges: the keys whose rows are wanted, if not all.
     convenience init(_ snapshot: Snapshot, ranges: KeyRanges? = nil) {
@@ -188,11 +216,18 @@ final class MergedRows {
         keys = KeyList(batch, schema: schema)
     }
 
-    /// Goes on to the next row. A large page isn't kept any longer than it is needed.
-    func pass() {
-        index += 1
+    /// A large page isn't kept any longer than it is needed.
+    func letGo() {
         guard index >= batch.count, batch.byteCount > RowBatch.largeBytes else { return }
         batch = RowBatch(schema)
+        index = 0
+    }
+
+    /// Moves the rows of the present page, if nobody else has them.
+    func take(into output: RowBatch) {
+        precondition(areOwn && index == 0)
+        output.exchange(with: batch)
+        index = 0
     }
 
     /// Makes sure that there is a row at `index`; false at the end.
@@ -200,6 +235,7 @@ final class MergedRows {
         while index >= batch.count {
             guard let rows = try pages.next() else { return false }
             batch = rows.batch
+            areOwn = pages.areOwn
             keys = rows.keys
             count += UInt64(batch.count)
             index = 0

@@ -154,6 +154,8 @@ extension SharedCache.Key {
 extension FilePool {
     /// The edited rows of a slice in one piece; nil if they are too many bytes to be held at once.
     func editedRows(_ slice: DecodedSlice) throws -> EditedRows? {
+        // The average says little where rows differ so much.
+        if slice.slice.pages.contains(where: \.isLarge) { return nil }
         let sums = slice.sums
         let values = sums.columns.reduce(0) { $0 + $1.valueBytes }
         let rowBytes = max(sums.csvBytes, values) / max(sums.rows, 1) + 64

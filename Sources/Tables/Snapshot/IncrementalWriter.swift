@@ -135,11 +135,15 @@ package final class IncrementalWriter {
                 while !isLast {
                     let rows = try changes.next(
                         before: end, maxRows: limits.editRows, maxBytes: limits.editBytes)
-                    isLast = try !changes.hasKey(before: end)
+                    // Before more is read: that may be large as well.
+                    let isLarge = rows.contains { $0.batch.byteCount > RowBatch.largeBytes }
+                    isLast = try !isLarge && !changes.hasKey(before: end)
                     let part = Part(
                         block: block, place: SlicePlace(block: index, slice: slice),
                         changes: rows, isTableEnd: end == nil, isFirst: isFirst, isLast: isLast)
+                    if isLarge { try pipeline.finish() }
                     try pipeline.submit(.edit(part))
+                    if isLarge { try pipeline.finish() }
                     isFirst = false
                 }
             }
@@ -202,7 +206,9 @@ package final class IncrementalWriter {
             result.upkeep.rebased += 1
             return true
         }
-        let isFat = zip(pages, slice.pages).contains { $0 != $1 && limits.isFat($0) }
+        let isFat =
+            zip(pages, slice.pages).contains { $0 != $1 && limits.isFat($0) }
+            || !edited.changes.isEmpty && slice.pages.contains(where: limits.isHeavy)
         result.upkeep.thinned += isFat ? 1 : 0
         return isFat
     }
@@ -211,7 +217,9 @@ package final class IncrementalWriter {
         _ stretch: Stretch, of slice: Slice, _ part: Part, _ edited: EditedPart
     ) -> Bool {
         guard let place = stretch.place else { return false }
-        if stretch.changes.count >= limits.insertedSliceRows { return true }
+        if limits.fillSlice(rows: stretch.changes.count, bytes: stretch.gain.valueBytes) {
+            return true
+        }
         let goesOn = !part.isLast && stretch.changes.upperBound == edited.changes.count
         return goesOn || part.isTableEnd && place == slice.end
     }
@@ -225,7 +233,9 @@ package final class IncrementalWriter {
                 var new = open!.newRows ?? NewRows(place: place, page: stretch.page)
                 new.hold(rows)
                 open!.newRows = new
-                if new.count >= limits.insertedSliceRows { try writeNewRows() }
+                if limits.fillSlice(rows: new.count, bytes: new.valueBytes) {
+                    try writeNewRows()
+                }
             } else {
                 try put(rows)
             }
@@ -237,6 +247,7 @@ package final class IncrementalWriter {
 
     /// Records changes as edits, or in the slices that are written anew.
     private func put(_ rows: PlacedRows) throws {
+        if open!.isHeavy(rows.stretch, limit: limits.heavyPageBytes) { try cut(before: rows) }
         for change in rows.changes {
             let batch = rows.sources[change.source].batch
             var splice = change.splice
@@ -251,6 +262,35 @@ package final class IncrementalWriter {
             }
         }
         try open!.count(rows.stretch)
+    }
+
+    /// Cuts the slice in two in front of changes, so that its page isn't made too large by them.
+    private func cut(before rows: PlacedRows) throws {
+        let first = rows.changes[rows.changes.startIndex]
+        let index = first.splice.index
+        let place = InsertPlace(
+            position: first.splice.edit?.position ?? open!.parent.edits[index].position, edit: index
+        )
+        let batch = rows.sources[first.source].batch
+        try cut(
+            at: place, page: rows.stretch.page,
+            rest: editor.rest(of: open!.parent, page: rows.stretch.page, from: place),
+            lowerBound: NormalizedKey.of(batch, row: first.row, schema: parent.schema))
+    }
+
+    /// Puts what lies in front of a place into the snapshot.
+    ///
+    /// - Parameters:
+    ///   - rest: what lies behind in its page, nil for nothing; its keys begin at `lowerBound`, if not
+    ///     at its first one's.
+    private func cut(
+        at place: InsertPlace, page: Int, rest: Slice?, lowerBound: [UInt8]? = nil
+    ) throws {
+        var rest = rest ?? open!.parent.rest(ofPage: page, from: place)
+        rest.lowerBound = lowerBound ?? rest.lowerBound
+        let front = try open!.cut(at: place, page: page, rest: rest)
+        try store(front)
+        result.upkeep.slicesSplit += front.count > 0 && rest.count > 0 ? 1 : 0
     }
 
     private func write(_ change: PlacedChange, _ batch: RowBatch) throws -> RunRow {
@@ -326,10 +366,7 @@ package final class IncrementalWriter {
         if open!.isRewritten {
             slices += try rewriter!.cut(at: new.place, lowerBound: rest?.lowerBound)
         } else {
-            let rest = rest ?? open!.parent.rest(ofPage: new.page, from: new.place)
-            let front = try open!.cut(at: new.place, page: new.page, rest: rest)
-            try store(front)
-            result.upkeep.slicesSplit += front.count > 0 && rest.count > 0 ? 1 : 0
+            try cut(at: new.place, page: new.page, rest: rest)
         }
         slices += inserted
         result.upkeep.slicesInserted += UInt64(inserted.count)

@@ -75,14 +75,16 @@ final class MergedPage: Sendable {
 
     /// What pieces refer to, in all columns of a schema.
     func sources(_ schema: TableSchema, _ pool: FilePool) throws -> [RowBatch] {
-        var sources: [RowBatch] = []
-        sources.reserveCapacity(runs.count + 1)
-        if let base {
-            sources.append(RowBatch(columns: try pool.page(base, columns: schema.columns)))
+        let count = (base == nil ? 0 : 1) + (edited == nil ? 0 : 1) + runs.count
+        return try (0..<count).map { try source($0, schema, pool) }
+    }
+
+    func source(_ number: Int, _ schema: TableSchema, _ pool: FilePool) throws -> RowBatch {
+        if number == 0, let base {
+            return RowBatch(columns: try pool.page(base, columns: schema.columns))
         }
-        if let edited { sources.append(try edited.batch(schema, pool)) }
-        for run in runs { sources.append(try run.batch(schema, pool)) }
-        return sources
+        if let edited { return try edited.batch(schema, pool) }
+        return try runs[base == nil ? number : number - 1].batch(schema, pool)
     }
 
     /// A sequential reader has passed this page in some columns, or in the last of all: what nobody
@@ -96,14 +98,20 @@ final class MergedPage: Sendable {
         if isLastColumn { for key in passed { pool.cache.forget(key) } }
     }
 
-    /// The rows in one batch; copied unless they are all of one source.
+    /// The rows in one batch; copied unless they are all of one source. Not for large pages (`PageRows`).
     func rows(_ schema: TableSchema, _ pool: FilePool) throws -> RowBatch {
         let sources = try sources(schema, pool)
         if pieces.count == 1, pieces[0].rows == 0..<sources[pieces[0].source].count {
             return sources[pieces[0].source]
         }
         let result = RowBatch(schema)
-        for piece in pieces { result.append(sources[piece.source], rows: piece.rows) }
+        for piece in pieces {
+            let source = sources[piece.source]
+            guard result.byteCount + source.byteCount < ColumnVector.maxBytes else {
+                throw Failure(.corrupt, "edits show more bytes than a page can have")
+            }
+            result.append(source, rows: piece.rows)
+        }
         return result
     }
 
@@ -180,6 +188,12 @@ final class MergedPage: Sendable {
         ///
         /// - Parameter isLast: whether no page of the slice follows.
         func finish(isSequential: Bool, isLast: Bool) throws -> MergedPage {
+            var (base, pieces) = (base, pieces)
+            if base != nil, pieces.allSatisfy({ $0.source > 0 }) {
+                // None of its rows is left, be they large or not.
+                base = nil
+                pieces = pieces.map { Piece(source: $0.source - 1, rows: $0.rows) }
+            }
             if !isSequential, places.count > 1 {
                 for place in places where !pool.cache.contains(place.key(pool)) {
                     try place.willNeed()

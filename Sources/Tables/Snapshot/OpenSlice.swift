@@ -18,6 +18,8 @@ struct OpenSlice {
     private var splicer: EditSplicer
     /// The parent's pages, with the changes so far.
     private var pages: [PageSums]
+    /// Bytes of values that were put into a page since it or what is left of it began.
+    private var gained = (page: 0, bytes: UInt64(0))
     /// Where what wasn't handed out yet begins.
     private var start = (position: 0, page: 0)
     private var lowerBound: [UInt8]
@@ -35,6 +37,15 @@ struct OpenSlice {
 
     mutating func count(_ stretch: Stretch) throws(Failure) {
         try pages[stretch.page].replace(stretch.loss, by: stretch.gain)
+        if gained.page != stretch.page { gained = (stretch.page, 0) }
+        gained.bytes += stretch.gain.valueBytes
+    }
+
+    /// Whether a stretch is to go into another page than what was put into its page so far, because both
+    /// are too many bytes.
+    func isHeavy(_ stretch: Stretch, limit: Int) -> Bool {
+        !isRewritten && gained.page == stretch.page && gained.bytes > 0
+            && gained.bytes + stretch.gain.valueBytes > UInt64(limit)
     }
 
     /// Whether new rows become slices, few as they may be: where a table grows a little at each of
@@ -53,6 +64,7 @@ struct OpenSlice {
         let front = part(
             before: Int(place.position), lastPage: page, edits: splicer.take(upTo: place.edit))
         pages[page] = rest.pages[0]
+        gained = (page, 0)
         start = (Int(place.position), page)
         lowerBound = rest.lowerBound
         return front
@@ -87,6 +99,7 @@ struct NewRows {
     let place: InsertPlace
     let page: Int
     private(set) var count = 0
+    private(set) var valueBytes: UInt64 = 0
     /// Those that weren't written yet.
     var held: [PlacedRows] = []
     /// Whether they are being written as slices.
@@ -95,6 +108,7 @@ struct NewRows {
     mutating func hold(_ rows: PlacedRows) {
         held.append(rows)
         count += rows.changes.count
+        valueBytes += rows.stretch.gain.valueBytes
     }
 }
 

@@ -28,12 +28,16 @@ package enum Reprojection {
             for index in try snapshot.sliceSums(of: block).indices {
                 var slice = try snapshot.bareSlice(index, of: block)
                 for page in slice.pages.indices {
-                    guard let counted = try counts.next(),
-                        counted.sums.rows == slice.pages[page].rows
-                    else { throw Snapshot.contradiction }
-                    slice.pages[page].csvBytes = counted.sums.csvBytes
-                    slice.pages[page].columns = counted.sums.columns
-                    hash += counted.hash
+                    // A large page comes in several parts.
+                    var sums = PageSums()
+                    repeat {
+                        guard let counted = try counts.next() else { throw Snapshot.contradiction }
+                        sums += counted.sums
+                        hash += counted.hash
+                    } while sums.rows < slice.pages[page].rows
+                    guard sums.rows == slice.pages[page].rows else { throw Snapshot.contradiction }
+                    slice.pages[page].csvBytes = sums.csvBytes
+                    slice.pages[page].columns = sums.columns
                 }
                 try builder.append(slice)
                 try files.progress(rows: 0)

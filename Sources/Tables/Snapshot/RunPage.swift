@@ -2,14 +2,17 @@ import Bytes
 import Synchronization
 
 /// A page of a run: rows that edits show. Kept as it is stored; columns are decoded when they are
-/// first asked for, so that who reads one column pays for one. Safe for concurrent use.
+/// first asked for, so that who reads one column pays for one. Of a large page nothing is kept. Safe for
+/// concurrent use.
 final class RunPage: Sendable {
-    let file: UInt64
+    private let place: RunPlace
+    var file: UInt64 { place.number }
     /// Counted from the file's begin.
-    let rows: Range<Int>
+    var rows: Range<Int> { place.rows }
     /// As stored, and once all columns are decoded.
     let byteCount: Int
-    private let stored: StoredPage
+    /// Nil if it is large.
+    private let stored: StoredPage?
     /// Two schemas may give one id to columns of other types: one of a point that was dropped, and one
     /// that came after it. Then rows that are older than both have stand-ins of their own for each.
     private struct Key: Hashable {
@@ -19,14 +22,17 @@ final class RunPage: Sendable {
     }
     private let columns = Mutex<[Key: ColumnVector]>([:])
 
-    init(file: UInt64, rows: Range<Int>, stored: StoredPage, byteCount: Int) {
-        self.file = file
-        self.rows = rows
+    fileprivate init(_ place: RunPlace, stored: StoredPage?, byteCount: Int) {
+        self.place = place
         self.stored = stored
         self.byteCount = byteCount
     }
 
     func column(_ column: Column, _ pool: FilePool) throws -> ColumnVector {
+        guard let stored else {
+            return try pool.page(
+                place.file, rowGroup: place.rowGroup, page: place.page, columns: [column])[0]
+        }
         let key = Key(id: column.id, type: column.type, standIn: column.standIn)
         return try columns.withLock { columns in
             if let known = columns[key] { return known }
@@ -44,7 +50,7 @@ final class RunPage: Sendable {
 }
 
 /// Where a page of a run is stored.
-struct RunPlace {
+struct RunPlace: Sendable {
     let file: RowFile
     let number: UInt64
     let rowGroup: Int
@@ -77,13 +83,21 @@ extension FilePool {
 
     func runPage(_ place: RunPlace) throws -> RunPage {
         try cache.value(place.key(self)) {
+            let size = try place.file.storedBytes(rowGroup: place.rowGroup, page: place.page)
+            if size > RowBatch.largeBytes { return large(place) }
             let stored = try place.file.storedPage(rowGroup: place.rowGroup, page: place.page)
             let bytes = try stored.byteCounts()
             count(readBytes: bytes.stored)
+            if bytes.decoded > RowBatch.largeBytes { return large(place) }
             let page = RunPage(
-                file: place.number, rows: place.rows, stored: stored,
+                place, stored: stored,
                 byteCount: bytes.stored + bytes.decoded + 512 + stored.starts.count * 384)
             return (page, bytes: page.byteCount)
         }
+    }
+
+    private func large(_ place: RunPlace) -> (RunPage, bytes: Int) {
+        let page = RunPage(place, stored: nil, byteCount: 512)
+        return (page, bytes: page.byteCount)
     }
 }

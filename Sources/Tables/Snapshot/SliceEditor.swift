@@ -120,8 +120,8 @@ struct SliceEditor: Sendable {
             return nil
         }
         rest.lowerBound = NormalizedKey.of(first.batch, row: first.index, schema: schema)
-        let rows = try reader.merged(page: 0).rows(schema, pool)
-        measure.add(rows, 0..<rows.count, to: &rest.pages[0])
+        var rows = PageRows(try reader.merged(page: 0), schema, pool)
+        while let some = try rows.next() { measure.add(some, 0..<some.count, to: &rest.pages[0]) }
         return rest
     }
 

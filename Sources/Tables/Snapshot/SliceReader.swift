@@ -45,10 +45,12 @@ struct SliceReader {
     /// A row that replaces or was inserted.
     mutating func row(_ row: RunRow) throws -> (batch: RowBatch, index: Int) {
         let number = Int(row.row)
-        let known = runPages.firstIndex { $0.page.file == row.file }
+        var known = runPages.firstIndex { $0.page.file == row.file }
         if let known, runPages[known].page.rows.contains(number) {
             return (runPages[known].batch, number - runPages[known].page.rows.lowerBound)
         }
+        letGo()
+        known = runPages.firstIndex { $0.page.file == row.file }
         let page = try pool.runPage(pool.runPlace(of: row))
         let batch = try page.batch(schema, pool)
         if let known {
@@ -59,6 +61,9 @@ struct SliceReader {
         }
         return (batch, number - page.rows.lowerBound)
     }
+
+    /// Keeps no large row any longer.
+    mutating func letGo() { runPages.removeAll { $0.batch.byteCount > RowBatch.largeBytes } }
 
     /// The stored page with the base rows of a rendered page, and which of its rows they are; nil if
     /// there are none.

@@ -59,6 +59,11 @@ final class SliceRewriter {
     }
 
     private func append(_ batch: RowBatch, _ rows: Range<Int>) throws {
+        if batch.isLargeRow {
+            try endPage()
+            self.rows += 1
+            return try writer.append(batch)
+        }
         var rows = rows
         let rowBytes = max(batch.byteCount / max(batch.count, 1), 1)
         while !rows.isEmpty {
@@ -134,6 +139,7 @@ private struct SliceCopier {
             if edit.kind != .delete {
                 let (batch, index) = try reader.row(edit.row)
                 try body(batch, index..<index + 1)
+                reader.letGo()
             }
             if edit.kind != .insert { position = Int(edit.position) + 1 }
             nextEdit += 1

@@ -74,10 +74,12 @@ final class SliceWriter {
             spare.give(batch)
             return
         }
-        let isLarge = batch.byteCount > largeBytes
-        if isLarge { try pipeline.finish() }
-        try pipeline.submit(batch)
-        if isLarge { try pipeline.finish() }
+        for page in batch.splitBeforeLargeRow() {
+            let isLarge = page.byteCount > largeBytes
+            if isLarge { try pipeline.finish() }
+            try pipeline.submit(page)
+            if isLarge { try pipeline.finish() }
+        }
     }
 
     /// The slices that follow hold keys from `lowerBound` on.

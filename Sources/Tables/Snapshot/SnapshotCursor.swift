@@ -7,6 +7,11 @@ package final class SnapshotCursor: RowCursor {
     package func next(into batch: RowBatch, maxRows: Int, maxBytes: Int) throws -> Bool {
         while batch.count < maxRows, batch.byteCount <= maxBytes {
             guard try rows.load() else { return false }
+            if rows.areOwn, rows.batch.isLargeRow {
+                // Alone, so that it needn't be copied.
+                if batch.count == 0 { rows.take(into: batch) }
+                return true
+            }
             // By bytes as far as a page's average row tells, or one page could be far too much.
             let page = rows.batch
             let average = max(page.byteCount / page.count, 1)

@@ -28,6 +28,12 @@ package struct PageSums: Sendable, Hashable {
         self.columns = columns
     }
 
+    /// Bytes of values of variable length.
+    var valueBytes: UInt64 { columns.reduce(0) { $0 + $1.valueBytes } }
+
+    /// Whether the rows are so many bytes that they aren't put together in memory.
+    var isLarge: Bool { valueBytes > UInt64(RowBatch.largeBytes) }
+
     package static func += (a: inout PageSums, b: PageSums) {
         a.baseRows += b.baseRows
         a.rows += b.rows

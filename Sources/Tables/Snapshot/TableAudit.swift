@@ -206,23 +206,31 @@ private struct SliceAuditor: Sendable {
         var finding = PageFinding()
         do {
             let reader = SliceReader(slice, schema: schema, pool: pool, isSequential: true)
-            let rows = try reader.merged(page: page).rows(schema, pool)
-            let keys = KeyList(rows, schema: schema)
-            guard keys.isIncreasing(after: nil) else {
-                throw Failure(.corrupt, "rows of a page are out of key order")
+            let merged = try reader.merged(page: page)
+            if slice.pages[page].isLarge {
+                var rows = PageRows(merged, schema, pool)
+                while let some = try rows.next() { try add(some, to: &finding) }
+            } else {
+                try add(merged.rows(schema, pool), to: &finding)
             }
-            finding.sums = measure.measure(rows, 0..<rows.count)
             finding.sums.baseRows = UInt64(slice.positions(ofPage: page).count)
             finding.sums.edits = UInt64(slice.edits(ofPage: page).count)
-            finding.hash = hasher.hash(rows)
-            if rows.count > 0 {
-                finding.first = key(0, of: rows, keys)
-                finding.last = key(rows.count - 1, of: rows, keys)
-            }
         } catch {
             finding.failure = TableAudit.message(error)
         }
         return finding
+    }
+
+    private func add(_ rows: RowBatch, to finding: inout PageFinding) throws {
+        if rows.count == 0 { return }
+        let keys = KeyList(rows, schema: schema)
+        guard keys.isIncreasing(after: finding.last?.normalized) else {
+            throw Failure(.corrupt, "rows of a page are out of key order")
+        }
+        measure.add(rows, 0..<rows.count, to: &finding.sums)
+        finding.hash += hasher.hash(rows)
+        finding.first = finding.first ?? key(0, of: rows, keys)
+        finding.last = key(rows.count - 1, of: rows, keys)
     }
 
     private func key(_ row: Int, of rows: RowBatch, _ keys: KeyList) -> PageFinding.Key {

@@ -136,6 +136,17 @@ extension FormatLimits {
         page.rows > UInt64(pageRows * fatPages) && page.rows > page.baseRows
     }
 
+    /// Whether the changes of many points made a page so large that the next ones could make it larger
+    /// than readers can bear.
+    func isHeavy(_ page: PageSums) -> Bool {
+        page.edits > 0 && page.rows > 1 && page.valueBytes > UInt64(heavyPageBytes * 16)
+    }
+
+    /// Whether new rows at one place are so many, or so large, that they become slices.
+    func fillSlice(rows: Int, bytes: UInt64) -> Bool {
+        rows >= insertedSliceRows || bytes >= UInt64(rowGroupBytes)
+    }
+
     /// Whether a slice would be better joined with its neighbours. Counts bytes too, as row groups
     /// of large rows have few of them.
     func isSmall(_ sums: PageSums) -> Bool {
