@@ -1,3 +1,4 @@
+import Bytes
 import Glibc
 
 /// The standard streams, unbuffered: other processes read along.
@@ -9,6 +10,31 @@ enum Output {
 
     /// Text for somebody at a terminal, as it is.
     static func note(_ text: String) { write(STDERR_FILENO, text, terminator: "") }
+
+    /// A part of a file. Somebody who stops reading ends it.
+    static func write(_ bytes: UnsafeRawBufferPointer) throws {
+        var rest = bytes
+        while rest.count > 0 {
+            let count = Glibc.write(STDOUT_FILENO, rest.baseAddress, rest.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw Failure("can't write to standard output") }
+            rest = rest.from(count)
+        }
+    }
+
+    /// Lines of a table: words on the left of their columns, numbers on the right.
+    static func aligned(_ rows: [[String]], leftColumns: Set<Int>) -> [String] {
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            let cells = row.enumerated().map { column, cell in
+                let blanks = String(repeating: " ", count: widths[column] - cell.count)
+                return leftColumns.contains(column) ? cell + blanks : blanks + cell
+            }
+            var line = cells.joined(separator: "  ")
+            while line.hasSuffix(" ") { line.removeLast() }
+            return line
+        }
+    }
 
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 

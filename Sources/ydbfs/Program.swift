@@ -80,7 +80,8 @@ struct Ydbfs: ParsableCommand {
         version: "ydbfs \(Program.version)",
         subcommands: [
             MountCommand.self, UnmountCommand.self, RunCommand.self, StatusCommand.self,
-            VerifyCommand.self, ExportCommand.self, RepairCommand.self, RekeyCommand.self,
+            VerifyCommand.self, ExportCommand.self, DiffCommand.self, HistoryCommand.self,
+            ShowCommand.self, FindCommand.self, RepairCommand.self, RekeyCommand.self,
         ],
         defaultSubcommand: MountCommand.self)
 }

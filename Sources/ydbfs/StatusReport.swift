@@ -399,20 +399,9 @@ extension StatusReport.Collection {
         for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
             lines.append("  DAMAGED: \(points.count) points, last \(points.last!.name): \(damage)")
         }
-        lines += Self.aligned(rows, leftColumns: 4).map { "  " + $0 }
+        lines += Output.aligned(rows, leftColumns: [0, 1, 2, 3]).map { "  " + $0 }
         return lines + [
             "  newest \(newest ?? (damage == nil ? "none" : "unknown")), \(bytes) bytes stored"
         ]
-    }
-
-    /// Words on the left, numbers on the right of their columns.
-    private static func aligned(_ rows: [[String]], leftColumns: Int) -> [String] {
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            row.enumerated().map { column, cell in
-                let blanks = String(repeating: " ", count: widths[column] - cell.count)
-                return column < leftColumns ? cell + blanks : blanks + cell
-            }.joined(separator: "  ")
-        }
     }
 }

@@ -115,6 +115,7 @@ final class ModelHistory {
         case 1: try dropColumn()
         case 2: try whole()
         case 3: try rekey()
+        case 5: try replaceColumn()
         case 4: renumber()
         default: change()
         }
@@ -225,6 +226,35 @@ final class ModelHistory {
         try reproject()
     }
 
+    /// Another column takes the place of one, under its name.
+    private func replaceColumn() throws {
+        guard
+            let index = columns.indices.filter({ columns[$0].id > 2 }).randomElement(using: &random)
+        else { return }
+        let old = columns[index]
+        var new = Column(
+            id: nextID, name: old.name, type: Bool.random(using: &random) ? old.type : .utf8)
+        nextID += 1
+        let standIn = Bool.random(using: &random) ? value(new) : nil
+        new.standIn = standIn.map { StandIn(bytes: $0.bytes) }
+        columns[index] = new
+        for row in rows.indices {
+            let before = rows[row].values.removeValue(forKey: old.id)!
+            var value = standIn ?? value(new)
+            // Mostly it looks as before.
+            if standIn == nil, Int.random(in: 0..<3, using: &random) > 0 {
+                if case .int(let number) = before {
+                    value = .text("\(number)")
+                } else {
+                    value = before
+                }
+                if new.type == .int64 { value = before }
+            }
+            rows[row].values[new.id] = value
+        }
+        if standIn != nil { try reproject() } else { try whole() }
+    }
+
     private func rekey() throws {
         kind = Kind.allCases.randomElement(using: &random)!
         let candidates = rows
@@ -304,6 +334,7 @@ struct ModelDiff {
     private let new: Point?
     private let common: [UInt32]
     private let added: [Column]
+    private let replaced: [(old: UInt32, new: UInt32)]
     private(set) var lines: [String] = []
     private(set) var counts = ChangeCounts()
 
@@ -316,9 +347,16 @@ struct ModelDiff {
         )
         let (oldIDs, newIDs) = (before.map(\.id), after.map(\.id))
         common = newIDs.filter(oldIDs.contains)
-        added = old == nil ? [] : after.filter { !oldIDs.contains($0.id) }
         let gone = before.filter { !newIDs.contains($0.id) }
-        lines = [(["_change_type"] + (after + gone).map(\.name)).joined(separator: ",")]
+        let unknown = old == nil ? [] : after.filter { !oldIDs.contains($0.id) }
+        replaced = unknown.compactMap { column in
+            gone.first { $0.name == column.name }.map { ($0.id, column.id) }
+        }
+        let others = replaced.map(\.new)
+        added = unknown.filter { !others.contains($0.id) }
+        let names = after.map(\.name)
+        let goneNames = gone.map { names.contains($0.name) ? $0.name + "_before" : $0.name }
+        lines = [(["_change_type"] + names + goneNames).joined(separator: ",")]
         let shown = newIDs + gone.map(\.id)
         let haveOneOrder = old == nil || new == nil || old!.kind.storage == new!.kind.storage
         let ordered = changes.sorted { a, b in
@@ -357,6 +395,10 @@ struct ModelDiff {
         }
     }
 
+    private func looksSame(_ old: Row, _ new: Row) -> Bool {
+        replaced.allSatisfy { old[$0.old].csv == new[$0.new].csv }
+    }
+
     private var pairing: [UInt32]? {
         guard let old, let new else { return nil }
         let both = Set(common)
@@ -389,7 +431,9 @@ struct ModelDiff {
                     insert(row)
                     continue
                 }
-                if content(was, isOld: true) != content(row, isOld: false) { update(was, row) }
+                if content(was, isOld: true) != content(row, isOld: false) || !looksSame(was, row) {
+                    update(was, row)
+                }
             }
             return result
         }
@@ -414,7 +458,8 @@ struct ModelDiff {
                 for row in after {
                     guard
                         let index = before.firstIndex(where: {
-                            $0.content == row.content && old!.place($0.row) == new!.place(row.row)
+                            $0.content == row.content && looksSame($0.row, row.row)
+                                && old!.place($0.row) == new!.place(row.row)
                         })
                     else { continue }
                     before.remove(at: index)
@@ -425,7 +470,8 @@ struct ModelDiff {
                 guard let index = before.firstIndex(where: { $0.content == row.content }) else {
                     continue
                 }
-                before.remove(at: index)
+                let was = before.remove(at: index)
+                if !looksSame(was.row, row.row) { update(was.row, row.row) }
                 after.remove(at: after.firstIndex { new!.place($0.row) == new!.place(row.row) }!)
             }
             let pairs = min(before.count, after.count)

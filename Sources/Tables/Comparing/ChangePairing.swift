@@ -114,7 +114,7 @@ final class ChangePairing: RowCursor {
         } else if let old = same.first {
             same.removeFirst()
             // Zeros of either sign are equal as keys.
-            if !isIdentical(old, row) { pair(old, row, output) }
+            if !isIdentical(old, row) || !spool.looksSame(old, row) { pair(old, row, output) }
         } else {
             news.append(row)
             pairUp(output)

@@ -97,6 +97,23 @@ struct ChangeSpool: Sendable {
     }
 }
 
+extension ChangeSpool {
+    /// Whether columns that were replaced look the same in two rows of the spool.
+    func looksSame(_ old: SpooledRow, _ new: SpooledRow) -> Bool {
+        joined.replaced.allSatisfy { columns in
+            columns.old.spooled(joined.oldPlaces).text(old.batch, old.row)
+                == columns.new.spooled(joined.newPlaces).text(new.batch, new.row)
+        }
+    }
+}
+
+extension ColumnText {
+    /// The same column in the spool, given where the joined schema's columns are on its side.
+    fileprivate func spooled(_ places: [Int?]) -> ColumnText {
+        moved { places.firstIndex(of: $0)! + ChangeSpool.headColumns }
+    }
+}
+
 /// A row of a batch that nobody changes.
 struct SpooledRow {
     let batch: RowBatch

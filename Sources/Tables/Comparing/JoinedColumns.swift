@@ -79,10 +79,15 @@ package struct JoinedColumns: Sendable {
 /// Two versions of a table, of which one may not be there: how their columns and keys correspond, and
 /// when a row of one is the same as a row of the other.
 ///
-/// A row is the same if all columns that both versions have are, and if in each column that is new it
-/// has what stands in for it in older rows (NULL where nothing does), as if the column had been added
-/// and nothing else. A column that is gone changes no row: that it is gone is a change of the table.
-/// So changes of the columns, then those of rows, turn the old version into the new one.
+/// A row is the same if
+/// * all columns that both versions have are,
+/// * a column that is new has what stands in for it in older rows (NULL where nothing does), as if it
+///   had been added and nothing else,
+/// * a column that took the place of another one of its name (mostly, its type is another) looks as
+///   that one did, as CSV.
+///
+/// A column that is gone changes no row: that it is gone is a change of the table. So changes of the
+/// columns, then those of rows, turn the old version into the new one.
 package struct JoinedSchema: Sendable {
     /// The columns of both, with the keys of the new version.
     package let schema: TableSchema
@@ -91,6 +96,8 @@ package struct JoinedSchema: Sendable {
     let newPlaces: [Int?]
     /// Columns that only the new version has, by index there, with what stands in for them.
     let added: [(index: Int, joined: Int, standIn: [UInt8]?)]
+    /// Columns of one name that are others by id or type.
+    let replaced: [(old: ColumnText, new: ColumnText)]
     /// Visible columns that both have, and hidden ones.
     let common: [(old: Int, new: Int)]
     let commonHidden: [(old: Int, new: Int)]
@@ -115,7 +122,7 @@ package struct JoinedSchema: Sendable {
         self.newPlaces = newPlaces
         self.oldPlaces = oldPlaces
         guard let old, let new else {
-            (added, common, commonHidden, doubtful) = ([], [], [], [])
+            (added, replaced, common, commonHidden, doubtful) = ([], [], [], [], [])
             (haveSameOrder, pairing) = (true, nil)
             return
         }
@@ -125,9 +132,25 @@ package struct JoinedSchema: Sendable {
         }
         common = pairs(both.filter { !schema.columns[$0].isHidden })
         commonHidden = pairs(both.filter { schema.columns[$0].isHidden })
-        added = joined.columns.indices.filter {
-            oldPlaces[$0] == nil && !schema.columns[$0].isHidden
-        }.map { (newPlaces[$0]!, $0, new.columns[newPlaces[$0]!].standIn?.bytes) }
+        var added: [(index: Int, joined: Int, standIn: [UInt8]?)] = []
+        var replaced: [(old: ColumnText, new: ColumnText)] = []
+        for index in joined.columns.indices
+        where oldPlaces[index] == nil && !schema.columns[index].isHidden {
+            let place = newPlaces[index]!
+            let column = new.columns[place]
+            let namesake = old.visibleColumns.firstIndex { $0.name.hasSameBytes(as: column.name) }
+            if let namesake, !both.contains(where: { oldPlaces[$0] == namesake }) {
+                replaced.append(
+                    (
+                        ColumnText(old.columns[namesake], at: namesake),
+                        ColumnText(column, at: place)
+                    ))
+            } else {
+                added.append((place, index, column.standIn?.bytes))
+            }
+        }
+        self.added = added
+        self.replaced = replaced
         doubtful =
             added.map { (new.columns[$0.index].id, true) }
             + both.filter {
@@ -152,11 +175,11 @@ package struct JoinedSchema: Sendable {
     /// Whether a row that both versions show of a row file is the same in both, given the ids of the
     /// file's columns.
     func isPlain(_ fieldIDs: [Int?]) -> Bool {
-        doubtful.allSatisfy { fieldIDs.contains(Int($0.id)) != $0.isAdded }
+        replaced.isEmpty && doubtful.allSatisfy { fieldIDs.contains(Int($0.id)) != $0.isAdded }
     }
 
     /// Every row file is plain.
-    var hasNoDoubt: Bool { doubtful.isEmpty }
+    var hasNoDoubt: Bool { doubtful.isEmpty && replaced.isEmpty }
 
     /// Whether a row of the new version has in all added columns what stands in for them.
     func hasStandIns(_ new: RowBatch, _ row: Int) -> Bool {
@@ -172,6 +195,34 @@ package struct JoinedSchema: Sendable {
     package func isSame(_ old: RowBatch, _ i: Int, _ new: RowBatch, _ j: Int) -> Bool {
         common.allSatisfy {
             ColumnVector.identical(old.columns[$0.old], i, new.columns[$0.new], j)
-        } && hasStandIns(new, j)
+        } && hasStandIns(new, j) && looksSame(old, i, new, j)
+    }
+
+    /// Whether the columns that were replaced look as before.
+    func looksSame(_ old: RowBatch, _ i: Int, _ new: RowBatch, _ j: Int) -> Bool {
+        replaced.allSatisfy { $0.old.text(old, i) == $0.new.text(new, j) }
+    }
+}
+
+/// A column's values as CSV.
+struct ColumnText: Sendable {
+    private var index: Int
+    private let renderer: CSVRenderer
+
+    func moved(_ place: (Int) -> Int) -> ColumnText {
+        var copy = self
+        copy.index = place(index)
+        return copy
+    }
+
+    init(_ column: Column, at index: Int) {
+        self.index = index
+        renderer = CSVRenderer(TableSchema(column: column.shown))
+    }
+
+    func text(_ rows: RowBatch, _ row: Int) -> [UInt8] {
+        let line = ByteBuffer(capacity: 64)
+        renderer.render(RowBatch(columns: [rows.columns[index]]), row..<row + 1, into: line)
+        return line.array
     }
 }

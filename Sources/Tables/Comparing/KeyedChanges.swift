@@ -119,6 +119,11 @@ private final class ComparedRows {
         let first = new.merged.index
         return zip(old.columns, new.columns).allSatisfy {
             ColumnVector.identical($0, rows, $1, from: first)
-        } && (first..<first + count).allSatisfy { joined.hasStandIns(new.merged.batch, $0) }
+        }
+            && (first..<first + count).allSatisfy { row in
+                joined.hasStandIns(new.merged.batch, row)
+                    && joined.looksSame(
+                        old.merged.batch, rows.lowerBound + row - first, new.merged.batch, row)
+            }
     }
 }

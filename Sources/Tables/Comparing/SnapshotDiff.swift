@@ -24,6 +24,8 @@ package final class SnapshotDiff {
     /// The columns of both versions, hidden ones included, and the keys of the new one. A value is NULL
     /// in rows of a version that hasn't got the column.
     package let schema: TableSchema
+    /// The old version's storage key in these columns; none if there is no such version.
+    package let oldKey: [Int]
     private let spool: ChangeSpool
     private let rows: any RowCursor
     private var isDone = false
@@ -40,6 +42,7 @@ package final class SnapshotDiff {
         let joined = try JoinedSchema(
             old: old?.schema, new: new?.schema, areOneTable: areOneTable)
         schema = joined.schema
+        oldKey = (old?.schema.key ?? []).map { joined.oldPlaces.firstIndex(of: $0)! }
         spool = try ChangeSpool(joined)
         let isPaired = joined.pairing != nil
         let changes = try KeyedChanges(

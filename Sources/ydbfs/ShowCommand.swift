@@ -1,0 +1,121 @@
+import ArgumentParser
+import Bytes
+import Engine
+import Repository
+import Tables
+
+struct ShowCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Show a collection's points, a point's tables, a table, or one row.",
+        discussion: """
+            A row is printed as JSON. KEY is its key, as the names of files in by-key have it: \
+            values as in CSV, with commas in between; in them %, / and , are written %25, %2F and \
+            %2C. If several rows have it (keys that hold NULL), all are printed.
+
+              ydbfs show shop.db shop
+              ydbfs show shop.db shop/latest
+              ydbfs show shop.db shop/yesterday/orders
+              ydbfs show shop.db shop/yesterday/orders/42
+            """)
+
+    @Argument(
+        help: ArgumentHelp(
+            "A SQLite database, a repository, or the mount point of one.", valueName: "SOURCE"))
+    var source: String
+
+    @Argument(help: ArgumentHelp(valueName: "COLLECTION[/POINT[/TABLE[/KEY]]]"))
+    var target: String
+
+    @Option(
+        help: ArgumentHelp(
+            "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
+    var repository: String?
+
+    func run() throws {
+        let stored = try StoredTables(
+            SourceArgument(source, repository: repository), operation: "show \(target)")
+        let (collection, rest) = try split(target, in: stored.repository)
+        let state = try stored.collection(collection)
+        guard let rest else { return show(state) }
+        let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        let point = try Moment(String(parts[0]), of: state.name, in: stored.repository).point(
+            in: state)
+        guard parts.count > 1, !parts[1].isEmpty else { return show(point, of: state) }
+        try show(String(parts[1]), at: point, of: state, stored)
+    }
+
+    /// The collection, whose name may hold slashes, and what stands behind it.
+    private func split(
+        _ target: String, in repository: Repository
+    ) throws -> (collection: String, rest: String?) {
+        let names = repository.collections.map(\.name)
+        let found = names.filter { target.hasSameBytes(as: $0) || target.hasPrefix($0 + "/") }.max {
+            $0.utf8.count < $1.utf8.count
+        }
+        guard let found else {
+            throw Failure(
+                .notFound, "there is no collection \(target)" + StoredTables.list(names))
+        }
+        let rest = target.dropFirst(found.count + 1)
+        return (found, rest.isEmpty ? nil : String(rest))
+    }
+
+    private func show(_ state: CollectionState) {
+        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED"]]
+        for point in state.points {
+            let tables = state.tables(at: point.sequence)
+            let changed = tables.filter { point.changed.contains($0.id) }
+            rows.append([
+                point.name, point.kind.rawValue,
+                Instant(microseconds: point.cut).floorToSecond.description, "\(tables.count)",
+                "\(tables.map(\.rows).total)",
+                "\(changed.map { $0.inserted + $0.updated + $0.deleted }.total)",
+            ])
+        }
+        for line in Output.aligned(rows, leftColumns: [0, 1, 2]) { Output.print(line) }
+    }
+
+    private func show(_ point: BackupPoint, of state: CollectionState) {
+        var rows = [["TABLE", "ROWS", "COLUMNS", "CSV BYTES"]]
+        for table in state.tables(at: point.sequence) {
+            rows.append([
+                table.path, "\(table.rows)", "\(table.schema.visibleColumns.count)",
+                table.sizes["csv"].map { "\($0)" } ?? "-",
+            ])
+        }
+        for line in Output.aligned(rows, leftColumns: [0]) { Output.print(line) }
+        for table in point.notBackedUp { Output.print("not backed up: \(table.line)") }
+    }
+
+    /// A table, or a row of one, whose name may hold slashes too.
+    private func show(
+        _ rest: String, at point: BackupPoint, of state: CollectionState, _ stored: StoredTables
+    ) throws {
+        if let table = state.table(path: rest, at: point.sequence) {
+            for line in table.sql.split(separator: "\n") { Output.print(String(line)) }
+            let key = table.schema.lookupKey.map { table.schema.columns[$0].name }
+            return Output.print(
+                "-- \(table.rows) rows at \(point.name), known by \(key.joined(separator: ", "))")
+        }
+        guard let slash = rest.lastIndex(of: "/") else {
+            _ = try StoredTables.table(rest, of: state, at: point)
+            return
+        }
+        let record = try StoredTables.table(String(rest[..<slash]), of: state, at: point)
+        let name = String(rest[rest.index(after: slash)...])
+        guard let key = TableKey(pathName: name), key.values(in: record.schema) != nil else {
+            let columns = record.schema.lookupKey.map { record.schema.columns[$0] }
+            throw Failure(
+                .invalid,
+                "\(name) is no key of \(record.path): it has "
+                    + columns.map { "\($0.name) (\($0.type.name))" }.joined(separator: ", "))
+        }
+        let rows = try RowFinder(key, checkpoint: stored.operation.checkpoint).rows(
+            of: stored.snapshot(record, of: state))
+        guard rows.count > 0 else {
+            throw Failure(.notFound, "\(record.path) has no row \(name) at \(point.name)")
+        }
+        try OutputSink().append(RowJSON(record.schema).document(rows))
+    }
+}
