@@ -194,7 +194,7 @@ private struct PointDiff {
                 "CSV holds one table: say --table" + StoredTables.list(candidates.map(\.path)))
         }
         let rows = try ChangesCursor(diff(pair.old, pair.new))
-        try SpooledFile.writeCSV(rows, schema: rows.schema, to: OutputSink())
+        try ChangeFiles.writeCSV(rows, schema: rows.schema, to: OutputSink())
     }
 
     /// Answers what the statements don't do.

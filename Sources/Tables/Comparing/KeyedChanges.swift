@@ -59,7 +59,8 @@ final class KeyedChanges: RowCursor {
             merged.index, of: merged.batch, type,
             place: isPaired ? (merged.keys, merged.index) : nil,
             fillsIn: isPaired, to: output)
-        merged.pass()
+        merged.index += 1
+        merged.letGo()
     }
 
     /// Rows that are compared together.
