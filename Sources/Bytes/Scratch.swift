@@ -4,9 +4,9 @@ import Synchronization
 /// kilobytes costs a page fault for every four.
 package enum Scratch {
     private static let spare = Mutex<[ByteBuffer]>([])
-    private static let maxSpare = 16
-    /// Larger ones are given back to the system.
-    private static let maxBytes = 4 << 20
+    private static let maxSpare = 8
+    /// Larger ones, as large values make them, are given back to the system.
+    private static let maxBytes = 2 << 20
 
     /// Lends an empty buffer to `body`, which must not keep it.
     package static func with<R, E: Error>(

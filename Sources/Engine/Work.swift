@@ -61,7 +61,7 @@ extension Engine {
                 state.working.remove(collection)
                 return nil
             }
-            guard let next else { return }
+            guard let next else { return Allocator.giveBackFreed() }
             run(next)
             state.update { _ = $0.queues[collection]?.removeFirst() }
         }

@@ -67,6 +67,7 @@ extension Repository {
     /// longer count.
     package func record(_ found: [UInt64: PointCheck], of collection: CollectionState) throws {
         guard let first = found.first?.value else { return }
+        try checkPlace()
         let sorted = found.sorted { $0.key < $1.key }
         let record = CheckRecord(
             level: first.level, time: first.time,

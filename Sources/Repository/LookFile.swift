@@ -40,6 +40,7 @@ extension WriterLock {
         let look = Look(
             time: time, uid: uid, count: countsAnew ? 0 : before &+ 1, point: newest.sequence,
             hash: newest.hash)
+        try repository.checkPlace()
         try repository.storage.replace(Repository.lookName(id), with: look)
     }
 }

@@ -35,12 +35,14 @@ extension Repository {
     }
 
     package func keep(_ round: ReadingRound, of collection: CollectionState) throws {
+        try checkPlace()
         try storage.replace(roundName(collection), with: round)
     }
 
     /// The right to read a share, which no two processes have; nil if another has it.
     package func roundLock(_ collection: CollectionState) throws -> (any StorageLock)? {
-        try storage.lock("collections/\(collection.id)/round.lock")
+        try checkPlace()
+        return try storage.lock("collections/\(collection.id)/round.lock")
     }
 }
 

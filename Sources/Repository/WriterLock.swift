@@ -313,6 +313,8 @@ extension Repository {
     /// Takes the right to write to a collection, which need not exist yet. Throws `.busy` if another
     /// process or operation has it, `.corrupt` if the log can't be read to its end.
     package func lock(collection name: String) throws -> WriterLock {
+        // Nothing is made in a repository that isn't the one that was opened.
+        try checkPlace()
         guard let held = try storage.lock("collections/\(collectionID(name))/lock") else {
             throw Failure(
                 .busy, "collection \(name) is being written by another process: try again later")

@@ -64,7 +64,7 @@ import Testing
         func verified() throws -> String {
             let status = try disk.sandbox.ydbfs("status", "disk/r", "shop", "--json")
             return try disk.sandbox.python(
-                "*[(p['verified'] or {}).get('level') for p in j['collections'][0]['points']]",
+                "*[p.get('verified', {}).get('level') for p in j['collections'][0]['points']]",
                 json: status.output)
         }
         #expect(try verified() == "None None")

@@ -92,7 +92,7 @@ import Testing
             (new, statement) = (Array(old[2...]), "PRUNE shop")
         }
         var outcomes: Set<[String]> = []
-        let kills = try forEachStep(statement, calls: ["write", "fsync", "link", "unlink"]) {
+        let kills = try forEachStep(statement, calls: ["write", "fsync", "linkat", "unlinkat"]) {
             step in
             let found = try points()
             #expect(found == old || found == new, "\(step)")

@@ -113,6 +113,31 @@ import Testing
         #expect(try points() == "1")
     }
 
+    @Test func `memory that runs out may end the process, but loses nothing`() throws {
+        #expect(try sandbox.ydbfs("run", "database.db", Self.create + "BACKUP shop").status == 0)
+        try sandbox.sql(
+            "WITH RECURSIVE n(i) AS (SELECT 2001 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) "
+                + "INSERT INTO orders SELECT i, randomblob(500) FROM n")
+        var made = 1
+        var failed = 0
+        for megabytes in stride(from: 60, through: 220, by: 20) {
+            let ran = try sandbox.run(
+                "/usr/bin/prlimit",
+                ["--as=\(megabytes << 20)", Sandbox.binary, "run", "database.db", "BACKUP shop"],
+                // A long look at its own stack takes memory, too.
+                environment: ["SWIFT_BACKTRACE": "enable=no"])
+            let found = try #require(Int(points()))
+            #expect(found == made + 1 || found == made && ran.status != 0, "\(megabytes)")
+            if ran.status != 0 { failed += 1 }
+            let next = try sandbox.ydbfs("run", "database.db", "BACKUP shop INCREMENTAL")
+            #expect(next.status == 0, "\(megabytes): \(next.errors)")
+            made = found + 1
+        }
+        #expect(failed > 0)
+        let verified = try sandbox.ydbfs("verify", "database.db", "--level", "source")
+        #expect(verified.status == 0, "\(verified.output)\(verified.errors)")
+    }
+
     @Test func `schedules hold no descriptor each`() throws {
         let scheduled = (0..<5).map { number in
             "CREATE BACKUP COLLECTION c\(number) DATABASE WITH (STORAGE = 'cluster', "
