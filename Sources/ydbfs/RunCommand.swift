@@ -139,10 +139,14 @@ struct RunCommand: ParsableCommand {
             mounted = try MountTarget.showing(source.location)
         }
         guard let mounted else { return try EngineTarget(source, options) }
-        for (word, value) in [("rate", rate), ("reserve", reserve)] where value != nil {
+        let mountWords = [
+            ("rate", "rate=", rate != nil), ("reserve", "reserve=", reserve != nil),
+            ("adopt", "adopt", adopt), ("trust-fs", "trust_fs", trustFs),
+        ]
+        for (word, option, isGiven) in mountWords where isGiven {
             throw Failure(
                 .invalid,
-                "--\(word): a mount carries the statements out: give it -o \(word)= instead")
+                "--\(word): a mount carries the statements out: give it -o \(option) instead")
         }
         return mounted
     }

@@ -45,6 +45,9 @@ struct ServedVolume {
             location: source.location,
             database: source.database(isReadOnly: options.isReadOnly),
             cache: SharedCache(maxBytes: options.cacheBytes), options: engineOptions)
+        if let cacheDirectory, mkdir(cacheDirectory, 0o700) != 0, errno != EEXIST {
+            throw Failure("can't make cache_dir \(cacheDirectory)")
+        }
         let volume = try Volume(engine: engine, source: source.name, options: volumeOptions)
         let place = try MountPoint(
             preparing: mountPoint, protected: source.protected + [cacheDirectory].compactMap(\.self)
@@ -93,6 +96,7 @@ struct ServedVolume {
         volumeOptions.umask = options.umask
         volumeOptions.controlMode = options.controlMode
         volumeOptions.formats = options.formats
+        volumeOptions.spoolDirectory = cacheDirectory
         return volumeOptions
     }
 

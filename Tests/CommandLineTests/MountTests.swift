@@ -51,6 +51,10 @@ import Testing
         #expect(json.status == 0, "\(json.errors)")
         #expect(try sandbox.python("j['state'], j['id']", json: json.output) == "done 3")
         #expect(try sandbox.text("mnt/shop/latest/orders.csv").hasSuffix("3,milk\n"))
+        for word in ["--adopt", "--trust-fs", "--rate=1M", "--reserve=1M"] {
+            let refused = try sandbox.ydbfs("run", "mnt", word, "BACKUP shop")
+            #expect(refused.status == 1 && refused.errors.contains("a mount carries"), "\(word)")
+        }
         let later = try sandbox.ydbfs("run", "mnt", "--no-wait", "BACKUP shop INCREMENTAL")
         #expect(later.status == 0)
         #expect(later.output.hasPrefix("operation 4 "))

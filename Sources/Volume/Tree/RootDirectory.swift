@@ -84,7 +84,11 @@ private enum RootTexts {
         operations/ID/          state, progress and error of each backup; `cat wait` blocks until it ends
         COLLECTION/control      the same with the collection's name implied: full, incremental
         COLLECTION/latest/      the newest backup point: a folder of whole tables, TABLE.csv and TABLE.parquet
-        COLLECTION/chain        all points, a line each
+        COLLECTION/as-of/TIME/  the newest point that isn't later than TIME, say 2026-11-21T10:30:00Z or yesterday
+        COLLECTION/chain        all points, a line each; chain.svg is a picture of them
+        COLLECTION/changes/     what changed at each point; diff/A..B/ is the same between any two points
+        COLLECTION/by-key/      a row by its key; history/TABLE/KEY.csv is what became of it
+        metrics                 figures for Prometheus
 
             echo 'CREATE BACKUP COLLECTION shop ( TABLE orders ) WITH ( STORAGE = "cluster", \
         INCREMENTAL_BACKUP_ENABLED = "true" )' > control
