@@ -120,12 +120,14 @@ struct ChainPicture {
             text += Self.circle(kind, x, y, 3.5)
         }
         if check?.damage != nil { text += Self.cross(x, y) }
-        if point.isPinned {
-            text += "<path class=\"pin\" d=\"M\(Self.number(x - 4)) \(Self.number(y + 15))"
-            text += "L\(Self.number(x + 4)) \(Self.number(y + 15))L\(Self.number(x)) "
-            text += "\(Self.number(y + 8))Z\"/>\n"
-        }
+        if point.isPinned { text += Self.pin(x, y + 12) }
         return text + "</g>\n"
+    }
+
+    private static func pin(_ x: Double, _ y: Double) -> String {
+        let base = number(y + 4)
+        return "<path class=\"pin\" d=\"M\(number(x - 4)) \(base)L\(number(x + 4)) \(base)"
+            + "L\(number(x)) \(number(y - 4))Z\"/>\n"
     }
 
     private static func circle(_ kind: String, _ x: Double, _ y: Double, _ radius: Double) -> String
@@ -164,7 +166,7 @@ struct ChainPicture {
         func add(_ mark: String, _ words: String) {
             text += mark + "<text class=\"quiet\" x=\"\(Self.number(x + 14))\" "
             text += "y=\"\(Self.number(y + 4))\">\(words)</text>\n"
-            x += 34 + Double(words.count) * 6.5
+            x += 40 + Double(words.count) * 6.5
         }
         let square =
             "<rect class=\"point\" x=\"\(Self.number(x - 5))\" y=\"\(Self.number(y - 5))\" "
@@ -174,6 +176,7 @@ struct ChainPicture {
         add(Self.circle("incomplete", x, y, 3.5), "incomplete")
         add(Self.circle("verified", x, y, 8), "verified")
         add(Self.cross(x, y), "damaged")
+        add(Self.pin(x, y), "pinned")
         let gap =
             "<line class=\"gap\" x1=\"\(Self.number(x - 8))\" y1=\"\(Self.number(y))\" "
             + "x2=\"\(Self.number(x + 10))\" y2=\"\(Self.number(y))\"/>\n"
