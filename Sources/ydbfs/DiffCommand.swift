@@ -204,15 +204,17 @@ private struct PointDiff {
         let script = ChangeScript(
             ChangeScript.Rows(
                 areSame: { before, after in
-                    guard let old = olds.first(where: { $0.path == before.path }),
-                        let new = news.first(where: { $0.path == after.path })
+                    guard let old = olds.first(where: { $0.path.hasSameBytes(as: before.path) }),
+                        let new = news.first(where: { $0.path.hasSameBytes(as: after.path) })
                     else { return false }
                     return areSame(old, new)
                 },
                 changes: { before, after in
                     try diff(
-                        before.flatMap { before in olds.first { $0.path == before.path } },
-                        news.first { $0.path == after.path })
+                        before.flatMap { before in
+                            olds.first { $0.path.hasSameBytes(as: before.path) }
+                        },
+                        news.first { $0.path.hasSameBytes(as: after.path) })
                 })
         ) { try sink.append($0) }
         try script.run(from: scriptPoint(old, olds), to: scriptPoint(new, news))

@@ -66,7 +66,9 @@ struct FindCommand: ParsableCommand {
                 "\(condition.table) has no column \(condition.column)"
                     + StoredTables.list(newest.schema.visibleColumns.map(\.name)))
         }
-        try print(search.hits, points: state.points.map(\.name), stored)
+        try print(
+            search.hits, points: state.points.map(\.name),
+            areOneTable: Set(records.compactMap { $0?.id }).count == 1)
     }
 
     private func collection(_ stored: StoredTables) throws -> CollectionState {
@@ -79,14 +81,14 @@ struct FindCommand: ParsableCommand {
     }
 
     private func print(
-        _ hits: [RowSearch.Hit], points: [String], _ stored: StoredTables
+        _ hits: [RowSearch.Hit], points: [String], areOneTable: Bool
     ) throws {
         if hits.isEmpty { return Output.error("no row at any of \(points.count) points") }
         var schemas: [TableSchema] = []
         for hit in hits.reversed() where !schemas.contains(hit.schema) {
             schemas.append(hit.schema)
         }
-        let joined = JoinedColumns(schemas)
+        let joined = JoinedColumns(schemas, byName: !areOneTable)
         let shown = joined.columns.prefix { !$0.isHidden }
         let id = shown.map(\.id).max()! + 1
         let schema = try TableSchema(

@@ -53,6 +53,7 @@ struct HistoryCommand: ParsableCommand {
         let key = try TableKey(words: key, of: newest.schema)
         let history = try RowHistory(
             of: key, through: records.map { $0.map { stored.snapshot($0, of: state) } },
+            areOneTable: Set(records.compactMap { $0?.id }).count == 1,
             checkpoint: stored.operation.checkpoint)
         guard !history.changes.isEmpty else {
             throw Failure(

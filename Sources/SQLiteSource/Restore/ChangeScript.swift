@@ -177,7 +177,9 @@ package final class ChangeScript {
             drops += before.filter { $0.kind == .view }.map { "DROP VIEW \(quoted($0.name))" }
         }
         for pair in kept {
-            let isChanged = changed.contains { $0.new.table.path == pair.new.table.path }
+            let isChanged = changed.contains {
+                $0.new.table.path.hasSameBytes(as: pair.new.table.path)
+            }
             for object in pair.old.objects {
                 switch object.kind {
                 case .trigger where isChanged || !has(pair.new.objects, object):
@@ -188,7 +190,8 @@ package final class ChangeScript {
                 }
             }
         }
-        for entry in olds where !kept.contains(where: { $0.old.table.path == entry.table.path }) {
+        for entry in olds
+        where !kept.contains(where: { $0.old.table.path.hasSameBytes(as: entry.table.path) }) {
             drops.append("DROP TABLE \(quoted(entry.table.path))")
         }
         return (drops, old.views.hasSameBytes(as: new.views) ? [] : after)
@@ -204,7 +207,9 @@ package final class ChangeScript {
                 for object in entry.objects where object.kind == kind { append(object) }
             }
             for pair in kept {
-                let isChanged = changed.contains { $0.new.table.path == pair.new.table.path }
+                let isChanged = changed.contains {
+                    $0.new.table.path.hasSameBytes(as: pair.new.table.path)
+                }
                 for object in pair.new.objects where object.kind == kind {
                     let wasThere = pair.old.objects.contains {
                         $0.kind == kind && $0.sql.hasSameBytes(as: object.sql)

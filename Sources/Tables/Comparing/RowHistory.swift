@@ -16,19 +16,22 @@ package struct RowHistory {
     package let columns: [Column]
     package private(set) var changes: [Change] = []
 
-    private typealias Version = (schema: TableSchema, places: [Int?])
+    private let areOneTable: Bool
 
     /// - Parameters:
     ///   - points: the table at each point, oldest first; nil where it isn't there; somewhere it is.
+    ///   - areOneTable: whether equal ids of columns mean the same column.
     ///   - checkpoint: called now and then; throws to stop.
     package init(
-        of key: TableKey, through points: [Snapshot?], checkpoint: @escaping () throws -> Void = {}
+        of key: TableKey, through points: [Snapshot?], areOneTable: Bool = true,
+        checkpoint: @escaping () throws -> Void = {}
     ) throws {
+        self.areOneTable = areOneTable
         var schemas: [TableSchema] = []
         for schema in points.reversed().compactMap({ $0?.schema }) where !schemas.contains(schema) {
             schemas.append(schema)
         }
-        let joined = JoinedColumns(schemas)
+        let joined = JoinedColumns(schemas, byName: !areOneTable)
         let shown = joined.columns.prefix { !$0.isHidden }
         columns = Array(shown)
         let places = Dictionary(
@@ -56,7 +59,8 @@ package struct RowHistory {
         var olds = Array(0..<(old?.rows.count ?? 0))
         var news = Array(0..<(new?.rows.count ?? 0))
         if let old, let new, !olds.isEmpty, !news.isEmpty {
-            let joined = try JoinedSchema(old: old.schema, new: new.schema)
+            let joined = try JoinedSchema(
+                old: old.schema, new: new.schema, areOneTable: areOneTable)
             news.removeAll { row in
                 let same = olds.firstIndex { joined.isSame(old.rows, $0, new.rows, row) }
                 if let same { olds.remove(at: same) }

@@ -113,13 +113,18 @@ package final class RowSearch {
         }
     }
 
-    /// The number of the hit that a stored row is: that of one which shows the same under the same
-    /// storage key, or a new one.
+    /// The number of the hit that a stored row is: that of one which shows the same and has the same
+    /// key, or a new one.
     private func add(_ place: RunRow, _ snapshot: Snapshot) throws -> Int {
         let row = try snapshot.stored(place)
         let schema = snapshot.schema
         let identity = ByteBuffer(capacity: 256)
-        identity.append(NormalizedKey.of(row, row: 0, schema: schema))
+        // Rows of a declared key may get other rowids; NULLs are no key.
+        if schema.primaryKey.isEmpty
+            || schema.primaryKey.contains(where: { row.columns[$0].isNull(0) })
+        {
+            identity.append(NormalizedKey.of(row, row: 0, schema: schema))
+        }
         // What stands in for a column changes no row.
         let columns = zip(schema.visibleColumns, row.columns).sorted { $0.0.id < $1.0.id }
         for (column, values) in columns where !values.isNull(0) {
