@@ -63,9 +63,13 @@ package struct CSVLongRow {
                 return 2 * part.count
             }
         case .quoted:
-            for byte in part {
-                if byte == quote { output.append(byte: quote) }
-                output.append(byte: byte)
+            output.append(room: 2 * part.count) { room in
+                var writer = TextWriter(room.baseAddress!)
+                for byte in part {
+                    if byte == quote { writer.byte(quote) }
+                    writer.byte(byte)
+                }
+                return writer.next - room.baseAddress!
             }
         }
         written += part.count
