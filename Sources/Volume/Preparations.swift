@@ -5,7 +5,8 @@ import Synchronization
 /// that serve the kernel never wait for it. Who asks for the same file waits for the same work; work
 /// that nobody waits for any more ends.
 final class Preparations: Sendable {
-    typealias Reply = @Sendable (Result<Void, Errno>) -> Void
+    /// With the node that was prepared: of those that are the same file, the one that was asked for first.
+    typealias Reply = @Sendable (Result<any TreeNode, Errno>) -> Void
 
     private struct Work {
         let node: any TreeNode
@@ -103,14 +104,16 @@ final class Preparations: Sendable {
         }
     }
 
-    private static func run(_ node: any TreeNode, _ isAbandoned: Flag) -> Result<Void, Errno> {
+    private static func run(
+        _ node: any TreeNode, _ isAbandoned: Flag
+    ) -> Result<any TreeNode, Errno> {
         do {
             try node.prepare {
                 if isAbandoned.isSet.load(ordering: .relaxed) {
                     throw Failure("nobody waits for it", errno: .interrupted)
                 }
             }
-            return .success(())
+            return .success(node)
         } catch {
             return .failure((error as? Failure)?.errno ?? (error as? Errno) ?? .io)
         }

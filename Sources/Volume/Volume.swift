@@ -125,7 +125,7 @@ package final class Volume: FileSystem {
 
     package func lookup(_ name: String, in parent: NodeID) throws(Errno) -> Answer<Entry> {
         let child = nodes.known(try node(parent).child(name))
-        return try prepared(child, child.needsPreparation) { [self] () throws(Errno) in
+        return try prepared(child, child.needsPreparation) { [self] child throws(Errno) in
             try looked(up: child)
         }
     }
@@ -140,7 +140,7 @@ package final class Volume: FileSystem {
 
     package func entry(of id: NodeID) throws(Errno) -> Answer<Entry> {
         let node = try node(id)
-        return try prepared(node, node.needsPreparation) { [self] () throws(Errno) in
+        return try prepared(node, node.needsPreparation) { [self] node throws(Errno) in
             try entry(id, node)
         }
     }
@@ -162,19 +162,20 @@ package final class Volume: FileSystem {
 
     // MARK: Answers that take long
 
-    /// Answers at once, or when the node is prepared.
+    /// Answers at once, or when the node is prepared. The answer is given the node that is: another
+    /// object may stand for the same file.
     private func prepared<Value: Sendable>(
         _ node: any TreeNode, _ needsPreparation: Bool,
-        _ answer: @escaping @Sendable () throws(Errno) -> Value
+        _ answer: @escaping @Sendable (any TreeNode) throws(Errno) -> Value
     ) throws(Errno) -> Answer<Value> {
-        if !needsPreparation { return .now(try answer()) }
+        if !needsPreparation { return .now(try answer(node)) }
         return .later { [self] reply in
             waiting(reply) { reply in
                 preparations.prepare(node) { result in
                     reply(
-                        result.flatMap {
+                        result.flatMap { node in
                             do throws(Errno) {
-                                return .success(try answer())
+                                return .success(try answer(node))
                             } catch {
                                 return .failure(error)
                             }
@@ -233,7 +234,7 @@ package final class Volume: FileSystem {
         if mode != .read, !node.isWritable {
             throw node.kind == .directory ? .isDirectory : .readOnly
         }
-        return try prepared(node, node.needsPreparationToOpen) { [self] () throws(Errno) in
+        return try prepared(node, node.needsPreparationToOpen) { [self] node throws(Errno) in
             let (file, cache) = try node.open(caller)
             return Opened(handle: add(file), cache: cache)
         }

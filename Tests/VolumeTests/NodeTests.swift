@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Foundation
 import Repository
+import Synchronization
 import Testing
 import Volume
 
@@ -51,6 +52,37 @@ import Volume
             try check("echo 2 > /proc/sys/vm/drop_caches", mount)
             #expect(eventually { product.volume.knownNodes < before + 10 })
             try check("cat \"$1\"/shop/latest/orders.csv > /dev/null", mount)
+        }
+    }
+
+    @Test func `many look at one file at once that has to be found out, and are told the same`()
+        throws
+    {
+        let shop = try Shop(rows: 2000)
+        let product = try Product(shop.database)
+        defer { product.close() }
+        try product.tree.write("control", Shop.create)
+        try shop.takeChain(product.tree, incrementals: 3, oneIn: 20)
+        let volume = product.volume
+        let points = try product.tree.list("shop").filter { $0.hasPrefix("20") }
+        let diffs = try volume.lookup("diff", in: volume.lookup("shop", in: 1).get().node).get()
+            .node
+        for (old, new) in [(0, 1), (0, 2), (0, 3), (1, 3), (3, 0)] {
+            let place = try volume.lookup("\(points[old])..\(points[new])", in: diffs).get().node
+            for name in ["orders.csv", "orders.parquet", "summary"] {
+                let found = Mutex<[Entry]>([])
+                let threads = try (0..<8).map { _ in
+                    try WorkerThread {
+                        if let entry = try? volume.lookup(name, in: place).get() {
+                            found.withLock { $0.append(entry) }
+                        }
+                    }
+                }
+                for thread in threads { thread.join() }
+                let entries = found.withLock(\.self)
+                #expect(entries.count == 8 && Set(entries.map(\.node)).count == 1)
+                #expect(entries.allSatisfy { $0.attributes == entries[0].attributes })
+            }
         }
     }
 

@@ -9,8 +9,10 @@ import Synchronization
 final class Spool: Sendable {
     private struct State {
         var used = Room()
-        /// Oldest first.
+        /// Oldest first, those that are gone among them.
         var kept: [Kept] = []
+        /// How many may be kept before those that are gone are looked for.
+        var keptMax = 1024
     }
 
     private struct Kept {
@@ -44,11 +46,18 @@ final class Spool: Sendable {
         return bytes
     }
 
+    /// What was just made may go again when there is no room.
     fileprivate func keep(_ file: SpooledFile) {
+        // A file whose last reference this is goes behind the lock, which it takes itself.
+        var alive: [SpooledFile] = []
         state.withLock { state in
-            state.kept.removeAll { $0.file == nil || $0.file === file }
             state.kept.append(Kept(file: file))
+            guard state.kept.count > state.keptMax else { return }
+            alive = state.kept.compactMap(\.file)
+            state.kept = alive.map { Kept(file: $0) }
+            state.keptMax = max(1024, 2 * alive.count)
         }
+        withExtendedLifetime(alive) {}
     }
 
     fileprivate func take(_ room: Room) throws {
@@ -106,8 +115,9 @@ final class SpooledBytes: ByteSink, OpenFile, @unchecked Sendable {
 
     func append(_ buffer: ByteBuffer) throws {
         let count = UInt64(buffer.count)
-        if descriptor < 0, memory.count + buffer.count <= Self.memoryMax {
-            try take(Spool.Room(memory: count))
+        if descriptor < 0, memory.count + buffer.count <= Self.memoryMax,
+            (try? take(Spool.Room(memory: count))) != nil
+        {
             memory.append(buffer, from: 0, count: buffer.count)
         } else {
             if descriptor < 0 { try leaveMemory() }
