@@ -13,6 +13,10 @@ TABLES = 20
 FULL_EVERY = 100
 
 
+# What changed at each point: its sizes aren't stored but found out, so that a listing of it isn't one of a tree.
+COMPUTED = "changes"
+
+
 def measure(bench):
     measure_tree(bench)
     bench.clear()
@@ -34,7 +38,7 @@ def measure_tree(bench):
             ready_warm.append(mount.ready)
 
     def twice(root):
-        listing = f"ls -lR {root} > /dev/null"
+        listing = f"ls -lR --ignore={COMPUTED} {root} > /dev/null"
         return shell(listing)[0], shell(listing)[0]
 
     def stat_files(root):
@@ -62,8 +66,8 @@ def measure_tree(bench):
     base = medians(plain(twice))
     stats = statistics.median(bench.cold(lambda mount: stat_files(mount.point)))
     stat_base = statistics.median(plain(stat_files))
-    table.add("`ls -lR`, cold, s", [listings[0], base[0], listings[0] / base[0]], {"ratio": "<= 3"})
-    table.add("`ls -lR`, again, s", [listings[1], base[1], listings[1] / base[1]], {"ratio": "<= 3"})
+    table.add("`ls -lR` but `changes`, cold, s", [listings[0], base[0], listings[0] / base[0]], {"ratio": "<= 3"})
+    table.add("`ls -lR` but `changes`, again, s", [listings[1], base[1], listings[1] / base[1]], {"ratio": "<= 3"})
     count = (bench.options.points + 1) * TABLES
     table.add(f"`stat` of {count:,} files, cold, s", [stats, stat_base, stats / stat_base], {"ratio": "<= 3"})
     table.add("mount until usable, cold, s", listings[2], {"ydbfs": "< 0.1"})
@@ -74,6 +78,7 @@ def measure_tree(bench):
 def copy_sparsely(root, copy):
     """The same tree with files of the same sizes without content."""
     for directory, names, files in os.walk(root):
+        names[:] = [name for name in names if name != COMPUTED]
         target = os.path.join(copy, os.path.relpath(directory, root))
         os.makedirs(target, exist_ok=True)
         for name in names + files:
