@@ -60,7 +60,9 @@ import Testing
                 }
                 // All files are those named, and no more.
                 let named =
-                    manifest.tables.flatMap { [$0.csv, $0.parquet, $0.sql] } + ["SHA256SUMS", "backup.json"]
+                    manifest.tables.flatMap { [$0.csv, $0.parquet, $0.sql] } + [
+                        "SHA256SUMS", "backup.json",
+                    ]
                 #expect(
                     try Set(tree.files(below: point).map { String($0.dropFirst(point.count + 1)) })
                         == Set(named))
