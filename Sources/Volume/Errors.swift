@@ -12,6 +12,7 @@ extension Errno {
     /// The point was dropped.
     static var stale: Errno { Errno(rawValue: ESTALE) }
     static var overflow: Errno { Errno(rawValue: EOVERFLOW) }
+    static var tooManyOpen: Errno { Errno(rawValue: EMFILE) }
     static var tooBig: Errno { Errno(rawValue: EFBIG) }
     static var again: Errno { Errno(rawValue: EAGAIN) }
     static var io: Errno { Errno(rawValue: EIO) }

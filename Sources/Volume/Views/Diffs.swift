@@ -39,7 +39,15 @@ enum Diffs {
     ) -> (BackupPoint, BackupPoint)? {
         func point(_ word: String) -> BackupPoint? {
             if let point = state.point(exactly: word) { return point }
-            return word == "latest" && state.endIsUnknown == nil ? state.newest : nil
+            // The links beside it.
+            switch word {
+            case "oldest": return state.points.first
+            case _ where state.endIsUnknown != nil: return nil
+            case "latest": return state.newest
+            case "latest-full": return state.points.last { $0.kind == .full }
+            case "previous": return state.points.dropLast().last
+            default: return nil
+            }
         }
         // A name may hold dots itself.
         for range in name.ranges(of: "..") {
@@ -54,8 +62,9 @@ enum Diffs {
 
     private static func readme(_ points: [BackupPoint]) -> String {
         let names = points.suffix(2).map(\.name)
-        let old = names.first ?? "20261120000000Z_full"
-        let new = names.count == 2 ? names[1] : "20261121000000Z_incremental"
+        let (old, new) =
+            names.count == 2
+            ? (names[0], names[1]) : ("20261120000000Z_full", "20261121000000Z_incremental")
         return """
             diff/A..B is what changed from point A to point B: TABLE.csv has the rows that were inserted,
             deleted or updated, summary counts them, schema.sql has the tables whose text is another.
@@ -63,7 +72,7 @@ enum Diffs {
                 ls diff/\(old)..\(new)/
                 cat diff/\(old)..\(new)/summary
 
-            A and B are names of points, in whichever order, or latest. The first look at a file finds out
+            A and B are names of points, in whichever order, or latest, previous, latest-full, oldest. The first look at a file finds out
             how large it is, which takes time if the points share little.
 
             """
@@ -146,9 +155,9 @@ struct DiffScope: TableScope {
             modified: { () throws(Errno) in try place.cut() },
             words: { words(table.path) },
             render: { sink, checkpoint in
-                let pair = TablePair(
-                    old: try scope.old?.shown().state.table(table.id, at: scope.old!.sequence),
-                    new: try place.shown().state.table(table.id, at: place.sequence))
+                guard let pair = try scope.pairs().first(where: { $0.id == table.id }) else {
+                    throw Errno.stale
+                }
                 try scope.withDiff(pair, checkpoint) { diff in
                     let rows = try ChangesCursor(diff)
                     switch format {
@@ -178,7 +187,8 @@ struct DiffScope: TableScope {
         return try withExtendedLifetime((before?.hold, after?.hold)) {
             try body(
                 SnapshotDiff(
-                    old: before?.snapshot, new: after?.snapshot, checkpoint: checkpoint))
+                    old: before?.snapshot, new: after?.snapshot,
+                    areOneTable: pair.isOneTable, checkpoint: checkpoint))
         }
     }
 
@@ -218,15 +228,23 @@ struct TablePair: Sendable {
     var id: UInt32 { either.id }
     var path: String { either.path }
 
-    /// By path in byte order.
+    /// By path in byte order. A table that came again under its path is the same one to those who look.
     static func all(_ old: [TableRecord], _ new: [TableRecord]) -> [TablePair] {
         let before = Dictionary(uniqueKeysWithValues: old.map { ($0.id, $0) })
         let after = Set(new.map(\.id))
-        let pairs =
-            new.map { TablePair(old: before[$0.id], new: $0) }
-            + old.filter { !after.contains($0.id) }.map { TablePair(old: $0, new: nil) }
-        return pairs.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
+        var gone: [[UInt8]: TableRecord] = [:]
+        for table in old where !after.contains(table.id) { gone[Array(table.path.utf8)] = table }
+        let pairs = new.map { table in
+            TablePair(
+                old: before[table.id] ?? gone.removeValue(forKey: Array(table.path.utf8)),
+                new: table)
+        }
+        let rest = gone.values.map { TablePair(old: $0, new: nil) }
+        return (pairs + rest).sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
+
+    /// Whether equal ids of columns mean the same column.
+    var isOneTable: Bool { old == nil || new == nil || old?.id == new?.id }
 
     /// False only if nothing can have changed: what is stored is the same.
     var hasChanges: Bool {

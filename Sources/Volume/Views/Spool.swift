@@ -28,7 +28,12 @@ final class Spool: Sendable {
     }
 
     private static let memoryMax: UInt64 = 16 << 20
-    private static let filesMax = 256
+    /// A small part of what the process may have open.
+    private static let filesMax: Int = {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return max(8, min(256, Int(clamping: limit.rlim_cur) / 8))
+    }()
 
     fileprivate let directory: String
     private let maxBytes: UInt64
@@ -62,18 +67,19 @@ final class Spool: Sendable {
 
     fileprivate func take(_ room: Room) throws {
         while true {
-            let (fits, oldest) = state.withLock { state -> (Bool, Kept?) in
+            let (fits, isOutOfFiles, oldest) = state.withLock { state -> (Bool, Bool, Kept?) in
                 let bytes = state.used.bytes + room.bytes
                 let memory = state.used.memory + room.memory
                 let files = state.used.files + room.files
                 if bytes <= maxBytes, memory <= Self.memoryMax, files <= Self.filesMax {
                     state.used = Room(bytes: bytes, memory: memory, files: files)
-                    return (true, nil)
+                    return (true, false, nil)
                 }
-                return (false, state.kept.isEmpty ? nil : state.kept.removeFirst())
+                let oldest = state.kept.isEmpty ? nil : state.kept.removeFirst()
+                return (false, files > Self.filesMax, oldest)
             }
             if fits { return }
-            guard let oldest else { throw Errno.tooBig }
+            guard let oldest else { throw isOutOfFiles ? Errno.tooManyOpen : Errno.tooBig }
             oldest.file?.forget()
         }
     }
