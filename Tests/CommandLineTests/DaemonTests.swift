@@ -80,7 +80,8 @@ import Testing
         for path in points.output.split(separator: "\n") {
             let files = try sandbox.run("/bin/ls", [String(path)])
             #expect(
-                files.output == "backup.json\nt.csv\nt.parquet\nt.sql\nu.csv\nu.parquet\nu.sql\n",
+                files.output
+                    == "SHA256SUMS\nbackup.json\nt.csv\nt.parquet\nt.sql\nu.csv\nu.parquet\nu.sql\n",
                 "\(path): \(files)")
         }
         let data = try sandbox.run(
