@@ -14,7 +14,8 @@ import Volume
 /// blocking                      a read waits for `answer` or an interrupt
 /// racing                        a read is answered by another thread, while it is set up
 /// prompt                        a read that may wait but is answered at once
-/// slow                          listed without attributes; a look-up waits for `answer` or an interrupt
+/// slow                          listed without attributes; once `slow` was written to control, a look-up
+///                               waits for `answer` or an interrupt
 /// latest -> data
 /// ```
 package final class SampleFileSystem: FileSystem {
@@ -57,6 +58,7 @@ package final class SampleFileSystem: FileSystem {
         var nextHandle: UInt64 = 1
         var inodes: [UInt64: NodeID] = [:]
         var nextTicket: UInt64 = 1
+        var isSlow = false
         var waiting: [UInt64: @Sendable (Result<[UInt8], Errno>) -> Void] = [:]
     }
 
@@ -142,7 +144,7 @@ package final class SampleFileSystem: FileSystem {
 
     package func lookup(_ name: String, in parent: NodeID) throws(Errno) -> Answer<Entry> {
         let entry = try child(name, of: parent)
-        guard entry.node == Node.slow.rawValue else {
+        guard entry.node == Node.slow.rawValue, state.withLock(\.isSlow) else {
             count(1)
             return .now(entry)
         }
@@ -287,6 +289,7 @@ package final class SampleFileSystem: FileSystem {
         if text.hasPrefix("refuse") { throw Errno(rawValue: EINVAL) }
         if text.hasPrefix("notconn") { throw Errno(rawValue: ENOTCONN) }
         state.withLock { $0.counters.written.append(text) }
+        if text.hasPrefix("slow") { state.withLock { $0.isSlow = true } }
         if text.hasPrefix("answer") {
             for ticket in state.withLock({ Array($0.waiting.keys) }) {
                 settle(ticket, .success(Array("answered\n".utf8)))

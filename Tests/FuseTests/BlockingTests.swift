@@ -47,7 +47,7 @@ import Testing
     @Test func `a look-up that takes long waits, is interrupted, and stops nobody`() throws {
         try withMount(Mount.Options(location: "/nowhere", threads: 4)) { path, tree, _ in
             let script = """
-                cd "$1"; ls | grep -c slow
+                cd "$1"; ls | grep -c slow; echo slow > control
                 for i in $(seq 12); do stat -c %s slow > ../slow.$i & done
                 until grep -q 'waiting=[1-9]' counters; do sleep 0.02; done
                 stat -c %s data/big
