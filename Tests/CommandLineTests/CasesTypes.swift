@@ -130,8 +130,9 @@ import Testing
             make("fits.db", 0)
             make("misfits.db", 20)
             names = ("fits.db", "misfits.db")
-            fits, misfits = (min(cost(name) for _ in range(3)) for name in names)
-            print(misfits / fits < 3 or f"{misfits} s of processor time against {fits}")
+            fits, misfits = (min(cost(name) for _ in range(5)) for name in names)
+            # Read again for each of them it takes 20 times as long, read twice and written as literals 2.5 times.
+            print(misfits / fits < 6 or f"{misfits} s of processor time against {fits}")
             """, Sandbox.binary)
         #expect(told == "True\n")
     }
