@@ -45,7 +45,8 @@ final class CollectionDirectory: TreeDirectory {
 
     /// The file of a name, if there is one now.
     private func own(_ name: String, _ shown: ShownCollection) -> (any TreeNode)? {
-        switch name {
+        if let word = PointWord(rawValue: name) { return pointLink(word, shown) }
+        return switch name {
         case "control":
             ControlFile(tree, shown.identity(.collectionControl), collection: id)
         case "status": text(.status, shown, CollectionStatus.text)
@@ -59,16 +60,6 @@ final class CollectionDirectory: TreeDirectory {
                 String(decoding: ChainTexts.json(engine, shown).document, as: UTF8.self)
             }
         case "chain.svg": text(.chainSVG, shown, ChainPicture.text)
-        case "latest": pointLink(.latest, shown, \.newest)
-        case "latest-full":
-            pointLink(.latestFull, shown) { shown in
-                shown.newest == nil ? nil : shown.state.points.last { $0.kind == .full }
-            }
-        case "previous":
-            pointLink(.previous, shown) { shown in
-                shown.newest == nil ? nil : shown.state.points.dropLast().last
-            }
-        case "oldest": pointLink(.oldest, shown, \.state.points.first)
         case "as-of": AsOf.directory(tree, shown, modified: modified)
         case "changes": Diffs.byPoint(tree, shown, modified: modified)
         case "diff": Diffs.directory(tree, shown, modified: modified)
@@ -106,17 +97,16 @@ final class CollectionDirectory: TreeDirectory {
             })
     }
 
-    /// A link to the point that `find` gives, if there is one now.
-    private func pointLink(
-        _ kind: FileIdentity.Kind, _ shown: ShownCollection,
-        _ find: @escaping @Sendable (ShownCollection) -> BackupPoint?
-    ) -> (any TreeNode)? {
-        guard find(shown) != nil else { return nil }
+    /// A link to a point, if there is one now.
+    private func pointLink(_ word: PointWord, _ shown: ShownCollection) -> (any TreeNode)? {
+        guard word.point(of: shown.state) != nil else { return nil }
         let (tree, id) = (tree, id)
         return Link(
-            shown.identity(kind), modified: modified,
+            shown.identity(word.identity), modified: modified,
             { () throws(Errno) in
-                guard let point = find(try tree.collection(id)) else { throw .noEntry }
+                guard let point = word.point(of: try tree.collection(id).state) else {
+                    throw .noEntry
+                }
                 return point.name
             })
     }

@@ -38,16 +38,7 @@ enum Diffs {
         _ name: String, _ state: CollectionState
     ) -> (BackupPoint, BackupPoint)? {
         func point(_ word: String) -> BackupPoint? {
-            if let point = state.point(exactly: word) { return point }
-            // The links beside it.
-            switch word {
-            case "oldest": return state.points.first
-            case _ where state.endIsUnknown != nil: return nil
-            case "latest": return state.newest
-            case "latest-full": return state.points.last { $0.kind == .full }
-            case "previous": return state.points.dropLast().last
-            default: return nil
-            }
+            state.point(exactly: word) ?? PointWord(rawValue: word)?.point(of: state)
         }
         // A name may hold dots itself.
         for range in name.ranges(of: "..") {
