@@ -107,7 +107,7 @@ let package = Package(
             dependencies: ["TestSupport", "Bytes", "SQLiteSource", "Tables"],
             exclude: ["changer.py"], swiftSettings: house),
         .testTarget(
-            name: "StatementTests", dependencies: ["TestSupport", "Bytes", "Engine"],
+            name: "StatementTests", dependencies: ["TestSupport", "Bytes", "Engine", "Tables"],
             swiftSettings: house),
         .testTarget(
             name: "TablesTests", dependencies: ["TestSupport", "Bytes", "Tables"],

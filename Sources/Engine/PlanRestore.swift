@@ -11,6 +11,7 @@ extension Plan {
         let name = statement.collection.name
         try require(statement, state)
         try checkQueue(name, state)
+        if restore.tables?.first?.rows != nil { return try putBack(statement, restore, &state) }
         let destination = try openDestination()
         var request = RestoreRequest(
             moment: try restore.point.map { at throws(Failure) in
@@ -73,7 +74,7 @@ extension Plan {
         return result
     }
 
-    private static func identity(of name: String, _ names: (any TableNameRules)?) -> [UInt8] {
+    static func identity(of name: String, _ names: (any TableNameRules)?) -> [UInt8] {
         names?.identity(of: name) ?? Array(name.utf8)
     }
 
@@ -92,7 +93,7 @@ extension Plan {
 
     /// Where it would be restored into; nil if that is locked now: the operation has time to wait, and
     /// asks again all that is asked here.
-    private func openDestination() throws(Failure) -> (any RestoreDestination)? {
+    func openDestination() throws(Failure) -> (any RestoreDestination)? {
         try unlessLocked { try engine.openDestination(patience: Engine.handlerPatience) }
     }
 
@@ -103,7 +104,7 @@ extension Plan {
         if let refusal = engine.refusal(obstacles ?? []) { throw refusal }
     }
 
-    private func unlessLocked<R>(_ body: () throws -> R) throws(Failure) -> R? {
+    func unlessLocked<R>(_ body: () throws -> R) throws(Failure) -> R? {
         do {
             return try body()
         } catch let failure as Failure {

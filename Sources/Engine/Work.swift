@@ -7,6 +7,7 @@ enum Work: Sendable {
     case backup(isIncremental: Bool)
     case prune(isDryRun: Bool)
     case restore(RestoreRequest)
+    case putBack(RowsRequest)
     case verify(Moment?, level: CheckLevel)
     case compact
 
@@ -15,7 +16,7 @@ enum Work: Sendable {
         switch self {
         case .backup(let isIncremental): isIncremental ? "incremental" : "full"
         case .prune: "prune"
-        case .restore: "restore"
+        case .restore, .putBack: "restore"
         case .verify: "verify"
         case .compact: "compact"
         }
@@ -26,7 +27,7 @@ enum Work: Sendable {
         switch self {
         case .backup(let isIncremental): !isIncremental
         case .prune: false
-        case .restore: false
+        case .restore, .putBack: false
         case .verify, .compact: false
         }
     }
@@ -113,6 +114,7 @@ extension Engine {
             if !isNew { return noteIdle(operation) }
             if isIncremental { compactIfDue(repository, operation) }
         case .restore(let request): try restore(request, operation)
+        case .putBack(let request): try putBack(request, operation)
         case .verify(let moment, let level): try verify(moment, level, operation)
         case .compact: try compact(operation)
         case .prune(let isDryRun):

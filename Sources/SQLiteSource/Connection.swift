@@ -169,6 +169,24 @@ final class Connection: @unchecked Sendable {
         return statement
     }
 
+    /// SQLite's number for the database's encoding: UTF-8, UTF-16 with the low byte first, or the high one.
+    func encoding() throws -> CInt {
+        switch try text("PRAGMA main.encoding") ?? "" {
+        case "UTF-16le": 2
+        case "UTF-16be": 3
+        default: 1
+        }
+    }
+
+    /// Whether what is written sets off triggers.
+    func runTriggers(_ areOn: Bool) throws {
+        try sync { handle in
+            let code = ydbfs_sqlite_config(
+                handle, CInt(SQLITE_DBCONFIG_ENABLE_TRIGGER), areOn ? 1 : 0)
+            guard code == SQLITE_OK else { throw failure("can't write") }
+        }
+    }
+
     /// Lets `PRAGMA writable_schema` do what it says, however SQLite was built.
     func allowSchemaWrites() throws {
         try sync { handle in

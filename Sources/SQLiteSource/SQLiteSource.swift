@@ -116,6 +116,16 @@ extension SQLiteSource: RestoreDestination {
         try destination.openRestore(restored, attempt: attempt)
     }
 
+    package func checkTargets(of rows: [RowTarget]) throws {
+        try destination.checkTargets(of: rows)
+    }
+
+    package func openRows(
+        _ rows: [RowTarget], rules: RowRules, attempt: RestoreAttempt
+    ) throws -> any RowRestore {
+        try destination.openRows(rows, rules: rules, attempt: attempt)
+    }
+
     package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
         try destination.removeLeftovers(isGone: isGone)
     }

@@ -68,12 +68,7 @@ final class Snapshot {
             // The first read: from here on it is this instant.
             _ = try reader.integer("PRAGMA main.schema_version")
             instant = Self.now()
-            encoding =
-                switch try reader.text("PRAGMA main.encoding") ?? "" {
-                case "UTF-16le": 2
-                case "UTF-16be": 3
-                default: 1
-                }
+            encoding = try reader.encoding()
             let isWAL = try reader.text("PRAGMA main.journal_mode") == "wal"
             guard try FileIdentity(path: source.path) == identity else {
                 throw Failure(

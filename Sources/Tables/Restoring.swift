@@ -16,6 +16,15 @@ package protocol RestoreDestination: Sendable {
         _ restored: RestoredDatabase, attempt: RestoreAttempt
     ) throws -> any TableRestore
 
+    /// Throws `.notFound` or `.unsupported` if rows can't go to one of these tables, whichever rows they
+    /// are. Writes nothing.
+    func checkTargets(of rows: [RowTarget]) throws
+
+    /// Begins to put rows back, which shows nothing to anybody until it is finished.
+    func openRows(
+        _ rows: [RowTarget], rules: RowRules, attempt: RestoreAttempt
+    ) throws -> any RowRestore
+
     /// Removes what killed restores have left.
     func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws
 }

@@ -140,7 +140,7 @@ package struct TableSchema: Sendable, Hashable {
     }
 
     /// The key columns as a table of their own.
-    var ofKey: TableSchema {
+    package var ofKey: TableSchema {
         var schema = self
         schema.columns = key.map { columns[$0] }
         schema.key = Array(key.indices)

@@ -1,5 +1,6 @@
 import Bytes
 import Engine
+import Tables
 import TestSupport
 import Testing
 
@@ -66,6 +67,39 @@ import Testing
     @Test func everySampleParses() throws {
         for sample in samples { #expect(try !parse(sample).isEmpty) }
         for sample in scopedSamples { #expect(try !parse(sample, in: "shop").isEmpty) }
+    }
+
+    @Test func rowsToPutBackAreTaken() throws {
+        let text = """
+            RESTORE c AT 'p' (
+                TABLE a WHERE KEY IN (42, -7, 'x', ('', "it's"), (x'00fF', NULL), "\\"q"),
+                TABLE b AS d CHANGED SINCE yesterday)
+            WITH (on_conflict = Replace, dry_run = true, triggers = on, strict = 'true',)
+            """
+        guard case .restore(let restore) = try one(text).action, let tables = restore.tables,
+            case .keys(let keys) = tables[0].rows, case .changed(let since) = tables[1].rows
+        else { throw Failure(.system, "no RESTORE of rows") }
+        #expect(
+            keys.map(\.value) == [
+                ["42"], ["-7"], ["x"], ["\"\"", "it's"], ["\\x00ff", ""], ["\"\"\"q\""],
+            ])
+        #expect(since.value == "yesterday" && tables[1].target?.value == "d")
+        #expect(restore.rules.onConflict == .replace && restore.rules.isDryRun)
+        #expect(restore.rules.runsTriggers && restore.isStrict)
+        for (wrong, words) in [
+            ("(TABLE a WHERE KEY IN ())", "expected a value of the key"),
+            ("(TABLE a WHERE KEY IN (b))", "a text stands in quotes"),
+            ("(TABLE a WHERE KEY IN (x'0'))", "bytes are written"),
+            ("(TABLE a WHERE id = 1)", "expected KEY"),
+            ("(TABLE a WHERE KEY IN (1), TABLE b)", "statements of their own"),
+            ("(TABLE a) WITH (dry_run = true)", "this is said of rows"),
+            ("(TABLE a CHANGED SINCE p) WITH (on_conflict = x)", "accepted: skip, replace, fail"),
+            ("(TABLE a CHANGED SINCE p) WITH (strict = true, strict = true)", "twice"),
+            ("(TABLE a CHANGED SINCE '')", "needs a point or a time"),
+        ] {
+            let message = try refusal(of: "RESTORE c \(wrong)").message
+            #expect(message.contains(words), "\(wrong): \(message)")
+        }
     }
 
     @Test func keywordsStayUsableAsNames() throws {

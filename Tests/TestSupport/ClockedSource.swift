@@ -19,8 +19,8 @@ package final class TestClock: Sendable {
 }
 
 /// A source whose cuts are at the time that a clock shows; everything else is as the real one has it.
-package struct ClockedSource: RestorableSource {
-    private let base: any RestorableSource
+package struct ClockedSource: ForwardedRestores {
+    package let base: any RestorableSource
     private let clock: TestClock
 
     package init(_ base: any RestorableSource, _ clock: TestClock) {
@@ -36,22 +36,6 @@ package struct ClockedSource: RestorableSource {
 
     package func openCut(_ request: CutRequest) throws -> any SourceCut {
         ClockedCut(base: try base.openCut(request), instant: clock.microseconds)
-    }
-
-    package var names: any TableNameRules { base.names }
-
-    package func obstacles(to restored: RestoredDatabase) throws -> [String] {
-        try base.obstacles(to: restored)
-    }
-
-    package func openRestore(
-        _ restored: RestoredDatabase, attempt: RestoreAttempt
-    ) throws -> any TableRestore {
-        try base.openRestore(restored, attempt: attempt)
-    }
-
-    package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
-        try base.removeLeftovers(isGone: isGone)
     }
 }
 

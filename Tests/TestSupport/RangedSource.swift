@@ -4,7 +4,7 @@ import Tables
 
 /// A source that knows what changed since the cut whose knowledge it is given: it keeps the hash of
 /// every row. It does so rightly, unless it is told to lie; everything else is as the real one has it.
-package struct RangedSource: RestorableSource {
+package struct RangedSource: ForwardedRestores {
     package enum Lie: Sendable {
         /// Says nothing of changes to rows of this table that are still there.
         case hidesUpdates(String)
@@ -55,7 +55,7 @@ package struct RangedSource: RestorableSource {
         fileprivate func opened(isKnown: Bool) { state.withLock { $0.known.append(isKnown) } }
     }
 
-    private let base: any RestorableSource
+    package let base: any RestorableSource
     private let script: Script
 
     package init(_ base: any RestorableSource, _ script: Script) {
@@ -71,22 +71,6 @@ package struct RangedSource: RestorableSource {
         if request.keepsKnowledge { script.opened(isKnown: request.known != nil) }
         return try RangedCut(
             base.openCut(CutRequest(omitted: request.omitted)), request, script)
-    }
-
-    package var names: any TableNameRules { base.names }
-
-    package func obstacles(to restored: RestoredDatabase) throws -> [String] {
-        try base.obstacles(to: restored)
-    }
-
-    package func openRestore(
-        _ restored: RestoredDatabase, attempt: RestoreAttempt
-    ) throws -> any TableRestore {
-        try base.openRestore(restored, attempt: attempt)
-    }
-
-    package func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
-        try base.removeLeftovers(isGone: isGone)
     }
 }
 

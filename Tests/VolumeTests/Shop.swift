@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import SQLiteSource
 import Tables
+import TestSupport
 import Testing
 
 /// A small shop's database and its collection, for tests that need *some* tables.
@@ -95,33 +96,25 @@ final class Gate: Sendable {
     /// An engine's database behind this gate.
     func database(_ path: String) -> Engine.Database {
         Engine.Database(path: "/Root/database") { _ in
-            Gated(source: try SQLiteSource(path: path), gate: self)
+            Gated(base: try SQLiteSource(path: path), gate: self)
         }
     }
 
-    private struct Gated: RestorableSource {
-        let source: SQLiteSource
+    private struct Gated: ForwardedRestores {
+        let base: any RestorableSource
         let gate: Gate
 
-        var name: String { source.name }
-        func listTables() throws -> [SourceTable] { try source.listTables() }
+        var name: String { base.name }
+        func listTables() throws -> [SourceTable] { try base.listTables() }
         func openCut(_ request: CutRequest) throws -> any SourceCut {
             gate.pass()
-            return try source.openCut(request)
-        }
-        var names: any TableNameRules { source.names }
-
-        func obstacles(to restored: RestoredDatabase) throws -> [String] {
-            try source.obstacles(to: restored)
+            return try base.openCut(request)
         }
         func openRestore(
             _ restored: RestoredDatabase, attempt: RestoreAttempt
         ) throws -> any TableRestore {
             gate.pass()
-            return try source.openRestore(restored, attempt: attempt)
-        }
-        func removeLeftovers(isGone: (_ attempt: String) -> Bool) throws {
-            try source.removeLeftovers(isGone: isGone)
+            return try base.openRestore(restored, attempt: attempt)
         }
     }
 }

@@ -1,5 +1,6 @@
 import Bytes
 import Repository
+import Tables
 
 /// The collection in whose `control` a text was written: there its name may be left out.
 package struct CollectionScope: Sendable, Equatable {
@@ -63,12 +64,24 @@ package struct Statement: Sendable, Equatable {
         package let point: Located<String>?
         /// nil: all tables under their own names.
         package let tables: [Table]?
-        /// Whether a table that can't be restored ends all of it.
+        /// Whether something that can't be restored ends all of it.
         package let isStrict: Bool
+        /// How rows are put back, if it is about rows.
+        package var rules = RowRules()
 
         package struct Table: Sendable, Equatable {
             package let path: Located<String>
             package let target: Located<String>?
+            /// nil: a whole table, which isn't there yet. All tables of a statement are whole, or none.
+            package var rows: Rows?
+        }
+
+        /// Which rows are put back into a table that is there.
+        package enum Rows: Sendable, Equatable {
+            /// Their keys, the values of each as fields of CSV.
+            case keys([Located<[String]>])
+            /// Those that are others since a point or a time.
+            case changed(since: Located<String>)
         }
     }
 

@@ -171,10 +171,20 @@ struct StatementParser {
         let name = try name(orImpliedBy: verb, before: [.at, .with])
         let point = try point()
         let tables = token.matches("(") ? try restoredTables() : nil
-        let isStrict = try option("strict", accepted: "true or false", read: boolean)
+        let ofRows = ["on_conflict", "dry_run", "triggers"]
+        let options = try options(["strict"] + ofRows)
+        if tables?.first?.rows == nil, let option = ofRows.compactMap({ options[$0] }).first {
+            throw fault(
+                "this is said of rows: ( TABLE path WHERE KEY IN (…) ) or CHANGED SINCE",
+                at: option.position)
+        }
+        let isStrict = try options["strict"]?.value("true or false", read: boolean, self)
         return (
             name,
-            .restore(.init(point: point, tables: tables, isStrict: isStrict?.value ?? false))
+            .restore(
+                .init(
+                    point: point, tables: tables, isStrict: isStrict?.value ?? false,
+                    rules: try rowRules(options)))
         )
     }
 
@@ -194,9 +204,15 @@ struct StatementParser {
             if !targets.insert(goal.value).inserted {
                 throw fault("two tables become \(quotedForMessage(goal.value))", at: goal.position)
             }
-            tables.append(.init(path: table, target: target))
+            let rows = try rows()
+            if let first = tables.first, (first.rows == nil) != (rows == nil) {
+                throw fault(
+                    "whole tables and rows of tables are restored by statements of their own",
+                    at: table.position)
+            }
+            tables.append(.init(path: table, target: target, rows: rows))
         } while take(",")
-        if !take(")") { throw unexpected("AS, \",\" or )") }
+        if !take(")") { throw unexpected("AS, WHERE KEY IN, CHANGED SINCE, \",\" or )") }
         return tables
     }
 

@@ -122,22 +122,52 @@ extension StatementParser {
     mutating func option<Value: Sendable & Equatable>(
         _ key: String, accepted: String, read: (String) -> Value?
     ) throws(StatementError) -> Located<Value>? {
-        guard take("WITH") else { return nil }
+        try options([key])[key]?.value(accepted, read: read, self)
+    }
+
+    /// An option as it was written.
+    struct WrittenOption {
+        let key: String
+        let position: SourcePosition
+        let text: Located<String>
+
+        /// What it says. Throws if that isn't accepted.
+        func value<Value: Sendable & Equatable>(
+            _ accepted: String, read: (String) -> Value?, _ parser: StatementParser
+        ) throws(StatementError) -> Located<Value> {
+            guard let value = read(text.value) else {
+                throw parser.fault(
+                    "\(key) can't be \(quotedForMessage(text.value)); accepted: \(accepted)",
+                    at: text.position)
+            }
+            return Located(value, at: position)
+        }
+    }
+
+    /// `WITH (key = value, …)` with those that a statement knows, if it is there; a last comma is
+    /// allowed.
+    mutating func options(_ known: [String]) throws(StatementError) -> [String: WrittenOption] {
+        var found: [String: WrittenOption] = [:]
+        guard take("WITH") else { return found }
         if !take("(") { throw unexpected("(") }
-        let written = token
-        if !take(key.uppercased()) { throw unexpected("the option \(key)") }
-        if !take("=") { throw unexpected("=") }
-        let text = try value("a value")
-        guard let value = read(text.value) else {
-            throw fault(
-                "\(key) can't be \(quotedForMessage(text.value)); accepted: \(accepted)",
-                at: text.position)
-        }
-        if take(","), token.matches(key.uppercased()) {
-            throw fault("\(quotedForMessage(key)) twice", at: token.position)
-        }
+        repeat {
+            let written = token
+            if !found.isEmpty, written.matches(")") { break }
+            guard let key = known.first(where: { written.matches($0.uppercased()) }) else {
+                if found.count == known.count { throw unexpected(")") }
+                let one = known.count == 1 ? "the option " : "one of the options "
+                throw unexpected(one + known.joined(separator: ", "))
+            }
+            index += 1
+            if found[key] != nil {
+                throw fault("\(quotedForMessage(key)) twice", at: written.position)
+            }
+            if !take("=") { throw unexpected("=") }
+            found[key] = WrittenOption(
+                key: key, position: written.position, text: try value("a value"))
+        } while take(",")
         if !take(")") { throw unexpected(")") }
-        return Located(value, at: written.position)
+        return found
     }
 
     /// `(key = value, …)`; a last comma is allowed, as in YDB. `isWhole`: all that a collection has.

@@ -38,17 +38,55 @@ package struct SQLiteDestination: RestoreDestination {
             return try NewDatabase(
                 name, in: directory, aside: aside(attempt.id), restored, attempt)
         }
-        let patience = file.busyTimeout
-        let stepSeconds = 0.25
-        let connection = try SourceFile(path: name, busyTimeout: min(patience, stepSeconds))
-            .openWriter()
-        do {
-            return try SQLiteRestore(
+        return try writing { connection in
+            try SQLiteRestore(
                 connection, restored, name: name, attempt: attempt, isShared: true,
-                patience: patience)
+                patience: file.busyTimeout)
+        }
+    }
+
+    /// Gives a connection away that writes, and waits for others in small steps.
+    private func writing<R>(_ body: (Connection) throws -> R) throws -> R {
+        let stepSeconds = 0.25
+        let connection = try SourceFile(
+            path: name, busyTimeout: min(file.busyTimeout, stepSeconds)
+        ).openWriter()
+        do {
+            return try body(connection)
         } catch {
             connection.close()
             throw error
+        }
+    }
+
+    // MARK: Rows
+
+    package func checkTargets(of rows: [RowTarget]) throws {
+        try requireFile()
+        let reader = try file.openReader()
+        defer { reader.close() }
+        guard access(name, W_OK) == 0 else { throw Failure("can't write \(name)") }
+        let catalog = try Catalog(reader)
+        for target in rows { _ = try LiveTable(target, catalog, of: name) }
+    }
+
+    package func openRows(
+        _ rows: [RowTarget], rules: RowRules, attempt: RestoreAttempt
+    ) throws -> any RowRestore {
+        try requireFile()
+        return try writing { connection in
+            try SQLiteRows(
+                connection, rows, name: name, rules: rules, attempt: attempt,
+                patience: file.busyTimeout)
+        }
+    }
+
+    private func requireFile() throws {
+        if isMissing {
+            throw Failure(
+                .notFound,
+                "there is no database \(name): rows go into tables that are there; RESTORE whole "
+                    + "tables first")
         }
     }
 

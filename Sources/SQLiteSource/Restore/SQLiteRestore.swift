@@ -70,12 +70,7 @@ final class SQLiteRestore: TableRestore {
         try connection.execute("PRAGMA foreign_keys = OFF")
         // What is hidden may be lost with the power, as long as the database itself can't be.
         if isWAL { try connection.execute("PRAGMA synchronous = NORMAL") }
-        encoding =
-            switch try connection.text("PRAGMA main.encoding") ?? "" {
-            case "UTF-16le": 2
-            case "UTF-16be": 3
-            default: 1
-            }
+        encoding = try connection.encoding()
         try LiteralMaker.install(on: connection, encoding: encoding)
     }
 

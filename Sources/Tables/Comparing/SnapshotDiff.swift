@@ -26,6 +26,9 @@ package final class SnapshotDiff {
     package let schema: TableSchema
     /// The old version's storage key in these columns; none if there is no such version.
     package let oldKey: [Int]
+    /// Where each column of a version is in these columns; nothing if there is no such version.
+    package let oldColumns: [Int]
+    package let newColumns: [Int]
     private let spool: ChangeSpool
     private let rows: any RowCursor
     private var isDone = false
@@ -43,6 +46,11 @@ package final class SnapshotDiff {
             old: old?.schema, new: new?.schema, areOneTable: areOneTable)
         schema = joined.schema
         oldKey = (old?.schema.key ?? []).map { joined.oldPlaces.firstIndex(of: $0)! }
+        func columns(_ version: Snapshot?, _ places: [Int?]) -> [Int] {
+            (version?.schema.columns.indices ?? 0..<0).map { places.firstIndex(of: $0)! }
+        }
+        oldColumns = columns(old, joined.oldPlaces)
+        newColumns = columns(new, joined.newPlaces)
         spool = try ChangeSpool(joined)
         let isPaired = joined.pairing != nil
         let changes = try KeyedChanges(

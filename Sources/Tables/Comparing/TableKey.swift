@@ -49,6 +49,12 @@ package struct TableKey: Sendable, Hashable {
         return fields.map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// A text as a field of a key. Quotes tell the empty text from NULL, and those of its own from these.
+    package static func field(ofText text: String) -> String {
+        let needsQuotes = text.isEmpty || text.utf8.first == UInt8(ascii: "\"")
+        return needsQuotes ? "\"" + text.replacing("\"", with: "\"\"") + "\"" : text
+    }
+
     // MARK: Names of files
 
     /// The key that a file is named by: fields with commas in between, in which control bytes, `%`,

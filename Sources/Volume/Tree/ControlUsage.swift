@@ -23,9 +23,13 @@ enum ControlUsage {
         let changes =
             "SET (KEY = VALUE) | RESET (KEY) | ADD TABLE path | DROP TABLE path\n    "
             + "| DROP BACKUP 'point' | UNDROP BACKUP 'point' | PIN BACKUP 'point' | UNPIN BACKUP 'point'\n"
+        let rows =
+            "( TABLE path [AS path] WHERE KEY IN (…) | CHANGED SINCE 'point', … )\n    [WITH "
+            + "(on_conflict = skip | replace | fail, dry_run = true, triggers = on | off, strict = true)]\n"
         let scoped =
             "full\nincremental\nBACKUP [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
             + "RESTORE [AT 'point or time'] [( TABLE path [AS path], … )] [WITH (strict = true)]\n"
+            + "RESTORE [AT 'point or time'] \(rows)"
             + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\nPRUNE [WITH (dry_run = true)]\n"
             + "ALTER BACKUP COLLECTION \(changes)"
         let general =
@@ -36,6 +40,7 @@ enum ControlUsage {
             + "DROP BACKUP COLLECTION name\n"
             + "BACKUP name [INCREMENTAL] [WITH (uid = 'TOKEN')]\n"
             + "RESTORE name [AT 'point or time'] [( TABLE path [AS path], ... )] [WITH (strict = true)]\n"
+            + "RESTORE name [AT 'point or time'] \(rows)"
             + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
             + "COMPACT name\n"
             + "PRUNE name [WITH (dry_run = true)]\n"
