@@ -87,6 +87,7 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "CommandLineTests", dependencies: ["Bytes", "Engine", "Volume", "ydbfs"],
+            exclude: ["history.py"],
             swiftSettings: house),
         .executableTarget(
             name: "FuseFixture", dependencies: ["Bytes", "Fuse", "Volume"],

@@ -17,11 +17,12 @@ import picture
 import restore
 import table
 import tree
+import views
 from data import KEYS
 from harness import Bench
 from report import Report
 
-PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "copies": copies, "restore": restore, "growth": growth}
+PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "copies": copies, "restore": restore, "growth": growth, "views": views}
 
 
 def arguments():

@@ -38,15 +38,14 @@ import Testing
         #expect(history.compared < history.rows / 2, "too much is compared")
     }
 
-    /// Each is a mistake that is easily made; seeds of histories that show it. Where blocks of rows end is
-    /// another place each time, as hashes have a random secret: a mistake that a few seeds show may hide
-    /// from all of them once, but not from so many.
+    /// Each is a mistake that is easily made. Where blocks of rows end hangs on the secret of the hashes,
+    /// which is the same in every run here: what was noticed once always is.
     @Test(arguments: PageHistory.Mistake.allCases)
     func `Histories notice`(mistake: PageHistory.Mistake) throws {
         let bench = try Workbench(inMemory: true)
         var history = PageHistory()
         var isNoticed = false
-        for seed in 1...240 as ClosedRange<UInt64> where !isNoticed {
+        for seed in 1...60 as ClosedRange<UInt64> where !isNoticed {
             do {
                 try history.run(
                     seed: seed, points: Self.points, in: bench, rules: mistake.rules,
@@ -68,6 +67,7 @@ extension PageHistory {
 
         var rules: PageRules {
             var rules = PageRules()
+            rules.newHash = { KeyedHash(deriving: "histories") }
             switch self {
             case .overflowPagesIgnored: rules.countsOverflow = false
             case .interiorRowsIgnored: rules.countsInteriorRows = false

@@ -30,7 +30,7 @@ struct CutPages {
         let known = kept(request, rules)
         var wish: PagePass.Request?
         if request.keepsKnowledge || known != nil {
-            wish = .init(hash: known?.hash ?? KeyedHash(), rules: rules)
+            wish = .init(hash: known?.hash ?? rules.newHash(), rules: rules)
             wish?.keyColumns = try Self.keyColumns(catalog, snapshot.connection)
         }
         func capture(_ pass: PagePass?) throws -> PageCapture? {

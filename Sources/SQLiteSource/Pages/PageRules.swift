@@ -1,3 +1,5 @@
+import Bytes
+
 /// By which rules blocks of rows are made and known again. There is one right set; the others leave out
 /// what is easily left out, for tests that show that they notice.
 package struct PageRules: Sendable {
@@ -17,6 +19,9 @@ package struct PageRules: Sendable {
     package var tellsTablesApart = true
     /// As many rows must be found as blocks say.
     package var countsRows = true
+
+    /// What a chain's first cut hashes with. A random secret, but in tests that are to see the same again.
+    package var newHash: @Sendable () -> KeyedHash = { KeyedHash() }
 
     package init() {}
 
