@@ -374,7 +374,7 @@ package final class Engine: Sendable {
             kind: step.kind, time: Instant.now.microseconds, uid: uid)
         do {
             try acceptDatabase(repository)
-            let record = try repository.operations.begin(start)
+            let record = try repository.operations.begin(start, step.claim)
             let operation = Operation(
                 id: record.id, statement: start.statement, kind: start.kind,
                 collection: statement.collection.name, owner: owner,
@@ -386,6 +386,11 @@ package final class Engine: Sendable {
         } catch {
             throw Failure(.system, "can't record the operation in \(location): \(error)")
         }
+    }
+
+    /// What may be given up on a full disk for the end of an operation of a kind.
+    static func claim(_ kind: String) -> Reserve.Claim {
+        ["alter", "drop", "prune"].contains(kind) ? .freeing : .recording
     }
 
     func add(_ operation: Operation) {
@@ -424,7 +429,8 @@ package final class Engine: Sendable {
             incomplete: status.incomplete,
             leftOut: Array(status.leftOut.prefix(Self.journaledLeftOut)))
         do {
-            try repository?.operations.end(operation.id, record)
+            try repository?.operations.end(
+                operation.id, record, Self.claim(operation.kind))
         } catch let failure {
             operation.update { $0.notes.append("its end could not be recorded: \(failure)") }
         }

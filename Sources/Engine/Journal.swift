@@ -119,7 +119,8 @@ extension Engine {
             end.error! += ": " + cleanUp(start, repository)
         }
         // Another process may have been faster: then its word counts.
-        if (try? repository.operations.end(start.id, end)) == false,
+        if (try? repository.operations.end(start.id, end, Self.claim(start.kind)))
+            == false,
             let other = try? repository.operations.record(start.id).end
         {
             return other

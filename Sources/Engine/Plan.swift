@@ -20,6 +20,15 @@ struct Plan {
             case .queue(let work): work.kind
             }
         }
+
+        /// What may be given up on a full disk, so that it can begin.
+        var claim: Reserve.Claim {
+            switch self {
+            case .drop, .alterPoints, .queue(.prune): .freeing
+            case .define: .changing
+            case .queue: .recording
+            }
+        }
     }
 
     /// What matters of a collection as it will be.

@@ -77,7 +77,7 @@ extension Repository {
             })
         let directory = checksDirectory(collection)
         var records = try checkRecords(collection)
-        let number = try reserve.spending { try storage.add(record, to: directory) }
+        let number = try reserve.spending(.recording) { try storage.add(record, to: directory) }
         try storage.removeUnfinished(in: directory, olderThan: 3600)
         records.append((number, record))
         let needed = Set(standing(records).values.map(\.number))

@@ -181,7 +181,7 @@ final class DataFileCache: Sendable {
             return state.open[name]?.object ?? state.held[name]?.object
         }
         if let known { return known }
-        guard let object = try storage.open(name) else {
+        guard let object = try opened(name) else {
             throw Failure(.corrupt, "\(location)/\(name) is missing")
         }
         let size = try object.sizeBytes
@@ -204,6 +204,16 @@ final class DataFileCache: Sendable {
         }
         _ = evicted
         return object
+    }
+
+    /// If the process can't open one more file, those that are idle are closed for it.
+    private func opened(_ name: String) throws -> (any StoredObject)? {
+        do {
+            return try storage.open(name)
+        } catch let failure as Failure where failure.code == .system {
+            closeAll()
+            return try storage.open(name)
+        }
     }
 
     /// Closes all that isn't held or being read. What is read later is opened again.

@@ -18,7 +18,8 @@ package final class DirectoryStorage: Storage {
 
     /// Nothing is touched before something is asked for.
     package init(
-        _ location: String, calls: (any SystemCalls)? = nil, fewFiles: Int = 32
+        _ location: String, calls: (any SystemCalls)? = nil,
+        fewFiles: Int = OpenFiles.share(most: 32)
     ) {
         self.location =
             location.count > 1 && location.hasSuffix("/") ? String(location.dropLast()) : location

@@ -107,7 +107,11 @@ package final class OperationStore: Sendable {
     }
 
     /// Journals the start, durably, and returns the record with its id.
-    package func begin(_ operation: OperationStart) throws -> OperationStart {
+    ///
+    /// - Parameter claim: what may be given up for it on a full disk.
+    package func begin(
+        _ operation: OperationStart, _ claim: Reserve.Claim = .recording
+    ) throws -> OperationStart {
         try checkPlace()
         var operation = operation
         operation.runner = try owner.name()
@@ -119,7 +123,8 @@ package final class OperationStore: Sendable {
             operation.id = (ids.max() ?? 0) + 1
             ids.insert(operation.id)
         } while try !reserve.publish(
-            operation.sealed, as: Self.name(operation.id, ""))
+            operation.sealed, as: Self.name(operation.id, ""),
+            claim)
         for id in ids.sorted().dropLast(Int(Self.limit)) { try remove(id) }
         return operation
     }
@@ -129,11 +134,27 @@ package final class OperationStore: Sendable {
         for suffix in [".end", ".cancel", ""] { try storage.remove(Self.name(id, suffix)) }
     }
 
+    /// Operations that stay in the journal whatever room is needed.
+    private static let keptOperations = 4
+
+    /// Forgets the oldest operation that has ended, for its room.
+    static func forgetOldest(_ storage: any Storage) throws -> Bool {
+        let listing = listing(try storage.list("operations"))
+        let old = listing.ids.sorted().dropLast(keptOperations)
+        guard let oldest = old.first(where: listing.ended.contains) else { return false }
+        for suffix in [".end", ".cancel", ""] { try storage.remove(name(oldest, suffix)) }
+        return true
+    }
+
     /// Journals the end, durably. False if the operation had another end already.
+    ///
+    /// - Parameter claim: what may be given up for it on a full disk.
     @discardableResult
-    package func end(_ id: UInt64, _ end: OperationEnd) throws -> Bool {
+    package func end(
+        _ id: UInt64, _ end: OperationEnd, _ claim: Reserve.Claim = .recording
+    ) throws -> Bool {
         try checkPlace()
-        return try reserve.publish(end.sealed, as: Self.name(id, ".end"))
+        return try reserve.publish(end.sealed, as: Self.name(id, ".end"), claim)
     }
 
     /// Asks the process that runs the operation to cancel it, durably.
@@ -141,7 +162,8 @@ package final class OperationStore: Sendable {
         try checkPlace()
         var json = JSONWriter()
         json.object { $0.member("id", id) }
-        _ = try reserve.publish(Trailer.sealed(json.bytes).bytes, as: Self.name(id, ".cancel"))
+        _ = try reserve.publish(
+            Trailer.sealed(json.bytes).bytes, as: Self.name(id, ".cancel"), .recording)
     }
 
     /// What the journal's names tell, without reading any of it.

@@ -24,7 +24,7 @@ package final class Repository: Sendable {
         /// Entries of a log after which its writer makes a catalog.
         package var catalogInterval: UInt64 = 64
         /// Data files that are kept open at a time.
-        package var openFiles = 64
+        package var openFiles = OpenFiles.share(most: 64)
         /// Without, every entry is read from the first one on: for checks that rest on the log alone.
         package var usesCatalogs = true
         /// Seconds between a file's condemnation and its removal: other processes look at the log
@@ -49,7 +49,9 @@ package final class Repository: Sendable {
         self.descriptor = descriptor
         self.storage = storage
         self.options = options
-        reserve = Reserve(storage, wanted: options.reserveBytes)
+        reserve = Reserve(storage, wanted: options.reserveBytes) {
+            try OperationStore.forgetOldest(storage)
+        }
         operations = OperationStore(storage, reserve) {
             try Self.checkPlace(storage, id: descriptor.id)
         }

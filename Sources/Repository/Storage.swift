@@ -57,6 +57,9 @@ package protocol Storage: Sendable {
     /// it back; nothing where there is no such thing, or the name is taken. Throws if there is no room.
     func holdRoom(_ bytes: UInt64, as name: String) throws
 
+    /// Gives back all but so many bytes of what `holdRoom` took, or all of it.
+    func giveBackRoom(keeping bytes: UInt64, of name: String) throws
+
     /// Exclusive ownership of `name` until the lock is released or the process ends; nil when
     /// somebody else has it.
     func lock(_ name: String) throws -> (any StorageLock)?

@@ -45,6 +45,8 @@ package protocol SystemCalls: Sendable {
     func space(_ path: String) throws(Errno) -> Space
     /// Makes a file that must not exist, of so many bytes, with its blocks allocated; all or nothing.
     func allocate(_ path: String, bytes: UInt64) throws(Errno)
+    /// Cuts such a file off.
+    func shrink(_ path: String, to bytes: UInt64) throws(Errno)
 }
 
 extension SystemCalls {

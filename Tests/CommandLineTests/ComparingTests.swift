@@ -14,6 +14,7 @@ import Testing
         CREATE TABLE pairs (a TEXT, b INT, v, PRIMARY KEY (a, b)) WITHOUT ROWID;
         CREATE TABLE log (msg);
         CREATE TABLE "odd ""name" ("from" TEXT, rowid TEXT);
+        CREATE TABLE kinds (k, l, v, PRIMARY KEY (k, l)) WITHOUT ROWID;
         CREATE INDEX by_total ON orders (total);
         CREATE TRIGGER noted AFTER DELETE ON orders BEGIN INSERT INTO log VALUES (old.id); END;
         CREATE VIEW large AS SELECT * FROM orders WHERE total > 10;
@@ -39,6 +40,7 @@ import Testing
         UPDATE "odd ""name" SET rowid = 'x''y' WHERE "from" = ';';
         """,
         """
+        INSERT INTO kinds VALUES (1, 'x', 1), (2, 'y', 2);
         ALTER TABLE pairs ADD COLUMN extra INT DEFAULT 7;
         ALTER TABLE users RENAME COLUMN age TO years;
         CREATE TABLE fresh (a PRIMARY KEY, b BLOB);
@@ -55,6 +57,8 @@ import Testing
         """
         VACUUM;
         DROP TABLE fresh;
+        INSERT INTO kinds VALUES ('x', 'x', 1), (9007199254740993, x'00', NULL);
+        UPDATE kinds SET v = 5 WHERE k = 2;
         UPDATE users SET years = 'old' WHERE name = 'anna';
         CREATE TABLE "Log2" (id INTEGER PRIMARY KEY, msg TEXT);
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
@@ -141,6 +145,7 @@ import Testing
                 orders            0        2        1
                 pairs             0        1        0
                 users             1        2        0
+                1 table is the same
 
                 """)
         let columns = try output("diff", "database.db", "shop/\(points[1])", "shop/\(points[2])")
@@ -197,7 +202,7 @@ import Testing
         let tables = try output("show", "database.db", "shop/latest")
         #expect(
             tables.split(separator: "\n").map { $0.split(separator: " ")[0] } == [
-                "TABLE", "Log2", "log", "orders", "pairs", "users",
+                "TABLE", "Log2", "kinds", "log", "orders", "pairs", "users",
             ])
         #expect(try output("show", "database.db", "shop").split(separator: "\n").count == 5)
         #expect(try output("show", "database.db", "shop/latest/log").hasPrefix("CREATE TABLE log"))

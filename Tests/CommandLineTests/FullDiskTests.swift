@@ -29,6 +29,47 @@ import Testing
         #expect(disk.sandbox.exists("disk/r/reserve"))
     }
 
+    /// Each uses up what is kept back, as far as it can.
+    @Test(arguments: SmallDisk.Kind.allCases, ["VERIFY", "SET", "neighbour", "killed"])
+    func `whatever was done on a full disk, PRUNE leads out of it`(
+        kind: SmallDisk.Kind, way: String
+    ) throws {
+        let disk = try SmallDisk(kind, megabytes: kind == .tmpfs ? 3 : 16)
+        try disk.makeDatabase(kilobytes: 300)
+        try disk.done(SmallDisk.create + "BACKUP shop; BACKUP shop; BACKUP shop")
+        try disk.done("ALTER BACKUP COLLECTION shop SET (KEEP_LAST = '1', KEEP_DROPPED = '0h')")
+        let first = try disk.points()[0].name
+        try disk.fill()
+        switch way {
+        case "VERIFY":
+            for _ in 0..<25 where try disk.run("VERIFY shop").status != 0 { break }
+        case "SET":
+            for number in 1...25 {
+                _ = try disk.run("ALTER BACKUP COLLECTION shop SET (MAX_CHAIN = '\(number + 50)')")
+            }
+        case "neighbour":
+            try disk.done("ALTER BACKUP COLLECTION shop DROP BACKUP '\(first)'")
+            try disk.fill()
+        default:
+            for _ in 0..<9 {
+                try disk.shell(
+                    "timeout -s KILL 1 \(Sandbox.binary) run shop.db --repository disk/r 'PRUNE shop'"
+                        + " || test $? = 137")
+            }
+        }
+        let said = try disk.done("PRUNE shop")
+        #expect(said.contains(" bytes removed\n"), "\(said)")
+        #expect(try disk.free > 400_000)
+        try disk.drain()
+        try disk.done("BACKUP shop")
+        let verified = try disk.sandbox.ydbfs("verify", "disk/r", "shop")
+        #expect(verified.status == 0, "\(verified.output)\(verified.errors)")
+        // As much as before is kept back once more.
+        #expect(
+            try disk.shell("stat -c %s disk/r/reserve") == (kind == .tmpfs ? "98304\n" : "524288\n")
+        )
+    }
+
     @Test(arguments: SmallDisk.Kind.allCases)
     func `on a full disk everything works that leads out of it`(kind: SmallDisk.Kind) throws {
         let disk = try SmallDisk(kind, megabytes: kind == .tmpfs ? 2 : 16)

@@ -46,6 +46,27 @@ import Testing
         return "\(try #require(servers.first))"
     }
 
+    @Test(arguments: [25, 64])
+    func `a few descriptors are enough for many tables`(limit: Int) throws {
+        let tables = (1...31).map { "CREATE TABLE t\($0) (v); INSERT INTO t\($0) VALUES (\($0));" }
+        try sandbox.sql(tables.joined())
+        let script = """
+            ulimit -n \(limit)
+            set -e
+            "$1" database.db m > /dev/null
+            echo "$2" > m/control
+            for n in 1 2; do
+              echo full > m/shop/control; cat m/shop/operation/wait
+              cat m/shop/latest/t*.csv | grep -c '^[0-9]'
+            done
+            """
+        let ran = try bash(script, Sandbox.binary, Self.create)
+        #expect(ran.status == 0, "\(ran)")
+        let lines = ran.output.split(separator: "\n")
+        #expect(lines.count == 4 && lines[1] == "31" && lines[3] == "31", "\(ran.output)")
+        #expect(lines.count == 4 && lines[0].hasPrefix("done ") && lines[2].hasPrefix("done "))
+    }
+
     @Test(arguments: ["run", "mount"])
     func `a file beyond RLIMIT_FSIZE is an error, not the end`(way: String) throws {
         #expect(try sandbox.ydbfs("run", "database.db", Self.create).status == 0)

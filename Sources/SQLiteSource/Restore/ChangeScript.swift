@@ -243,8 +243,8 @@ package final class ChangeScript {
             return
         }
         append(definition)
-        let writer = try RowStatements(entry.table, definition)
         let diff = try rows.changes(nil, entry.table)
+        let writer = try RowStatements(entry.table, definition, places: diff.newColumns)
         while let changed = try diff.next() {
             for row in 0..<changed.rows.count { writer.insert(changed.rows, row, output) }
             try flush()
@@ -252,29 +252,30 @@ package final class ChangeScript {
     }
 
     private func changeRows(_ pair: (old: Entry, new: Entry)) throws {
-        guard let definition = pair.new.definition else { return }
-        let writer = try RowStatements(pair.new.table, definition)
+        guard let before = pair.old.definition, let definition = pair.new.definition else { return }
         let hasUnique =
             try TableText(definition).hasUnique
             || pair.old.objects.contains { $0.kind == .index && $0.tokens.isWord(1, "UNIQUE") }
-        // A row that can't be updated where it is is deleted, and inserted later.
-        func isUpdate(_ changed: ChangedRows, _ row: Int) -> Bool {
-            !hasUnique && writer.haveSameKey(changed.rows, row, row + 1)
-        }
         for isDeleting in [true, false] {
             let diff = try rows.changes(pair.old.table, pair.new.table)
+            let old = try RowStatements(pair.old.table, before, places: diff.oldColumns)
+            let new = try RowStatements(pair.new.table, definition, places: diff.newColumns)
+            // A row that can't be updated where it is is deleted, and inserted later.
+            func isUpdate(_ changed: ChangedRows, _ row: Int) -> Bool {
+                !hasUnique && new.haveSameKey(as: old, changed.rows, row, row + 1)
+            }
             while let changed = try diff.next() {
                 for (row, type) in changed.types.enumerated() {
                     switch type {
-                    case .delete where isDeleting: writer.delete(changed.rows, row, output)
+                    case .delete where isDeleting: old.delete(changed.rows, row, output)
                     case .before where isDeleting && !isUpdate(changed, row):
-                        writer.delete(changed.rows, row, output)
-                    case .insert where !isDeleting: writer.insert(changed.rows, row, output)
+                        old.delete(changed.rows, row, output)
+                    case .insert where !isDeleting: new.insert(changed.rows, row, output)
                     case .after where !isDeleting:
                         if isUpdate(changed, row - 1) {
-                            writer.update(changed.rows, from: row - 1, to: row, output)
+                            new.update(changed.rows, from: row - 1, of: old, to: row, output)
                         } else {
-                            writer.insert(changed.rows, row, output)
+                            new.insert(changed.rows, row, output)
                         }
                     default: break
                     }
@@ -285,17 +286,21 @@ package final class ChangeScript {
     }
 }
 
-/// The statements that change single rows of a table.
+/// The statements that change single rows of one version of a table.
 private struct RowStatements {
     private let table: String
+    /// Columns by their indices in the version's schema.
     private let key: [Int]
-    /// Columns that hold what is written into them, by index, with their names in SQL.
+    /// Columns that hold what is written into them, with their names in SQL.
     private let columns: [(index: Int, name: String)]
     private let names: [Int: String]
     private let literals: [ValueLiteral]
+    /// Where each column is in the rows that come: a column of another type is another one.
+    private let places: [Int]
     private let insertion: String
 
-    init(_ table: ScriptTable, _ definition: ObjectText) throws {
+    init(_ table: ScriptTable, _ definition: ObjectText, places: [Int]) throws {
+        self.places = places
         let text = try TableText(definition)
         let computed = text.columns.filter { $0.generated != nil }.map { folded($0.name) }
         let taken = text.columns.map { folded($0.name) }
@@ -316,15 +321,25 @@ private struct RowStatements {
             "INSERT INTO \(self.table) (\(columns.map(\.name).joined(separator: ", "))) VALUES ("
     }
 
-    func haveSameKey(_ rows: RowBatch, _ a: Int, _ b: Int) -> Bool {
-        key.allSatisfy { ColumnVector.identical(rows.columns[$0], a, rows.columns[$0], b) }
+    /// Whether a row of another version and one of this one have the same key.
+    func haveSameKey(as old: RowStatements, _ rows: RowBatch, _ a: Int, _ b: Int) -> Bool {
+        key == old.key
+            && key.allSatisfy {
+                places[$0] == old.places[$0]
+                    && ColumnVector.identical(
+                        rows.columns[places[$0]], a, rows.columns[places[$0]], b)
+            }
+    }
+
+    private func append(_ index: Int, of rows: RowBatch, _ row: Int, to output: ByteBuffer) {
+        literals[index].append(rows.columns[places[index]], row, to: output)
     }
 
     func insert(_ rows: RowBatch, _ row: Int, _ output: ByteBuffer) {
         output.append(insertion)
         for (number, column) in columns.enumerated() {
             if number > 0 { output.append(", ") }
-            literals[column.index].append(rows.columns[column.index], row, to: output)
+            append(column.index, of: rows, row, to: output)
         }
         output.append(");\n")
     }
@@ -335,24 +350,28 @@ private struct RowStatements {
     }
 
     /// Sets the columns that differ, if some do that can be set.
-    func update(_ rows: RowBatch, from old: Int, to new: Int, _ output: ByteBuffer) {
+    func update(
+        _ rows: RowBatch, from old: Int, of version: RowStatements, to new: Int,
+        _ output: ByteBuffer
+    ) {
         let differing = columns.filter {
-            let column = rows.columns[$0.index]
-            return !ColumnVector.identical(column, old, column, new)
+            let column = rows.columns[places[$0.index]]
+            return places[$0.index] != version.places[$0.index]
+                || !ColumnVector.identical(column, old, column, new)
         }
         if differing.isEmpty { return }
         output.append("UPDATE \(table) SET ")
         for (number, column) in differing.enumerated() {
             output.append((number > 0 ? ", " : "") + column.name + " = ")
-            literals[column.index].append(rows.columns[column.index], new, to: output)
+            append(column.index, of: rows, new, to: output)
         }
         appendKey(rows, new, output)
     }
 
     private func appendKey(_ rows: RowBatch, _ row: Int, _ output: ByteBuffer) {
         for (number, index) in key.enumerated() {
-            output.append((number == 0 ? " WHERE " : " AND ") + names[index]! + " = ")
-            literals[index].append(rows.columns[index], row, to: output)
+            output.append((number == 0 ? " WHERE " : " AND ") + names[index]! + " IS ")
+            append(index, of: rows, row, to: output)
         }
         output.append(";\n")
     }

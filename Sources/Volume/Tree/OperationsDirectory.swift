@@ -113,11 +113,9 @@ final class OperationDirectory: TreeDirectory {
     }
 }
 
-/// `operations/ID/wait`: a read of it answers when the operation has ended.
+/// `operations/ID/wait`: a read of it answers when the operation has ended, in one line, whose length
+/// isn't known before.
 final class WaitFile: TreeFile {
-    /// Bytes of it: known before it is.
-    private static let bytes = 128
-
     let identity: FileIdentity
     private let tree: TreeContext
     private let id: UInt64
@@ -129,7 +127,7 @@ final class WaitFile: TreeFile {
     }
 
     func appearance() throws(Errno) -> Appearance {
-        .file(bytes: UInt64(Self.bytes), modified: try tree.operation(id).modified)
+        .file(bytes: 0, modified: try tree.operation(id).modified)
     }
 
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
@@ -159,16 +157,8 @@ final class WaitFile: TreeFile {
         }
     }
 
-    /// One line of `bytes` bytes, spaces before its end.
     private static func line(_ status: Operation.Status) -> [UInt8] {
-        let summary = status.summary.replacing("\n", with: " ")
-        var line = [UInt8](summary.utf8)
-        if line.count > bytes - 1 {
-            let kept = String(decoding: line.prefix(bytes - 4), as: UTF8.self)
-            line = [UInt8](kept.prefix { $0 != "\u{FFFD}" }.utf8) + Array("...".utf8)
-        }
-        line += [UInt8](repeating: UInt8(ascii: " "), count: max(0, bytes - 1 - line.count))
-        return line.prefix(bytes - 1) + [UInt8(ascii: "\n")]
+        Array("\(oneLine(status.summary))\n".utf8)
     }
 }
 

@@ -29,11 +29,7 @@ final class Spool: Sendable {
 
     private static let memoryMax: UInt64 = 16 << 20
     /// A small part of what the process may have open.
-    private static let filesMax: Int = {
-        var limit = rlimit()
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        return max(8, min(256, Int(clamping: limit.rlim_cur) / 8))
-    }()
+    private static let filesMax = OpenFiles.share(least: 8, most: 256)
 
     fileprivate let directory: String
     private let maxBytes: UInt64
