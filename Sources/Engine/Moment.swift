@@ -5,25 +5,26 @@ import Repository
 /// `COLLECTION/POINT`.
 package enum Moment: Sendable {
     case newest
+    case word(PointWord)
     case point(String)
     /// The newest point that shows this instant or an earlier one.
     case notAfter(Instant)
 
-    /// What `text` means for a collection: the name of a point that it has, `latest`, or a time.
+    /// What `text` means for a collection: the name of a point that it has, a word, or a time.
     package init(
         _ text: String, of collection: String, in repository: Repository?, now: Instant = .now
     ) throws(Failure) {
         if repository?.collection(collection)?.point(named: text) != nil {
             self = .point(text)
-        } else if text == "latest" {
-            self = .newest
+        } else if let word = PointWord(rawValue: text) {
+            self = word == .latest ? .newest : .word(word)
         } else if let instant = try? Instant(expression: text, now: now) {
             self = .notAfter(instant)
         } else {
             throw Failure(
                 .notFound,
-                "\(collection) has no backup point \(text), and it is no time: accepted are latest, "
-                    + Instant.acceptedForms)
+                "\(collection) has no backup point \(text), and it is no time: accepted are "
+                    + "\(PointWord.list), \(Instant.acceptedForms)")
         }
     }
 
@@ -41,6 +42,9 @@ package enum Moment: Sendable {
             if let lost { throw Failure(.corrupt, "\(point) can't be read: \(lost.reason)") }
             throw Failure(.notFound, "\(name) has no backup point \(point)")
         }
+        if case .word(.oldest) = self, let oldest = PointWord.oldest.point(of: state) {
+            return oldest
+        }
         // An older point must not pass for the newest.
         if let damage = state.endIsUnknown {
             throw Failure(
@@ -48,9 +52,17 @@ package enum Moment: Sendable {
                 "it isn't certain which point of \(name) is the newest (\(damage.message)): name one"
             )
         }
+        if case .newest = self, let newest = state.newest { return newest }
+        if case .word(let word) = self, let found = word.point(of: state) { return found }
         guard case .notAfter(let instant) = self else {
-            if let newest = state.newest { return newest }
-            throw Failure(.notFound, "\(name) has no backup point yet: take a backup first")
+            if state.points.isEmpty {
+                throw Failure(.notFound, "\(name) has no backup point yet: take a backup first")
+            }
+            throw Failure(
+                .notFound,
+                state.points.count == 1
+                    ? "\(name) has only one backup point"
+                    : "\(name) has no full backup any more: it was dropped")
         }
         let sure = CutOrder(state, now: now).reliable
         if let found = state.points.last(where: {

@@ -113,9 +113,9 @@ package final class Operation: Sendable {
     }
 
     /// One that no journal knows: work of a process on its own.
-    package static func unrecorded(_ statement: String) -> Operation {
+    package static func unrecorded(_ statement: String, of collection: String = "") -> Operation {
         Operation(
-            id: 0, statement: statement, kind: "", collection: "", owner: 0, accepted: .now,
+            id: 0, statement: statement, kind: "", collection: collection, owner: 0, accepted: .now,
             uid: nil)
     }
 

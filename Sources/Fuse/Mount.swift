@@ -17,6 +17,8 @@ package final class Mount: Sendable {
         package var location: String
         /// Lets other users than the mounting one in; what they may do is up to permission bits.
         package var allowOther: Bool
+        /// Whether the kernel may ask for them.
+        package var extendedAttributes: Bool
         /// Further options for mount(8), such as `noexec`.
         package var others: [String]
         /// Requests served at once.
@@ -25,11 +27,12 @@ package final class Mount: Sendable {
         package var graceSeconds: Int
 
         package init(
-            location: String, allowOther: Bool = false, others: [String] = [], threads: Int = 8,
-            graceSeconds: Int = 30
+            location: String, allowOther: Bool = false, extendedAttributes: Bool = false,
+            others: [String] = [], threads: Int = 8, graceSeconds: Int = 30
         ) {
             self.location = location
             self.allowOther = allowOther
+            self.extendedAttributes = extendedAttributes
             self.others = others
             self.threads = threads
             self.graceSeconds = graceSeconds
@@ -81,7 +84,9 @@ package final class Mount: Sendable {
     package init(_ fileSystem: any FileSystem, at path: String, options: Options) throws(Failure) {
         self.path = path
         graceSeconds = options.graceSeconds
-        session = try Session(fileSystem, options: options.words, threads: options.threads)
+        session = try Session(
+            fileSystem, options: options.words, threads: options.threads,
+            extendedAttributes: options.extendedAttributes)
         do throws(Failure) {
             try session.mount(at: path)
         } catch {

@@ -266,19 +266,33 @@ package struct CollectionState: Sendable {
         shownBy points: [BackupPoint]
     ) -> [[(record: TableRecord, points: Range<Int>)]] {
         ids.compactMap { id in
-            guard let versions = histories[id]?.versions else { return nil }
-            var shown: [(record: TableRecord, points: Range<Int>)] = []
-            var first = 0
-            for (index, version) in versions.enumerated() {
-                while first < points.count, points[first].sequence < version.sequence { first += 1 }
-                let next = index + 1 < versions.count ? versions[index + 1].sequence : .max
-                var end = first
-                while end < points.count, points[end].sequence < next { end += 1 }
-                if let record = version.record, end > first { shown.append((record, first..<end)) }
-                first = end
-            }
-            return shown.isEmpty ? nil : shown
+            let versions = versions(of: id, shownBy: points)
+            return versions.isEmpty ? nil : versions
         }
+    }
+
+    private func versions(
+        of id: UInt32, shownBy points: [BackupPoint]
+    ) -> [(record: TableRecord, points: Range<Int>)] {
+        let versions = histories[id]?.versions ?? []
+        var shown: [(record: TableRecord, points: Range<Int>)] = []
+        var first = 0
+        for (index, version) in versions.enumerated() {
+            while first < points.count, points[first].sequence < version.sequence { first += 1 }
+            let next = index + 1 < versions.count ? versions[index + 1].sequence : .max
+            var end = first
+            while end < points.count, points[end].sequence < next { end += 1 }
+            if let record = version.record, end > first { shown.append((record, first..<end)) }
+            first = end
+        }
+        return shown
+    }
+
+    /// The versions of all tables that ever had a path, from the oldest on, and which points show them.
+    package func versions(path: String) -> [(record: TableRecord, points: Range<Int>)] {
+        (idsByPath[path] ?? []).flatMap { versions(of: $0, shownBy: points) }
+            .filter { $0.record.has(path: path) }
+            .sorted { $0.points.lowerBound < $1.points.lowerBound }
     }
 
     /// Cut of the newest point, not later than `sequence`, that changed this table; nil if the point

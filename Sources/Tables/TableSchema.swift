@@ -58,10 +58,7 @@ package struct StandIn: Sendable, Hashable, CustomStringConvertible {
     /// `NULL`, or `0x` and hexadecimal digits.
     package var description: String {
         guard let bytes else { return "NULL" }
-        let text = ByteBuffer()
-        text.append("0x")
-        text.append(hex: bytes)
-        return String(decoding: text.array, as: UTF8.self)
+        return "0x" + String(hex: bytes)
     }
 }
 

@@ -168,6 +168,8 @@ package protocol FileSystem: AnyObject, Sendable {
     /// Accepted and ignored on control files, else `EROFS`.
     func setAttributes(of node: NodeID) throws(Errno) -> Entry
     func readLink(_ node: NodeID) throws(Errno) -> String
+    /// What is told of a node besides its attributes, by names that begin with `user.`.
+    func extendedAttributes(of node: NodeID) throws(Errno) -> [(name: String, value: String)]
 
     /// The whole listing as of now, without `.` and `..`; the adapter pages through it. Counts nothing.
     func list(_ node: NodeID) throws(Errno) -> [DirectoryEntry]

@@ -33,6 +33,8 @@ package final class RequestTimes: Sendable {
         (100_000_000, "0.1"), (1_000_000_000, "1"), (10_000_000_000, "10"),
     ]
 
+    /// When the newest one was answered.
+    private let newest = Atomic<UInt64>(RequestTimes.now)
     private let histograms = Mutex([Histogram](repeating: Histogram(), count: Kind.allCases.count))
 
     package init() {}
@@ -46,7 +48,9 @@ package final class RequestTimes: Sendable {
 
     /// A request that came at `start` was answered, or handed to where it waits.
     package func add(_ kind: Kind, since start: UInt64) {
-        let nanoseconds = Self.now - start
+        let now = Self.now
+        let nanoseconds = now - start
+        newest.store(now, ordering: .relaxed)
         let bucket =
             Self.bounds.firstIndex { nanoseconds <= $0.nanoseconds } ?? Self.bounds.count
         histograms.withLock {
@@ -54,6 +58,8 @@ package final class RequestTimes: Sendable {
             $0[kind.rawValue].nanoseconds += nanoseconds
         }
     }
+
+    var last: UInt64 { newest.load(ordering: .relaxed) }
 
     subscript(kind: Kind) -> Histogram {
         histograms.withLock { $0[kind.rawValue] }

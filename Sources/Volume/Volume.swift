@@ -19,6 +19,7 @@ package final class Volume: FileSystem {
         package var controlMode: UInt16 = 0o600
         /// What is shown of every table.
         package var formats = Set(TableFormat.allCases)
+        package var polling = Polling.local
         /// Where what is rendered as a whole is kept; nil: where temporary files are.
         package var spoolDirectory: String?
         /// Bytes of all of it.
@@ -44,8 +45,6 @@ package final class Volume: FileSystem {
     private let state = Monitor(State())
     private let preparations = Preparations()
     private let refresher = Mutex<WorkerThread?>(nil)
-
-    private static let refreshSeconds = 0.5
 
     /// Throws if there is no thread to be had that looks for what other processes do.
     ///
@@ -74,11 +73,18 @@ package final class Volume: FileSystem {
     }
 
     private static func refreshLoop(_ volume: () -> Volume?) {
+        var last = RequestTimes.now
         while let volume = volume() {
-            let isClosed: Bool? = volume.state.wait(seconds: refreshSeconds) {
+            let polling = volume.tree.options.polling
+            let isClosed: Bool? = volume.state.wait(seconds: polling.seconds) {
                 $0.isClosed ? true : nil
             }
             if isClosed == true { return }
+            let now = RequestTimes.now
+            guard polling.isDue(now: now, last: last, request: volume.requests.last) else {
+                continue
+            }
+            last = now
             // What can't be read now is tried again; a damaged log shows in `status`.
             _ = try? volume.tree.engine.refresh()
         }
@@ -152,6 +158,12 @@ package final class Volume: FileSystem {
     }
 
     package func readLink(_ id: NodeID) throws(Errno) -> String { try node(id).target() }
+
+    package func extendedAttributes(
+        of id: NodeID
+    ) throws(Errno) -> [(name: String, value: String)] {
+        try node(id).extendedAttributes()
+    }
 
     package func list(_ id: NodeID) throws(Errno) -> [DirectoryEntry] {
         try node(id).children().map { name, child in

@@ -10,8 +10,8 @@ struct DiffCommand: ParsableCommand {
         commandName: "diff",
         abstract: "Show what changed between two backup points.",
         discussion: """
-            A and B are points as status shows them, latest, or times; B may leave out the \
-            collection. Needs neither a mount nor the database.
+            A and B are points as status shows them, latest, latest-full, previous, oldest, or \
+            times; B may leave out the collection. Needs neither a mount nor the database.
 
             summary (the default) has a line for each table that differs: rows inserted, updated \
             and deleted. csv has every changed row of one table: _change_type (insert, delete, \
@@ -20,6 +20,7 @@ struct DiffCommand: ParsableCommand {
             them to a database that A was restored into.
 
               ydbfs diff shop.db shop/yesterday latest
+              ydbfs diff shop.db shop/previous -2h
               ydbfs diff shop.db shop/20261120000000Z_full latest --table orders --format csv
               ydbfs diff shop.db shop/latest yesterday --format sql | sqlite3 restored.db
 
@@ -34,13 +35,13 @@ struct DiffCommand: ParsableCommand {
     @Argument(
         help: ArgumentHelp(
             "A SQLite database, a repository, or the mount point of one.", valueName: "SOURCE"))
-    var source: String
+    var source: DashedWord
 
     @Argument(help: ArgumentHelp("The older point.", valueName: "COLLECTION/POINT"))
-    var from: String
+    var from: DashedWord
 
     @Argument(help: ArgumentHelp("The newer point.", valueName: "[COLLECTION/]POINT"))
-    var to: String
+    var to: DashedWord
 
     @Option(help: ArgumentHelp("Only this table.", valueName: "T"))
     var table: String?
@@ -55,8 +56,9 @@ struct DiffCommand: ParsableCommand {
 
     func run() throws {
         let stored = try StoredTables(
-            SourceArgument(source, repository: repository), operation: "diff \(from) \(to)")
-        let diff = try PointDiff(stored, from: from, to: to, table: table)
+            SourceArgument(source.text, repository: repository),
+            operation: "diff \(from.text) \(to.text)")
+        let diff = try PointDiff(stored, from: from.text, to: to.text, table: table)
         switch format {
         case .summary: try diff.printSummary()
         case .csv: try diff.printCSV()
@@ -71,35 +73,28 @@ struct DiffCommand: ParsableCommand {
 /// Two points, and the tables of them that are to be compared.
 private struct PointDiff {
     private typealias Side = (state: CollectionState, point: BackupPoint)
-    private typealias Pair = (path: String, old: TableRecord?, new: TableRecord?)
 
     private let stored: StoredTables
     private let old: Side
     private let new: Side
-    private let pairs: [Pair]
+    private let pairs: [TablePair]
     private let isSome: Bool
 
     init(_ stored: StoredTables, from: String, to: String, table: String?) throws {
         self.stored = stored
         let first = try PointArgument(from, in: stored.repository)
         old = try first.find(in: stored.repository)
-        // A point of the same collection, unless it is another one's.
-        if let moment = try? Moment(to, of: old.state.name, in: stored.repository) {
-            new = (old.state, try moment.point(in: old.state))
-        } else {
+        // No name of a point and no time holds a slash.
+        if to.contains("/") || stored.repository.collection(to) != nil {
             new = try PointArgument(to, in: stored.repository).find(in: stored.repository)
+        } else {
+            let moment = try Moment(to, of: old.state.name, in: stored.repository)
+            new = (old.state, try moment.point(in: old.state))
         }
         isSome = table != nil
-        let (old, new) = (old, new)
-        var paths = Set(new.state.tables(at: new.point.sequence).map(\.path))
-        paths.formUnion(old.state.tables(at: old.point.sequence).map(\.path))
-        var pairs: [Pair] = paths.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map {
-            path in
-            (
-                path, old.state.table(path: path, at: old.point.sequence),
-                new.state.table(path: path, at: new.point.sequence)
-            )
-        }
+        var pairs = TablePair.all(
+            old.state.tables(at: old.point.sequence), new.state.tables(at: new.point.sequence),
+            areOneCollection: old.state.id == new.state.id)
         if let table {
             let names = pairs.map(\.path)
             pairs = pairs.filter { $0.path.hasSameBytes(as: table) }
@@ -112,18 +107,12 @@ private struct PointDiff {
         self.pairs = pairs
     }
 
-    private var areOneCollection: Bool { old.state.id == new.state.id }
-
-    private func areSame(_ old: TableRecord, _ new: TableRecord) -> Bool {
-        areOneCollection && old.snapshot == new.snapshot && old.schema == new.schema
-    }
-
-    private func diff(_ before: TableRecord?, _ after: TableRecord?) throws -> SnapshotDiff {
+    /// - Parameter isNew: whether all of its rows are to be insertions.
+    private func diff(_ pair: TablePair, isNew: Bool = false) throws -> SnapshotDiff {
         try SnapshotDiff(
-            old: before.map { stored.snapshot($0, of: old.state) },
-            new: after.map { stored.snapshot($0, of: new.state) },
-            areOneTable: areOneCollection && before?.id == after?.id,
-            checkpoint: stored.operation.checkpoint)
+            old: (isNew ? nil : pair.old).map { stored.snapshot($0, of: old.state) },
+            new: pair.new.map { stored.snapshot($0, of: new.state) },
+            areOneTable: pair.isOneTable, checkpoint: stored.operation.checkpoint)
     }
 
     // MARK: Formats
@@ -132,10 +121,10 @@ private struct PointDiff {
         var rows = [["TABLE", "INSERTED", "UPDATED", "DELETED", ""]]
         var same = 0
         for pair in pairs {
-            let words = changes(of: pair)
+            let words = pair.notes
             var counts = ChangeCounts()
-            if pair.old.map({ old in pair.new.map { areSame(old, $0) } ?? false }) != true {
-                let diff = try diff(pair.old, pair.new)
+            if !pair.isStoredOnce {
+                let diff = try diff(pair)
                 while let changed = try diff.next() { counts.add(changed.types) }
             }
             if counts.isEmpty && words.isEmpty {
@@ -155,45 +144,15 @@ private struct PointDiff {
         }
     }
 
-    /// What is different of a table but its rows.
-    private func changes(of pair: Pair) -> [String] {
-        guard let before = pair.old else { return ["new table"] }
-        guard let after = pair.new else { return ["table is gone"] }
-        let (olds, news) = (before.schema.visibleColumns, after.schema.visibleColumns)
-        var words: [String] = []
-        for column in news {
-            if let same = olds.first(where: { $0.id == column.id }) {
-                if same.name != column.name {
-                    words.append("column \(same.name) is now \(column.name)")
-                }
-            } else if olds.contains(where: { $0.name == column.name }) {
-                words.append("column \(column.name) is another one")
-            } else {
-                words.append("column \(column.name) is new")
-            }
-        }
-        for column in olds
-        where !news.contains(where: { $0.id == column.id || $0.name == column.name }) {
-            words.append("column \(column.name) is gone")
-        }
-        if words.isEmpty, !before.sql.hasSameBytes(as: after.sql) {
-            words.append("its definition changed")
-        }
-        return words
-    }
-
     func printCSV() throws {
-        let differing = pairs.filter { pair in
-            guard let old = pair.old, let new = pair.new else { return true }
-            return !areSame(old, new)
-        }
+        let differing = pairs.filter { !$0.isStoredOnce }
         let candidates = isSome ? pairs : differing.isEmpty ? Array(pairs.prefix(1)) : differing
         guard candidates.count == 1, let pair = candidates.first else {
             throw Failure(
                 .invalid,
                 "CSV holds one table: say --table" + StoredTables.list(candidates.map(\.path)))
         }
-        let rows = try ChangesCursor(diff(pair.old, pair.new))
+        let rows = try ChangesCursor(diff(pair))
         try ChangeFiles.writeCSV(rows, schema: rows.schema, to: OutputSink())
     }
 
@@ -203,22 +162,15 @@ private struct PointDiff {
         let sink = OutputSink()
         let script = ChangeScript(
             ChangeScript.Rows(
-                areSame: { before, after in
-                    guard let old = olds.first(where: { $0.path.hasSameBytes(as: before.path) }),
-                        let new = news.first(where: { $0.path.hasSameBytes(as: after.path) })
-                    else { return false }
-                    return areSame(old, new)
-                },
-                changes: { before, after in
-                    try diff(
-                        before.flatMap { before in
-                            olds.first { $0.path.hasSameBytes(as: before.path) }
-                        },
-                        news.first { $0.path.hasSameBytes(as: after.path) })
-                })
+                areSame: { pair(of: $1).isStoredOnce },
+                changes: { try diff(pair(of: $1), isNew: $0 == nil) })
         ) { try sink.append($0) }
         try script.run(from: scriptPoint(old, olds), to: scriptPoint(new, news))
         return script.omissions
+    }
+
+    private func pair(of table: ScriptTable) -> TablePair {
+        pairs.first { $0.path.hasSameBytes(as: table.path) }!
     }
 
     private func scriptPoint(_ side: Side, _ records: [TableRecord]) -> ScriptPoint {
@@ -229,5 +181,40 @@ private struct PointDiff {
                     path: $0.path, schema: $0.schema, sql: $0.sql, sequence: $0.sequence,
                     shadowOf: $0.shadowOf)
             }, views: isSome ? "" : side.point.views, facts: isSome ? nil : side.point.facts)
+    }
+}
+
+extension TablePair {
+    /// What is different of the table but its rows.
+    fileprivate var notes: [String] {
+        guard let old else { return ["new table"] }
+        guard let new else { return ["table is gone"] }
+        let (olds, news) = (old.schema.visibleColumns, new.schema.visibleColumns)
+        // Where ids tell nothing a column is known by its name.
+        func isSame(_ a: Column, _ b: Column) -> Bool {
+            isOneTable
+                ? a.id == b.id : a.name == b.name && a.type == b.type && a.isLiteral == b.isLiteral
+        }
+        var words: [String] = []
+        var places: [Int] = []
+        for column in news {
+            if let place = olds.firstIndex(where: { isSame($0, column) }) {
+                places.append(place)
+                if olds[place].name != column.name {
+                    words.append("column \(olds[place].name) is now \(column.name)")
+                }
+            } else if olds.contains(where: { $0.name == column.name }) {
+                words.append("column \(column.name) is another one")
+            } else {
+                words.append("column \(column.name) is new")
+            }
+        }
+        for column in olds
+        where !news.contains(where: { isSame(column, $0) || $0.name == column.name }) {
+            words.append("column \(column.name) is gone")
+        }
+        if places != places.sorted() { words.append("its columns are in another order") }
+        if words.isEmpty, !hasSameText { words.append("its definition changed") }
+        return words
     }
 }

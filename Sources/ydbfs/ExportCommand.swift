@@ -8,7 +8,7 @@ import Volume
 struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Copy a backup point into a directory, without a mount.",
+        abstract: "Copy a backup point into a directory or a SQLite file, without a mount.",
         discussion: """
             Makes what cp -rL of the point's folder would make, with the tables in one format: \
             TABLE.csv or TABLE.parquet, TABLE.sql, backup.json, and SHA256SUMS (sha256sum -c \
@@ -19,9 +19,13 @@ struct ExportCommand: ParsableCommand {
             the rest: after an interruption, or for another format or more tables of the same \
             point. Files that an export didn't make are never overwritten.
 
+            --format sqlite makes one SQLite database of the point, a file that must not be there \
+            yet; - is the standard output. What comes of it is what RESTORE makes.
+
               ydbfs export shop.db shop/latest /srv/out
               ydbfs export shop.db.backups shop/20261121100000Z_full out --format parquet \
             --table orders
+              ydbfs export shop.db shop/yesterday before.db --format sqlite
 
             Exit status: 0 all is there, 1 failed, 2 wrong usage, 3 all that the point has is \
             there, but tables are missing from the point (a line each, with the reason).
@@ -37,10 +41,12 @@ struct ExportCommand: ParsableCommand {
             "A point as status shows it, or latest.", valueName: "COLLECTION/POINT"))
     var target: String
 
-    @Argument(help: ArgumentHelp("Made if it isn't there.", valueName: "DIRECTORY"))
+    @Argument(
+        help: ArgumentHelp(
+            "Made if it isn't there; a file for --format sqlite.", valueName: "DIRECTORY"))
     var directory: String
 
-    @Option(help: "csv or parquet.")
+    @Option(help: "csv, parquet or sqlite.")
     var format = "csv"
 
     @Option(
@@ -54,17 +60,19 @@ struct ExportCommand: ParsableCommand {
     var repository: String?
 
     func validate() throws {
-        if format != "dump", TableFormat(rawValue: format) == nil {
-            throw ValidationError("--format \(format): expected csv or parquet")
+        if !["dump", Self.sqlite].contains(format), TableFormat(rawValue: format) == nil {
+            throw ValidationError("--format \(format): expected csv, parquet or sqlite")
         }
     }
 
+    private static let sqlite = "sqlite"
+
     func run() throws {
         Signals.block()
-        guard let format = TableFormat(rawValue: format) else {
+        if format == "dump" {
             throw Failure(
                 .unsupported,
-                "--format dump isn't built yet in this version: use csv or parquet")
+                "--format dump isn't built yet in this version: use csv, parquet or sqlite")
         }
         if directory.lowercased().hasPrefix("s3://") {
             throw Failure(
@@ -74,8 +82,11 @@ struct ExportCommand: ParsableCommand {
         let argument = try SourceArgument(source, repository: repository)
         let stored = try Repository.open(argument.location)
         let (state, point) = try PointArgument(target, in: stored).find(in: stored)
-        let operation = Operation.unrecorded("export \(target)")
+        let operation = Operation.unrecorded("export \(target)", of: state.name)
         try ShownProgress.watchSignals(cancelling: [operation])
+        guard let format = TableFormat(rawValue: format) else {
+            return try writeDatabase(argument, state, point, operation)
+        }
         let export = try Export(
             argument, state, point, format: format, tables: tables, to: directory,
             operation: operation)
@@ -89,6 +100,26 @@ struct ExportCommand: ParsableCommand {
                 + (done.skipped > 0 ? ", \(done.skipped) of them were there already" : ""))
         if !tables.isEmpty || point.notBackedUp.isEmpty { return }
         for table in point.notBackedUp { Output.print("left out: \(point.lacks(table).line)") }
+        throw ExitCode(ExitStatus.incomplete)
+    }
+    private func writeDatabase(
+        _ source: SourceArgument, _ state: CollectionState, _ point: BackupPoint,
+        _ operation: Operation
+    ) throws {
+        let export = DatabaseExport(source, point, tables: tables, operation: operation)
+        let isOutput = directory == "-"
+        let bytes = try ShownProgress.run(operation, unit: "rows") {
+            try isOutput ? export.writeToOutput() : export.write(to: directory)
+        }
+        let status = operation.status
+        // The standard output is the database.
+        let tell = isOutput ? Output.error : Output.print
+        for note in status.notes { tell("note: \(oneLine(note))") }
+        if !isOutput {
+            tell("\(state.name)/\(point.name) in \(directory): \(status.rows) rows, \(bytes) bytes")
+        }
+        if status.leftOutLines.isEmpty { return }
+        for line in status.leftOutLines { tell("left out: \(line)") }
         throw ExitCode(ExitStatus.incomplete)
     }
 }

@@ -74,7 +74,7 @@ struct ExportedFile: ~Copyable {
     private func finish() throws -> String {
         guard fsync(descriptor) == 0 else { throw Failure("can't write \(path)") }
         posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
-        let written = hexadecimal(hasher.finalize())
+        let written = String(hex: hasher.finalize())
         guard try Self.checksum(path, progress: {}) == written else {
             throw Failure(.corrupt, "\(path) doesn't read as it was written: look at the disk")
         }
@@ -127,7 +127,7 @@ struct ExportedFile: ~Copyable {
             try progress()
             hasher.update(bufferPointer: bytes)
         }
-        return hexadecimal(hasher.finalize())
+        return String(hex: hasher.finalize())
     }
 
     /// A small file; nil if it isn't there.
@@ -138,7 +138,7 @@ struct ExportedFile: ~Copyable {
         return bytes
     }
 
-    private static func read(
+    static func read(
         _ path: String, _ body: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
         // A pipe would have us wait for who writes into it.
@@ -161,12 +161,6 @@ struct ExportedFile: ~Copyable {
     }
 }
 
-private func hexadecimal(_ digest: SHA256.Digest) -> String {
-    let text = ByteBuffer(capacity: 64)
-    text.append(hex: Array(digest))
-    return String(decoding: text.array, as: UTF8.self)
-}
-
 /// `SHA256SUMS` of an export, as sha256sum reads it: says what an export made, and grows as files are
 /// completed. Any thread may add.
 final class ChecksumList: Sendable {
@@ -180,12 +174,7 @@ final class ChecksumList: Sendable {
         // Only the last line can be torn, by a power cut as it was added.
         let whole = text.prefix(upTo: text.lastIndex(of: "\n") ?? text.startIndex)
         for line in whole.split(separator: "\n") {
-            let isEscaped = line.hasPrefix("\\")
-            let parts = line.drop { $0 == "\\" }
-            guard parts.count > 66 else { continue }
-            let name = parts.dropFirst(66)
-            sums[isEscaped ? String(name.replacing("\\\\", with: "\\")) : String(name)] =
-                String(parts.prefix(64))
+            if let line = SumsLine(line) { sums[line.name] = line.sum }
         }
         self.sums = Mutex(sums)
         if !text.isEmpty, !text.hasSuffix("\n") { try finish() }
@@ -197,18 +186,14 @@ final class ChecksumList: Sendable {
     func add(_ name: String, _ sum: String) throws {
         try sums.withLock { sums in
             sums[name] = sum
-            try ExportedFile.append(Array(Self.line(name, sum).utf8), to: path)
+            try ExportedFile.append(Array(SumsLine(sum, name).text.utf8), to: path)
         }
     }
 
     /// A line for each file, sorted.
     func finish() throws {
-        let lines = sums.withLock(\.self).sorted { $0.key < $1.key }.map(Self.line)
+        let lines = sums.withLock(\.self).sorted { $0.key < $1.key }
+            .map { SumsLine($0.value, $0.key).text }
         try ExportedFile.write(to: path) { try $0.append(Array(lines.joined().utf8)) }
-    }
-
-    private static func line(_ name: String, _ sum: String) -> String {
-        name.contains("\\")
-            ? "\\\(sum)  \(name.replacing("\\", with: "\\\\"))\n" : "\(sum)  \(name)\n"
     }
 }

@@ -45,30 +45,22 @@ struct FindCommand: ParsableCommand {
         let stored = try StoredTables(
             SourceArgument(source, repository: repository), operation: "find \(words.last!)")
         let state = try collection(stored)
-        let records = state.points.map { state.table(path: condition.table, at: $0.sequence) }
-        guard let newest = records.last(where: { $0 != nil }) ?? nil else {
-            let names = Set(state.points.flatMap { state.paths(at: $0.sequence).map(\.path) })
-            throw Failure(
-                .notFound,
-                "no point of \(state.name) has a table \(condition.table)"
-                    + StoredTables.list(names.sorted()))
-        }
+        let past = try stored.past(condition.table, of: state)
         let search = RowSearch(
             column: condition.column, value: condition.value,
             checkpoint: stored.operation.checkpoint)
-        for (index, record) in records.enumerated() {
-            guard let record else { continue }
-            try search.search(stored.snapshot(record, of: state), point: index)
+        for (index, snapshot) in past.snapshots(stored.engine).enumerated() {
+            if let snapshot { try search.search(snapshot, point: index) }
         }
         guard search.hasColumn else {
             throw Failure(
                 .notFound,
                 "\(condition.table) has no column \(condition.column)"
-                    + StoredTables.list(newest.schema.visibleColumns.map(\.name)))
+                    + StoredTables.list(past.newest.schema.visibleColumns.map(\.name)))
         }
         try print(
             search.hits, points: state.points.map(\.name),
-            areOneTable: Set(records.compactMap { $0?.id }).count == 1)
+            areOneTable: past.areOneTable)
     }
 
     private func collection(_ stored: StoredTables) throws -> CollectionState {
@@ -139,6 +131,9 @@ package struct SearchCondition: Sendable, Equatable {
                     names[names.count - 1].text.append(next)
                 }
                 names[names.count - 1].isQuoted = true
+            } else if Self.otherOperators.contains(byte) {
+                throw Failure(
+                    .invalid, "\(text): find looks for equal values only: TABLE.COLUMN = VALUE")
             } else if byte == marks[3] {
                 names.append(([], false))
             } else if byte != marks[4] {
@@ -159,6 +154,9 @@ package struct SearchCondition: Sendable, Equatable {
         }
         self.value = value
     }
+
+    /// Of comparisons that others know.
+    private static let otherOperators = [UInt8]("!<>~".utf8)
 
     private static func refusal(_ text: String) -> Failure {
         Failure(

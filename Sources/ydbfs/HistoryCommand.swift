@@ -21,40 +21,32 @@ struct HistoryCommand: ParsableCommand {
     @Argument(
         help: ArgumentHelp(
             "A SQLite database, a repository, or the mount point of one.", valueName: "SOURCE"))
-    var source: String
+    var source: DashedWord
 
     @Argument(help: ArgumentHelp(valueName: "COLLECTION"))
-    var collection: String
+    var collection: DashedWord
 
     @Argument(help: ArgumentHelp(valueName: "TABLE"))
-    var table: String
+    var table: DashedWord
 
     @Option(
         help: ArgumentHelp(
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
 
-    // Numbers may be negative.
+    // It may begin with a dash.
     @Argument(parsing: .allUnrecognized, help: ArgumentHelp(valueName: "KEY"))
-    var key: [String]
+    var key: [DashedWord]
 
     func run() throws {
+        let table = table.text
         let stored = try StoredTables(
-            SourceArgument(source, repository: repository), operation: "history \(table)")
-        let state = try stored.collection(collection)
-        let records = state.points.map { state.table(path: table, at: $0.sequence) }
-        guard let newest = records.last(where: { $0 != nil }) ?? nil else {
-            let names = Set(state.points.flatMap { state.paths(at: $0.sequence).map(\.path) })
-            throw Failure(
-                .notFound,
-                "no point of \(state.name) has a table \(table)" + StoredTables.list(names.sorted())
-            )
-        }
-        let key = try TableKey(words: key, of: newest.schema)
-        let history = try RowHistory(
-            of: key, through: records.map { $0.map { stored.snapshot($0, of: state) } },
-            areOneTable: Set(records.compactMap { $0?.id }).count == 1,
-            checkpoint: stored.operation.checkpoint)
+            SourceArgument(source.text, repository: repository), operation: "history \(table)")
+        let state = try stored.collection(collection.text)
+        let past = try stored.past(table, of: state)
+        let key = try TableKey(words: key.map(\.text), of: past.newest.schema)
+        let history = try past.history(
+            of: key, stored.engine, checkpoint: stored.operation.checkpoint)
         guard !history.changes.isEmpty else {
             throw Failure(
                 .notFound,

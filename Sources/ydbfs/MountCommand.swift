@@ -20,7 +20,13 @@ struct MountCommand: ParsableCommand {
               control=BITS       permissions of control files (default 600)
               formats=csv:parquet  formats of tables in points
               cache_size=SIZE    memory for rendered and decoded pages (default 128M)
-              cache_dir=DIR      where repositories elsewhere would be cached; local ones need none
+              cache_dir=DIR      where files of changes, diff and history are kept while they are shown
+                                 (default: where temporary files are)
+              xattr              extended attributes user.ydbfs.rows, kind, parent and backup_id
+              poll=PERIOD        how often to look for backups that other processes took (default: \
+            0.5s on a
+                                 local disk, 5s on NFS and the like); after a minute of rest a sixth \
+            as often
               rate=SIZE          bytes per second that operations may write, all together: 10M
               reserve=SIZE       kept back so that a full disk has a way out, 0 for nothing (default: \
             a 32nd of the disk, at most 4M)

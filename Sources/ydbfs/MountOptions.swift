@@ -1,4 +1,5 @@
 import Bytes
+import Engine
 import Glibc
 import Repository
 import Volume
@@ -22,6 +23,10 @@ package struct MountOptions: Sendable, Equatable {
     package var rate: Int?
     /// Bytes kept back for a full disk, 0 for none; nil: by the volume's size.
     package var reserveBytes: UInt64?
+    /// Rows, kind and parent of points as extended attributes.
+    package var hasExtendedAttributes = false
+    /// How often to look for what other processes did; nil: by the file system.
+    package var poll: Period?
     package var log: String?
     package var repository: String?
     /// For mount(8) as they are.
@@ -72,7 +77,7 @@ package struct MountOptions: Sendable, Equatable {
         "noexec", "noatime", "nodiratime", "sync", "dirsync",
     ]
     private static let unbuilt: Set<String> = [
-        "encrypt", "passphrase_file", "pull", "xattr",
+        "encrypt", "passphrase_file", "pull",
     ]
 
     private mutating func set(_ word: String) throws(Failure) -> Bool {
@@ -82,10 +87,11 @@ package struct MountOptions: Sendable, Equatable {
         case "allow_other": allowsOthers = true
         case "adopt": adopts = true
         case "trust_fs": trustsFileSystem = true
+        case "xattr": hasExtendedAttributes = true
         case _ where Self.passed.contains(word): kernelWords.append(word)
         case _ where Self.unbuilt.contains(word): throw Self.refusal(unbuilt: word)
         case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",
-            "rate", "reserve", "repository":
+            "rate", "reserve", "repository", "poll":
             throw Failure(.invalid, "mount option \(word) needs a value: \(word)=…")
         default: return Self.accepted.contains(word) || Self.isForOthers(word)
         }
@@ -114,6 +120,11 @@ package struct MountOptions: Sendable, Equatable {
                 throw Self.refusal(value, key, "expected \(Self.reserveWords)")
             }
             reserveBytes = bytes
+        case "poll":
+            guard let period = Period(value), period.seconds > 0 else {
+                throw Self.refusal(value, key, "expected a period such as 5s or 1m")
+            }
+            poll = period
         case "cache_dir": cacheDirectory = try Self.path(value, key)
         case "log": log = try Self.path(value, key)
         case "repository": repository = try Self.path(value, key)

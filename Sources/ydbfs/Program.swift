@@ -12,7 +12,7 @@ package enum Program {
         signal(SIGXFSZ, SIG_IGN)
         do {
             let words = try MountHelper.translate(CommandLine.arguments)
-            var command = try Ydbfs.parseAsRoot(words)
+            var command = try Ydbfs.parseAsRoot(DashedWord.marked(words))
             try command.run()
         } catch {
             exit(report(error))

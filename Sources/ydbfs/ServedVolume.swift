@@ -4,6 +4,7 @@ import FoundationEssentials
 import Fuse
 import Glibc
 import Repository
+import SQLiteSource
 import Tables
 import Volume
 
@@ -97,12 +98,18 @@ struct ServedVolume {
         volumeOptions.controlMode = options.controlMode
         volumeOptions.formats = options.formats
         volumeOptions.spoolDirectory = cacheDirectory
+        if let period = options.poll {
+            volumeOptions.polling = Polling(seconds: Double(period.seconds))
+        } else if LyingFileSystem.name(of: source.location) != nil {
+            volumeOptions.polling = .remote
+        }
         return volumeOptions
     }
 
     private var fuseOptions: Mount.Options {
         Mount.Options(
             location: source.location, allowOther: options.allowsOthers || geteuid() == 0,
+            extendedAttributes: options.hasExtendedAttributes,
             others: options.kernelWords + (options.isReadOnly ? ["ro"] : []))
     }
 }

@@ -14,7 +14,7 @@ struct ShowCommand: ParsableCommand {
             %2C. If several rows have it (keys that hold NULL), all are printed.
 
               ydbfs show shop.db shop
-              ydbfs show shop.db shop/latest
+              ydbfs show shop.db shop/latest         or latest-full, previous, oldest, -2h
               ydbfs show shop.db shop/yesterday/orders
               ydbfs show shop.db shop/yesterday/orders/42
             """)

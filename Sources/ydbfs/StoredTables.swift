@@ -8,7 +8,7 @@ import Tables
 struct StoredTables {
     let repository: Repository
     let operation: Operation
-    private let engine: Engine
+    let engine: Engine
 
     private static let cacheBytes = 64 << 20
 
@@ -30,6 +30,15 @@ struct StoredTables {
 
     func snapshot(_ table: TableRecord, of state: CollectionState) -> Snapshot {
         engine.snapshot(table, of: state)
+    }
+
+    /// A table through all points.
+    func past(_ path: String, of state: CollectionState) throws -> TablePast {
+        if let past = TablePast(path, of: state) { return past }
+        let names = Set(state.points.flatMap { state.paths(at: $0.sequence).map(\.path) })
+        throw Failure(
+            .notFound,
+            "no point of \(state.name) has a table \(path)" + Self.list(names.sorted()))
     }
 
     func collection(_ name: String) throws -> CollectionState {

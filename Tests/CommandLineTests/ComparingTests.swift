@@ -208,6 +208,77 @@ import Testing
         #expect(try output("show", "database.db", "shop/latest/log").hasPrefix("CREATE TABLE log"))
     }
 
+    @Test func `a row is known by its key's value, also where the column holds literals`() throws {
+        try sandbox.sql(
+            "CREATE TABLE t (k TEXT PRIMARY KEY, v); INSERT INTO t VALUES ('it''s', 1), ('b', 2)",
+            in: "keys.db")
+        let create =
+            "CREATE BACKUP COLLECTION keys DATABASE WITH (STORAGE = 'cluster'); BACKUP keys"
+        #expect(try sandbox.ydbfs("run", "keys.db", create).status == 0)
+        for change in ["INSERT INTO t VALUES (x'ff', 3)", "DELETE FROM t WHERE v = 3"] {
+            try sandbox.sql(change, in: "keys.db")
+            #expect(try sandbox.ydbfs("run", "keys.db", "BACKUP keys").status == 0)
+        }
+        let found = try output("show", "keys.db", "keys").split(separator: "\n").dropFirst()
+        let points = found.map { String($0.prefix { $0 != " " }) }
+        try #require(points.count == 3)
+        #expect(try output("show", "keys.db", "keys/latest/t").contains("known by k"))
+        for point in points {
+            #expect(
+                try output("show", "keys.db", "keys/\(point)/t/it's")
+                    == "{\n  \"k\": \"it's\",\n  \"v\": 1\n}\n")
+        }
+        #expect(
+            try output("history", "keys.db", "keys", "t", "it's")
+                == "_point,_change_type,k,v\n\(points[0]),insert,it's,1\n")
+        #expect(
+            try output("history", "keys.db", "keys", "t", "\\xff") == """
+                _point,_change_type,k,v
+                \(points[1]),insert,\\xff,3
+                \(points[2]),delete,\\xff,3
+
+                """)
+        #expect(try sandbox.ydbfs("history", "keys.db", "keys", "t", "'b'").status == 1)
+    }
+
+    @Test func `a point may be named by a word or a time, wherever one is meant`() throws {
+        let words = [
+            ("latest", 3), ("previous", 2), ("oldest", 0), ("latest-full", 0), ("-0h", 3),
+        ]
+        for (word, number) in words {
+            #expect(
+                try output("show", "database.db", "shop/\(word)")
+                    == output("show", "database.db", "shop/\(points[number])"))
+            #expect(
+                try output("diff", "database.db", "shop/\(points[1])", word).hasPrefix(
+                    "shop/\(points[1]) → shop/\(points[number])\n"))
+        }
+        #expect(
+            try output("diff", "database.db", "shop/oldest", "shop/latest-full").hasSuffix(
+                "tables are the same\n"))
+    }
+
+    @Test func `the same columns in another order, and others of the same place, are told apart`()
+        throws
+    {
+        try sandbox.sql(
+            "CREATE TABLE t (a TEXT, b INT); INSERT INTO t VALUES ('x', 1)", in: "order.db")
+        let create =
+            "CREATE BACKUP COLLECTION one DATABASE WITH (STORAGE = 'cluster'); BACKUP one;"
+            + "CREATE BACKUP COLLECTION two DATABASE WITH (STORAGE = 'cluster')"
+        #expect(try sandbox.ydbfs("run", "order.db", create).status == 0)
+        try sandbox.sql(
+            "DROP TABLE t; CREATE TABLE t (b INT, a TEXT); INSERT INTO t VALUES (1, 'x')",
+            in: "order.db")
+        #expect(try sandbox.ydbfs("run", "order.db", "BACKUP one; BACKUP two").status == 0)
+        for (old, new) in [("one/oldest", "latest"), ("one/oldest", "two/latest")] {
+            let summary = try output("diff", "order.db", old, new)
+            #expect(
+                summary.contains(
+                    "t             0        0        0  its columns are in another order"))
+        }
+    }
+
     @Test func `rows are found by a value, each once, with the points that have it`() throws {
         #expect(
             try output("find", "database.db", "orders.email = 'y'") == """
@@ -236,7 +307,12 @@ import Testing
 
     @Test func `what isn't there is named, with what is`() throws {
         for (arguments, says) in [
-            (["diff", "database.db", "shop/latest", "nothing"], "there is no collection nothing"),
+            (["diff", "database.db", "shop/latest", "nothing"], "no backup point nothing"),
+            (["diff", "database.db", "shop/latest", "no/thing"], "there is no collection no"),
+            (["diff", "database.db", "shop/latest", "-2h"], "no backup point as old as"),
+            (["diff", "database.db", "-2h", "latest"], "there is no collection -2h"),
+            (["history", "database.db", "shop", "users", "-2h"], "no row -2h"),
+            (["find", "database.db", "orders.id != 1"], "equal values only"),
             (["diff", "database.db", "shop", "latest"], "name a point"),
             (
                 ["diff", "database.db", "shop/latest", "latest", "--table", "nix"],
@@ -267,6 +343,9 @@ import Testing
             #expect(result.errors.split(separator: "\n").count == 1 && result.output == "")
         }
         #expect(try sandbox.ydbfs("find", "database.db").status == 2)
+        // Never taken for help.
+        let unknown = try sandbox.ydbfs("show", "-2h")
+        #expect(unknown.status == 2 && unknown.errors.contains("Unknown option '-2h'"))
         #expect(
             try sandbox.ydbfs("diff", "database.db", "shop/latest", "latest", "--format", "x")
                 .status == 2)

@@ -164,6 +164,76 @@ import Testing
         #expect(try export().status == 0)
         #expect(try shell("cd out && sha256sum -c --strict --quiet SHA256SUMS").status == 0)
     }
+
+    @Test func `a point as one SQLite file is what the database was`() throws {
+        try sandbox.sql(
+            """
+            PRAGMA user_version = 7;
+            CREATE TABLE log (msg); INSERT INTO log VALUES (1), (x'00ff'), (NULL), ('it''s');
+            DELETE FROM log WHERE msg = 1;
+            CREATE INDEX by_item ON orders (item); CREATE VIEW few AS SELECT * FROM orders LIMIT 3;
+            CREATE TRIGGER noted AFTER DELETE ON orders BEGIN INSERT INTO log VALUES (old.id); END;
+            """)
+        #expect(try sandbox.ydbfs("run", "database.db", "BACKUP shop INCREMENTAL").status == 0)
+        let dump = """
+            dump() { sqlite3 "$1" .dump 'SELECT rowid, quote(msg) FROM log' 'PRAGMA user_version' | sort; }
+
+            """
+        _ = try shell("chmod 640 database.db; cp database.db then.db")
+        // What comes later isn't in the point.
+        try sandbox.sql("DELETE FROM orders; DROP TABLE products; DROP VIEW few")
+        #expect(try sandbox.ydbfs("database.db", "m").status == 0)
+        for source in ["database.db", "database.db.backups", "m"] {
+            let result = try sandbox.ydbfs(
+                "export", source, "shop/latest", "out.db", "--format", "sqlite")
+            #expect(result.status == 0 && result.errors == "", "\(result.errors)")
+            let same = try shell(
+                dump
+                    + "diff <(dump then.db) <(dump out.db) && sqlite3 out.db 'PRAGMA integrity_check'"
+            )
+            #expect(same.status == 0 && same.output == "ok\n", "\(source): \(same.output)")
+            #expect(try shell("ls -A | grep restore").output == "")
+            if source == "database.db" {
+                #expect(try shell("stat -c %a out.db").output == "640\n")
+            }
+            _ = try shell("rm out.db")
+        }
+        let piped = try shell(
+            dump + """
+                set -e; mkdir t; export TMPDIR=$PWD/t
+                \(Sandbox.binary) export database.db.backups shop/latest - --format sqlite > piped.db
+                diff <(dump then.db) <(dump piped.db); test -z "$(ls -A t)"
+                """)
+        #expect(piped.status == 0 && piped.errors == "", "\(piped.output)\(piped.errors)")
+        // The first point had neither the index nor the rows that were deleted since.
+        let some = try sandbox.ydbfs(
+            "export", "database.db", "shop/oldest", "some.db", "--format", "sqlite", "--table",
+            "orders")
+        #expect(some.status == 0, "\(some.errors)")
+        #expect(
+            try shell(
+                "sqlite3 some.db 'SELECT count(*) FROM orders' 'SELECT name FROM sqlite_schema'"
+            )
+            .output == "30000\norders\n")
+    }
+
+    @Test func `a SQLite file that is there is never written over`() throws {
+        for (target, says) in [
+            ("taken.db", "is there already"), (".", "is there already"),
+            ("dangling", "is there already"),
+            ("database.db.backups/x.db", "lies in the repository"),
+            ("no/where/x.db", "can't create"),
+        ] {
+            _ = try shell("echo mine > taken.db; ln -sf nowhere dangling")
+            let result = try sandbox.ydbfs(
+                "export", "database.db", "shop/latest", target, "--format", "sqlite")
+            #expect(
+                result.status == 1 && result.errors.contains(says), "\(target): \(result.errors)")
+            #expect(result.errors.split(separator: "\n").count == 1)
+        }
+        #expect(try shell("cat taken.db; ls").output.hasPrefix("mine\n"))
+        #expect(!sandbox.exists("nowhere") && !sandbox.exists("database.db.backups/x.db"))
+    }
 }
 
 @Suite struct VerifyCommandTests {

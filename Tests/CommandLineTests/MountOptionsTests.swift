@@ -1,4 +1,5 @@
 import Bytes
+import Engine
 import Testing
 import Volume
 import ydbfs
@@ -7,7 +8,7 @@ import ydbfs
     @Test func `Every option is understood`() throws {
         let options = try MountOptions([
             "ro,allow_other,uid=1000,gid=0", "umask=027,control=0640,formats=csv,cache_size=2G",
-            "cache_dir=/c,log=l.txt,repository=/a\\,b,reserve=64k",
+            "cache_dir=/c,log=l.txt,repository=/a\\,b,reserve=64k,xattr,poll=1m30s",
         ])
         #expect(options.isReadOnly)
         #expect(options.allowsOthers)
@@ -21,6 +22,7 @@ import ydbfs
         #expect(options.log == "l.txt")
         #expect(options.repository == "/a,b")
         #expect(options.reserveBytes == 64 << 10)
+        #expect(options.hasExtendedAttributes && options.poll?.seconds == 90)
         #expect(options.kernelWords.isEmpty)
     }
 
@@ -65,7 +67,8 @@ import ydbfs
         "umask=", "control=+7", "control=-1", "cache_size=", "cache_size=M", "cache_size=1K",
         "rate=", "rate=fast", "rate=1", "rate",
         "cache_size=-5M", "cache_size=99999999999T", "cache_size=1.5G", "formats=xml", "formats=",
-        "cache_dir=", "log", "fsname=x", "nonsense=1", "ro=1",
+        "cache_dir=", "log", "poll=5", "poll=0s", "poll", "xattr=1", "fsname=x", "nonsense=1",
+        "ro=1",
     ])
     func `Wrong words are usage errors that name them`(_ word: String) {
         let failure = #expect(throws: Failure.self) { try MountOptions([word]) }
@@ -74,7 +77,7 @@ import ydbfs
     }
 
     @Test(arguments: [
-        "encrypt", "passphrase_file=/x", "pull=new", "xattr",
+        "encrypt", "passphrase_file=/x", "pull=new",
     ])
     func `What isn't built is refused as such`(_ word: String) {
         let failure = #expect(throws: Failure.self) { try MountOptions([word]) }

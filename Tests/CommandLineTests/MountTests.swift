@@ -123,6 +123,60 @@ import Testing
         #expect(try sandbox.mounts == [])
     }
 
+    @Test func `A mount that looks for news rarely looks at once when its status is read`() throws {
+        #expect(try sandbox.ydbfs("run", "database.db", Sandbox.create).status == 0)
+        for (place, options) in [("rare", "poll=1h"), ("often", "poll=1s"), ("other", "rw")] {
+            #expect(try sandbox.ydbfs("database.db", place, "-o", options).status == 0)
+        }
+        let shell = { try sandbox.run("/bin/bash", ["-c", $0]).output }
+        let done = try shell("echo full > other/shop/control; cat other/shop/operation/wait")
+        #expect(done.hasPrefix("done "))
+        let points = { (place: String) in try shell("ls -d \(place)/shop/20*_full | wc -l") }
+        var attempts = 0
+        while try points("often") != "1\n", attempts < 100 {
+            usleep(100_000)
+            attempts += 1
+        }
+        #expect(try points("often") == "1\n")
+        // Sooner or later others have seen it; this one hasn't looked.
+        #expect(try points("rare") == "0\n")
+        #expect(try shell("cat rare/shop/status").contains("points 1\n"))
+        #expect(try points("rare") == "1\n")
+    }
+
+    @Test func `Points tell of themselves in extended attributes, if they are asked to`() throws {
+        let backups = [Sandbox.create, "BACKUP shop", "BACKUP shop INCREMENTAL", "BACKUP shop"]
+        #expect(try sandbox.run(Sandbox.binary, ["run", "database.db"] + backups).status == 0)
+        #expect(try sandbox.ydbfs("database.db", "with", "-o", "xattr").status == 0)
+        #expect(try sandbox.ydbfs("database.db", "without").status == 0)
+        let script = """
+            import errno, json, os
+            def all(place):
+                return {name: os.getxattr(place, name).decode() for name in os.listxattr(place)}
+            def error(call, *arguments):
+                try: call(*arguments)
+                except OSError as error: return errno.errorcode[error.errno]
+            shop = "with/shop/"
+            points = sorted(name for name in os.listdir(shop) if name.startswith("20"))
+            old, middle, new = [all(shop + point) for point in points]
+            key = "user.ydbfs."
+            ids = {point.pop(key + "backup_id") for point in (old, middle, new)}
+            assert len(ids) == 3, ids
+            assert old == new == {key + "rows": "3", key + "kind": "full"}, (old, new)
+            assert middle == {key + "rows": "3", key + "kind": "incremental", key + "parent": points[0]}, middle
+            table = all(shop + points[1] + "/orders.csv")
+            assert table[key + "rows"] == "2" and table[key + "parent"] == points[0], table
+            assert all(shop) == all(shop + "status") == all(shop + points[0] + "/backup.json") == {}
+            assert error(os.getxattr, shop, key + "rows") == "ENODATA"
+            assert error(os.getxattr, shop + "latest", key + "other") == "ENODATA"
+            assert error(os.setxattr, shop + "latest", key + "rows", b"9") == "EROFS"
+            assert error(os.removexattr, shop + "latest", key + "rows") == "EROFS"
+            assert error(os.getxattr, "without/shop/latest", key + "rows") == "ENOTSUP"
+            """
+        let result = try sandbox.run(Sandbox.python, ["-c", script])
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
     @Test func `One mount point shows one mount`() throws {
         #expect(try sandbox.ydbfs("database.db", "mnt").status == 0)
         let second = try sandbox.ydbfs("database.db", "mnt")

@@ -190,6 +190,12 @@ package final class SampleFileSystem: FileSystem {
         return "data"
     }
 
+    package func extendedAttributes(
+        of inode: NodeID
+    ) throws(Errno) -> [(name: String, value: String)] {
+        Node(rawValue: inode) == .data ? [("user.sample.a", "b"), ("user.sample.empty", "")] : []
+    }
+
     package func open(
         _ inode: NodeID, mode: OpenMode, caller: Caller
     ) throws(Errno) -> Answer<Opened> {

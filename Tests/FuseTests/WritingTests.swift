@@ -96,6 +96,29 @@ import Testing
         }
     }
 
+    @Test func `extended attributes are shown only by a mount that is to`() throws {
+        let options = Mount.Options(location: "/nowhere", extendedAttributes: true)
+        try withMount(options) { path, _, _ in
+            let script = """
+                import errno, os, sys
+                os.chdir(sys.argv[1])
+                assert os.listxattr("data") == ["user.sample.a", "user.sample.empty"]
+                assert os.getxattr("data", "user.sample.a") == b"b"
+                assert os.getxattr("data", "user.sample.empty") == b""
+                assert os.listxattr("data/one") == []
+                for place, name in ("data", "user.sample.b"), ("data/one", "user.sample.a"), ("data", "security.capability"):
+                    try: os.getxattr(place, name)
+                    except OSError as error: assert error.errno == errno.ENODATA, (place, name, error)
+                    else: assert False, (place, name)
+                try: os.setxattr("data", "user.sample.a", b"c")
+                except OSError as error: assert error.errno == errno.EROFS, error
+                else: assert False
+                """
+            let outcome = try run("python3 -c \"$2\" \"$1\"", path, script)
+            #expect(outcome.status == 0, "\(outcome.errors)")
+        }
+    }
+
     @Test func `extended attributes are not asked for twice`() throws {
         try withMount { path, _, _ in
             let script = "import os, sys; os.getxattr(sys.argv[1] + '/data/one', 'user.a')"

@@ -21,13 +21,15 @@ import Testing
                 .name
         }
         let meant: [(String, Int)] = [
-            ("latest", 2), ("now", 2), ("today", 2), ("yesterday", 1), ("-2h", 1), ("-30h", 0),
+            ("latest", 2), ("previous", 1), ("oldest", 0), ("latest-full", 0), ("now", 2),
+            ("today", 2), ("yesterday", 1), ("-2h", 1), ("-30h", 0),
             ("2026-01-01", 0), ("2026-01-02T00:59", 0), ("20260102010000Z", 1),
             ("2026-01-02 04:00 +03:00", 1), (points[0], 0), (points[1], 1),
         ]
         for (text, number) in meant { #expect(try find(text) == points[number], "\(text)") }
         for (text, says) in [
-            ("-3d", "no backup point as old as"), ("monday", "accepted are latest, 2026-11-21"),
+            ("-3d", "no backup point as old as"),
+            ("monday", "accepted are latest, latest-full, previous, oldest, 2026-11-21"),
             ("20260101000000Z_full", "it is no time"), ("", "it is no time"),
         ] {
             let failure = #expect(throws: Failure.self) { try find(text) }

@@ -32,17 +32,21 @@ package final class SpillFile: @unchecked Sendable {
     }
 
     /// A new file without a name, for reading and writing; to be closed.
-    package static func openNameless(in directory: String) throws -> Int32 {
+    ///
+    /// - Parameter setting: what names another directory.
+    package static func openNameless(
+        in directory: String, setting: String = tmpdirSetting
+    ) throws -> Int32 {
         let nameless = Glibc.open(directory, temporary | O_RDWR | O_CLOEXEC, 0o600)
         if nameless >= 0 { return nameless }
         // Not every file system can do that.
         guard [EOPNOTSUPP, EISDIR, EINVAL].contains(errno) else {
-            throw failure("can't make a temporary file", in: directory)
+            throw failure("can't make a temporary file", in: directory, setting)
         }
         var path = Array("\(directory)/ydbfs-XXXXXX".utf8CString)
         let named = mkstemp(&path)
         guard named >= 0 else {
-            throw failure("can't make a temporary file", in: directory)
+            throw failure("can't make a temporary file", in: directory, setting)
         }
         unlink(path)
         _ = fcntl(named, F_SETFD, FD_CLOEXEC)
@@ -52,14 +56,15 @@ package final class SpillFile: @unchecked Sendable {
     /// `O_TMPFILE`, a macro that Swift doesn't see.
     private static let temporary: Int32 = 0o20_000_000 | O_DIRECTORY
 
-    private static func failure(
-        _ what: String, in directory: String, errno: Errno = .current
+    package static let tmpdirSetting = "let TMPDIR name a directory that has more"
+
+    package static func failure(
+        _ what: String, in directory: String, _ setting: String = tmpdirSetting,
+        errno: Errno = .current
     ) -> Failure {
         let failure = Failure("\(what) in \(directory)", errno: errno)
         guard failure.code == .noSpace else { return failure }
-        return Failure(
-            .noSpace,
-            "\(failure.message); make room there, or let TMPDIR name a directory that has more")
+        return Failure(.noSpace, "\(failure.message); make room there, or \(setting)")
     }
 
     /// Where the next byte will lie.

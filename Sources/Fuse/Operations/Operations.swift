@@ -6,11 +6,13 @@ import Volume
 /// libfuse's table of low-level operations as calls of `FileSystem`: convert, call, convert back.
 ///
 /// What isn't in the table is answered with `ENOSYS` by libfuse, with the kernel's meaning:
-/// - `getxattr`, `listxattr`: the kernel stops asking;
+/// - `getxattr`, `listxattr`, if they aren't wanted: the kernel stops asking;
 /// - `fsync`: succeeds; `lseek` for holes, locks: done by the kernel;
 /// - `copy_file_range`: falls back to read and write, so that `cp` of a file of statements to
 ///   `control` works. Its target is always open for writing, so `open` has refused all others.
-func makeOperations() -> fuse_lowlevel_ops {
+///
+/// - Parameter extendedAttributes: whether these are shown.
+func makeOperations(extendedAttributes: Bool) -> fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
     operations.`init` = { _, connection in
         if let connection { configure(&connection.pointee) }
@@ -19,6 +21,7 @@ func makeOperations() -> fuse_lowlevel_ops {
     addFiles(to: &operations)
     addDirectories(to: &operations)
     addRefusals(to: &operations)
+    if extendedAttributes { addExtendedAttributes(to: &operations) }
     return operations
 }
 
@@ -357,6 +360,38 @@ private func dots(_ inode: UInt64) -> fuse_entry_param {
     entry.attr.st_ino = UInt(inode)
     entry.attr.st_mode = Glibc.S_IFDIR
     return entry
+}
+
+/// The kernel asks for them at every `ls -l`, and for some of its own that there never are.
+private func addExtendedAttributes(to operations: inout fuse_lowlevel_ops) {
+    operations.getxattr = { pointer, node, name, size in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            guard let name = name.flatMap({ String(validatingCString: $0) }),
+                name.hasPrefix("user."),
+                let found = try adapter.fileSystem.extendedAttributes(of: node)
+                    .first(where: { $0.name == name })
+            else { throw Errno(rawValue: ENODATA) }
+            try request.succeed(Array(found.value.utf8), in: size)
+        }
+    }
+    operations.listxattr = { pointer, node, size in
+        serve(pointer) { (request, adapter) throws(Errno) in
+            let names = try adapter.fileSystem.extendedAttributes(of: node).map(\.name)
+            try request.succeed(names.flatMap { Array($0.utf8) + [0] }, in: size)
+        }
+    }
+}
+
+extension Request {
+    /// Answers with bytes, or with how many they are to who has no room and wants to know that.
+    fileprivate func succeed(_ bytes: [UInt8], in room: Int) throws(Errno) {
+        if room == 0 {
+            fuse_reply_xattr(pointer, bytes.count)
+        } else {
+            guard bytes.count <= room else { throw Errno(rawValue: ERANGE) }
+            bytes.withUnsafeBytes { _ = succeed($0) }
+        }
+    }
 }
 
 /// Whatever would change the tree, refused for everyone, root included.

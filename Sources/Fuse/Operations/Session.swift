@@ -21,7 +21,9 @@ final class Session: Sendable {
     private let life: Mutex<Life>
 
     /// - Parameter options: mount options in libfuse's form, commas and backslashes escaped.
-    init(_ fileSystem: any FileSystem, options: [String], threads: Int) throws(Failure) {
+    init(
+        _ fileSystem: any FileSystem, options: [String], threads: Int, extendedAttributes: Bool
+    ) throws(Failure) {
         adapter = Adapter(fileSystem, threads: threads)
         self.threads = threads
         Log.install()
@@ -29,7 +31,7 @@ final class Session: Sendable {
         defer { fuse_opt_free_args(&arguments) }
         fuse_opt_add_arg(&arguments, "ydbfs")
         for option in options { fuse_opt_add_arg(&arguments, "-o" + option) }
-        var operations = makeOperations()
+        var operations = makeOperations(extendedAttributes: extendedAttributes)
         let userData = Unmanaged.passRetained(adapter)
         guard
             let session = fuse_session_new(

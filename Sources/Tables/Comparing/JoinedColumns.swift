@@ -84,7 +84,7 @@ package struct JoinedColumns: Sendable {
 /// * a column that is new has what stands in for it in older rows (NULL where nothing does), as if it
 ///   had been added and nothing else,
 /// * a column that took the place of another one of its name (mostly, its type is another) looks as
-///   that one did, as CSV.
+///   that one did, as CSV; if one of them holds literals, it has the same value.
 ///
 /// A column that is gone changes no row: that it is gone is a change of the table. So changes of the
 /// columns, then those of rows, turn the old version into the new one.
@@ -142,8 +142,8 @@ package struct JoinedSchema: Sendable {
             if let namesake, !both.contains(where: { oldPlaces[$0] == namesake }) {
                 replaced.append(
                     (
-                        ColumnText(old.columns[namesake], at: namesake),
-                        ColumnText(column, at: place)
+                        ColumnText(old.columns[namesake], at: namesake, beside: column),
+                        ColumnText(column, at: place, beside: old.columns[namesake])
                     ))
             } else {
                 added.append((place, index, column.standIn?.bytes))
@@ -204,10 +204,13 @@ package struct JoinedSchema: Sendable {
     }
 }
 
-/// A column's values as CSV.
+/// A column's values as something that can be compared with those of another one.
 struct ColumnText: Sendable {
     private var index: Int
+    private let column: Column
     private let renderer: CSVRenderer
+    /// The type of whichever of the two columns is plain, if the other one holds literals.
+    private let plain: ColumnType?
 
     func moved(_ place: (Int) -> Int) -> ColumnText {
         var copy = self
@@ -215,14 +218,24 @@ struct ColumnText: Sendable {
         return copy
     }
 
-    init(_ column: Column, at index: Int) {
+    init(_ column: Column, at index: Int, beside other: Column) {
         self.index = index
+        self.column = column
+        let type = column.isLiteral ? other.type : column.type
+        plain = column.isLiteral != other.isLiteral && LiteralValue.has(type) ? type : nil
         renderer = CSVRenderer(TableSchema(column: column.shown))
     }
 
     func text(_ rows: RowBatch, _ row: Int) -> [UInt8] {
+        let values = rows.columns[index]
+        if let plain, !values.isNull(row) {
+            let value =
+                column.isLiteral
+                ? LiteralValue(values.bytes(row)) : LiteralValue(values, row, plain)!
+            return value.identity(beside: plain)
+        }
         let line = ByteBuffer(capacity: 64)
-        renderer.render(RowBatch(columns: [rows.columns[index]]), row..<row + 1, into: line)
+        renderer.render(RowBatch(columns: [values]), row..<row + 1, into: line)
         return line.array
     }
 }

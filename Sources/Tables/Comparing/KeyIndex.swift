@@ -77,7 +77,7 @@ struct KeyedFile {
                 let columns = try pool.page(
                     file, rowGroup: pages[page].group, page: pages[page].page,
                     columns: key.columns + storage.columns)
-                let keys = RowBatch(columns: Array(columns.prefix(key.columns.count)))
+                let keys = key.groups(Array(columns.prefix(key.columns.count)))
                 let others = RowBatch(columns: Array(columns.dropFirst(key.columns.count)))
                 let list = KeyList(keys, schema: key)
                 for row in 0..<keys.count where list.compare(row, wanted) == 0 {
@@ -126,8 +126,8 @@ struct KeyedFile {
             let buffer = ByteBuffer(capacity: 256)
             for (number, page) in pages.enumerated() {
                 try checkpoint()
-                let keys = RowBatch(
-                    columns: try pool.page(
+                let keys = key.groups(
+                    try pool.page(
                         file, rowGroup: page.group, page: page.page, columns: key.columns))
                 for row in 0..<keys.count {
                     buffer.removeAll()

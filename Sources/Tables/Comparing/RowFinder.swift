@@ -135,8 +135,10 @@ package final class RowFinder {
             found[place] = .some(row)
             guard let row else { continue }
             // The row may have got another key since.
-            let columns = RowBatch(columns: schema.lookupKey.map { row.columns[$0] })
-            guard NormalizedKey.of(columns, row: 0, schema: ofKey) == wanted else { continue }
+            let columns = ofKey.groups(schema.lookupKey.map { row.columns[$0] })
+            guard NormalizedKey.of(columns, row: 0, schema: ofKey) == wanted,
+                self.key.isKey(of: row, 0, schema)
+            else { continue }
             guard result.count < Self.maxRows else {
                 throw Failure(
                     .unsupported,
@@ -154,7 +156,10 @@ package final class RowFinder {
         _ snapshot: Snapshot, _ row: RowBatch, _ wanted: [UInt8]
     ) throws -> Set<[UInt8]> {
         let schema = snapshot.schema
-        if Set(schema.lookupKey) == Set(schema.key) {
+        // Several literals may be meant.
+        if Set(schema.lookupKey) == Set(schema.key),
+            !schema.ofKey.columns.contains(where: \.isLiteral)
+        {
             let columns = schema.key.map { row.columns[schema.lookupKey.firstIndex(of: $0)!] }
             return [
                 NormalizedKey.of(RowBatch(columns: columns), row: 0, schema: schema.ofKey)

@@ -31,11 +31,9 @@ package struct RowHistory {
         for schema in points.reversed().compactMap({ $0?.schema }) where !schemas.contains(schema) {
             schemas.append(schema)
         }
-        let joined = JoinedColumns(schemas, byName: !areOneTable)
-        let shown = joined.columns.prefix { !$0.isHidden }
-        columns = Array(shown)
-        let places = Dictionary(
-            uniqueKeysWithValues: zip(schemas, joined.places.map { Array($0.prefix(shown.count)) }))
+        let shown = HistoryColumns(schemas, areOneTable: areOneTable)
+        columns = shown.columns
+        let places = Dictionary(uniqueKeysWithValues: zip(schemas, shown.places))
         let finder = RowFinder(key, checkpoint: checkpoint)
         var last: (snapshot: Snapshot, rows: RowBatch)?
         for (point, snapshot) in points.enumerated() {
@@ -49,12 +47,12 @@ package struct RowHistory {
         }
     }
 
-    /// Adds what happened between two points. Rows that are the same are left out, the others are
-    /// paired in their order: mostly there is one of each.
+    /// Adds what happened between two points. Rows that are the same are left out, others whose keys
+    /// are of one kind are paired in their order: mostly there is one of each.
     private mutating func compare(
         _ old: (schema: TableSchema, rows: RowBatch)?,
         _ new: (schema: TableSchema, rows: RowBatch)?, _ point: Int,
-        _ places: [TableSchema: [Int?]]
+        _ places: [TableSchema: [HistoryColumns.Place?]]
     ) throws {
         var olds = Array(0..<(old?.rows.count ?? 0))
         var news = Array(0..<(new?.rows.count ?? 0))
@@ -67,20 +65,25 @@ package struct RowHistory {
                 return same != nil
             }
         }
-        for (index, row) in news.enumerated() {
-            add(index < olds.count ? .after : .insert, new!, row, point, places)
+        for row in news {
+            let partner = olds.firstIndex {
+                LiteralValue.kinds(ofKey: old!.rows, $0, old!.schema)
+                    == LiteralValue.kinds(ofKey: new!.rows, row, new!.schema)
+            }
+            if let partner { olds.remove(at: partner) }
+            add(partner == nil ? .insert : .after, new!, row, point, places)
         }
-        for row in olds.dropFirst(news.count) { add(.delete, old!, row, point, places) }
+        for row in olds { add(.delete, old!, row, point, places) }
     }
 
     private mutating func add(
         _ type: ChangeType, _ side: (schema: TableSchema, rows: RowBatch), _ row: Int,
-        _ point: Int, _ places: [TableSchema: [Int?]]
+        _ point: Int, _ places: [TableSchema: [HistoryColumns.Place?]]
     ) {
         let vectors = zip(columns, places[side.schema]!).map { column, place in
             let vector = ColumnVector(column.type.layout)
             if let place {
-                vector.append(side.rows.columns[place], row: row)
+                place.append(side.rows, row, side.schema, to: vector)
             } else {
                 vector.appendNull()
             }
@@ -114,6 +117,76 @@ package struct RowHistory {
             renderer.render(RowBatch(columns: words + change.row.columns), 0..<1, into: output)
         }
         return output
+    }
+}
+
+/// The columns of a row's history: those of all versions of the table. A column of the key that is plain
+/// in one version and holds literals in another is one column, of what the values look like.
+private struct HistoryColumns {
+    /// Where a version has a column's values.
+    enum Place {
+        case same(Int)
+        /// As text that looks like the value.
+        case text(Int)
+
+        func append(_ rows: RowBatch, _ row: Int, _ schema: TableSchema, to output: ColumnVector) {
+            switch self {
+            case .same(let index): output.append(rows.columns[index], row: row)
+            case .text(let index):
+                let field = ValueText.field(of: rows.columns[index], row, in: schema.columns[index])
+                guard let text = ValueText.content(ofField: field) else {
+                    return output.appendNull()
+                }
+                output.append(text: text)
+            }
+        }
+    }
+
+    private(set) var columns: [Column]
+    /// For each version and each of `columns`; nil if the version hasn't got it.
+    private(set) var places: [[Place?]]
+
+    /// - Parameter versions: the newest first.
+    init(_ versions: [TableSchema], areOneTable: Bool) {
+        let joined = JoinedColumns(versions, byName: !areOneTable)
+        columns = Array(joined.columns.prefix { !$0.isHidden })
+        places = joined.places.map { [count = columns.count] in
+            $0.prefix(count).map { $0.map(Place.same) }
+        }
+        for position in versions[0].lookupKey.indices.reversed() {
+            merge(keyColumn: position, of: versions, joined)
+        }
+        let isThere = columns.indices.map { index in places.contains { $0[index] != nil } }
+        columns = zip(columns, isThere).filter(\.1).map(\.0)
+        places = places.map { zip($0, isThere).filter(\.1).map(\.0) }
+    }
+
+    private mutating func merge(
+        keyColumn position: Int, of versions: [TableSchema], _ joined: JoinedColumns
+    ) {
+        let newest = versions[0].columns[versions[0].lookupKey[position]]
+        // Which column of each version it is.
+        let counterparts = versions.map { version -> Int? in
+            guard version.lookupKey.count == versions[0].lookupKey.count else { return nil }
+            let index = version.lookupKey[position]
+            return version.columns[index].name.hasSameBytes(as: newest.name) ? index : nil
+        }
+        let kinds = Set(
+            zip(versions, counterparts).compactMap { version, index in
+                index.map { version.columns[$0].isLiteral }
+            })
+        guard kinds.count > 1, let target = joined.places[0].firstIndex(of: counterparts[0]),
+            target < columns.count
+        else { return }
+        columns[target].type = .utf8
+        columns[target].isLiteral = false
+        for (version, index) in counterparts.enumerated() {
+            guard let index, let place = joined.places[version].firstIndex(of: index) else {
+                continue
+            }
+            places[version][place] = nil
+            places[version][target] = .text(index)
+        }
     }
 }
 

@@ -30,10 +30,7 @@ package enum SearchedValue: Sendable, Hashable {
         case .null: return "NULL"
         case .text(let text): return "'\(text.replacing("'", with: "''"))'"
         case .number(let text): return text
-        case .bytes(let bytes):
-            let digits = ByteBuffer(capacity: 64)
-            digits.append(hex: bytes)
-            return "X'\(String(decoding: digits.array, as: UTF8.self).uppercased())'"
+        case .bytes(let bytes): return "X'\(String(hex: bytes).uppercased())'"
         }
     }
 }

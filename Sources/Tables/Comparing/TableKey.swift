@@ -1,7 +1,8 @@
 import Bytes
 
 /// The key of rows as people write it: each value as a field of CSV, NULL as nothing and the empty
-/// string as `""`. What the values mean depends on the table's version.
+/// string as `""`. What the values mean depends on the table's version; in a column of literals the key
+/// is what they stand for.
 ///
 /// The key is the one that the table declares, or its storage key where it declares none.
 package struct TableKey: Sendable, Hashable {
@@ -11,12 +12,8 @@ package struct TableKey: Sendable, Hashable {
 
     /// The key of a row.
     package init(_ rows: RowBatch, _ row: Int, _ schema: TableSchema) {
-        fields = schema.lookupKey.map { index in
-            let column = schema.columns[index]
-            let line = ByteBuffer(capacity: 64)
-            CSVRenderer(TableSchema(column: column.shown)).render(
-                RowBatch(columns: [rows.columns[index]]), row..<row + 1, into: line)
-            return String(decoding: line.array.dropLast(), as: UTF8.self)
+        fields = schema.lookupKey.map {
+            ValueText.field(of: rows.columns[$0], row, in: schema.columns[$0])
         }
     }
 
@@ -98,7 +95,8 @@ package struct TableKey: Sendable, Hashable {
 
     // MARK: Values
 
-    /// The values as one row of the table's key columns; nil if they can't be a key of the table.
+    /// The values as one row of the table's key columns, as `groups` has them; nil if they can't be a
+    /// key of the table.
     package func values(in schema: TableSchema) -> RowBatch? {
         let key = schema.lookupKey
         guard key.count == fields.count else { return nil }
@@ -108,11 +106,24 @@ package struct TableKey: Sendable, Hashable {
                 row[index].appendNull()
                 continue
             }
-            guard ValueText.append(text, schema.columns[key[index]].type, to: row[index]) else {
+            let column = schema.columns[key[index]]
+            if column.isLiteral {
+                row[index].append(bytes: LiteralValue.group(Array(text.utf8)))
+            } else if !ValueText.append(text, column.type, to: row[index]) {
                 return nil
             }
         }
         return RowBatch(columns: row)
+    }
+
+    /// Whether a row whose key is in the same group has this very one.
+    func isKey(of rows: RowBatch, _ row: Int, _ schema: TableSchema) -> Bool {
+        zip(schema.lookupKey, fields).allSatisfy { index, field in
+            let values = rows.columns[index]
+            guard schema.columns[index].isLiteral, !values.isNull(row) else { return true }
+            let text = ValueText.content(ofField: field) ?? ""
+            return LiteralValue(values.bytes(row)).isMeant(by: Array(text.utf8))
+        }
     }
 }
 

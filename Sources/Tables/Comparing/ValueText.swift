@@ -2,6 +2,24 @@ import Bytes
 
 /// Values read back from what they look like as CSV.
 enum ValueText {
+    /// A value as a field of CSV.
+    static func field(of values: ColumnVector, _ row: Int, _ type: ColumnType) -> String {
+        let line = ByteBuffer(capacity: 64)
+        CSVRenderer(TableSchema(column: Column(id: 1, name: "", type: type))).render(
+            RowBatch(columns: [values]), row..<row + 1, into: line)
+        return String(decoding: line.array.dropLast(), as: UTF8.self)
+    }
+
+    /// The same of a column that may hold literals: what their values look like in a plain one.
+    static func field(of values: ColumnVector, _ row: Int, in column: Column) -> String {
+        guard column.isLiteral, !values.isNull(row) else {
+            return field(of: values, row, column.type)
+        }
+        let shown = ColumnVector(.variable)
+        shown.append(bytes: LiteralValue(values.bytes(row)).shown)
+        return field(of: shown, 0, .utf8)
+    }
+
     /// A field of CSV without its quotes; nil for NULL, which is nothing.
     static func content(ofField field: String) -> String? {
         if field.isEmpty { return nil }

@@ -1,15 +1,12 @@
 import Bytes
 
 /// Rows as JSON objects, a member for each column that users see: NULL as `null`, numbers and booleans
-/// as such, everything else as text that looks as in CSV.
+/// as such, everything else as text that looks as in CSV. In a column of literals the values that they
+/// stand for.
 package struct RowJSON: Sendable {
     private let columns: [Column]
-    private let renderers: [CSVRenderer]
 
-    package init(_ schema: TableSchema) {
-        columns = Array(schema.visibleColumns)
-        renderers = columns.map { CSVRenderer(TableSchema(column: $0)) }
-    }
+    package init(_ schema: TableSchema) { columns = Array(schema.visibleColumns) }
 
     /// One row as an object, several or none as an array of objects; ends in a newline.
     package func document(_ rows: RowBatch) -> ByteBuffer {
@@ -41,15 +38,15 @@ package struct RowJSON: Sendable {
 
     private func append(_ values: ColumnVector, _ row: Int, _ index: Int, to output: ByteBuffer) {
         if values.isNull(row) { return output.append("null") }
-        let type = columns[index].type
+        let column = columns[index]
+        let type = column.isLiteral ? LiteralValue(values.bytes(row)).type : column.type
         switch type {
+        case .utf8 where column.isLiteral: break
         case .utf8, .json, .jsonDocument, .dyNumber, .tzDate, .tzDatetime, .tzTimestamp, .pg:
             return output.append(jsonString: values.bytes(row))
         default: break
         }
-        let field = ByteBuffer(capacity: 64)
-        renderers[index].render(RowBatch(columns: [values]), row..<row + 1, into: field)
-        let text = String(decoding: field.array.dropLast(), as: UTF8.self)
+        let text = ValueText.field(of: values, row, in: column)
         switch type {
         case .bool, .int8, .int16, .int32, .int64, .uint8, .uint16, .uint32, .uint64, .interval,
             .interval64:

@@ -49,7 +49,7 @@ final class CollectionDirectory: TreeDirectory {
         return switch name {
         case "control":
             ControlFile(tree, shown.identity(.collectionControl), collection: id)
-        case "status": text(.status, shown, CollectionStatus.text)
+        case "status": text(.status, shown, isFresh: true, CollectionStatus.text)
         case "operation":
             tree.engine.newestOperation(of: shown.name).map { _ in newestOperation(shown) }
         case "collection.sql":
@@ -70,12 +70,12 @@ final class CollectionDirectory: TreeDirectory {
     }
 
     private func text(
-        _ kind: FileIdentity.Kind, _ shown: ShownCollection,
+        _ kind: FileIdentity.Kind, _ shown: ShownCollection, isFresh: Bool = false,
         _ make: @escaping @Sendable (Engine, ShownCollection) -> String
     ) -> any TreeNode {
         let (tree, id) = (tree, id)
         return TextFile(
-            tree, shown.identity(kind), modified: modified,
+            tree, shown.identity(kind), isFresh: isFresh, modified: modified,
             { () throws(Errno) in
                 [UInt8](make(tree.engine, try tree.collection(id)).utf8)
             })

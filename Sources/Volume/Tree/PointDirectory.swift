@@ -39,6 +39,17 @@ struct PointPlace: Sendable {
         return record
     }
 
+    /// What `-o xattr` shows of the point, or of a file of it with so many rows.
+    func extendedAttributes(rows: UInt64) throws(Errno) -> [(name: String, value: String)] {
+        let point = try point()
+        // The sequence of a collection's points is never used twice.
+        let values = [
+            ("rows", "\(rows)"), ("kind", point.kind.rawValue), ("parent", point.parentName),
+            ("backup_id", "\(collection)-\(sequence)"),
+        ]
+        return values.compactMap { name, value in value.map { ("user.ydbfs." + name, $0) } }
+    }
+
     /// Of a file that shows the point. Where this process has known another past of the collection, its
     /// points are other files: kept pages of those must never be taken for pages of these.
     func identity(
@@ -62,6 +73,11 @@ struct PointScope: TableScope {
     }
 
     func modified() throws(Errno) -> Instant { try place.cut() }
+
+    func extendedAttributes() throws(Errno) -> [(name: String, value: String)] {
+        let tables = try place.shown().state.tables(at: place.sequence)
+        return try place.extendedAttributes(rows: tables.map(\.rows).total)
+    }
 
     func file(_ kind: TableFile.Kind, of table: TableListing<TableFile.Kind>.Table) -> any TreeNode
     {

@@ -50,6 +50,10 @@ final class TableFile: TreeFile {
             isImmutable: true)
     }
 
+    func extendedAttributes() throws(Errno) -> [(name: String, value: String)] {
+        try place.extendedAttributes(rows: place.table(table).rows)
+    }
+
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
         let record = try place.table(table)
         guard let format = kind.format else { return (OpenText([UInt8](record.sql.utf8)), .keep) }

@@ -139,6 +139,12 @@ protocol TableScope: Sendable {
     func modified() throws(Errno) -> Instant
     func file(named name: String) -> any TreeNode
     func file(_ leaf: Leaf, of table: TableListing<Leaf>.Table) -> any TreeNode
+    /// Of the top directory.
+    func extendedAttributes() throws(Errno) -> [(name: String, value: String)]
+}
+
+extension TableScope {
+    func extendedAttributes() throws(Errno) -> [(name: String, value: String)] { [] }
 }
 
 /// A directory of such a listing.
@@ -155,6 +161,10 @@ final class TableDirectory<Scope: TableScope>: TreeDirectory {
 
     func appearance() throws(Errno) -> Appearance {
         .directory(modified: try scope.modified(), isImmutable: index > 0)
+    }
+
+    func extendedAttributes() throws(Errno) -> [(name: String, value: String)] {
+        index == 0 ? try scope.extendedAttributes() : []
     }
 
     func children() throws(Errno) -> [(name: String, node: any TreeNode)] {

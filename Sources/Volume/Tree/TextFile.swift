@@ -11,12 +11,16 @@ final class TextFile: TreeFile {
     private let isImmutable: Bool
     private let modified: Time
     private let make: Text
+    private let isFresh: Bool
 
-    /// - Parameter isImmutable: whether the text of this very file never changes: the kernel keeps it.
+    /// - Parameters:
+    ///   - isImmutable: whether the text of this very file never changes: the kernel keeps it.
+    ///   - isFresh: whether it is looked for what other processes did whenever it is opened.
     init(
         _ tree: TreeContext, _ identity: FileIdentity, isImmutable: Bool = false,
-        modified: @escaping Time, _ make: @escaping Text
+        isFresh: Bool = false, modified: @escaping Time, _ make: @escaping Text
     ) {
+        self.isFresh = isFresh
         self.tree = tree
         self.identity = identity
         self.isImmutable = isImmutable
@@ -32,7 +36,9 @@ final class TextFile: TreeFile {
     }
 
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
-        (OpenText(try text()), isImmutable ? .keep : .direct)
+        // What can't be read now is tried again.
+        if isFresh { try? tree.engine.refresh() }
+        return (OpenText(try text()), isImmutable ? .keep : .direct)
     }
 }
 

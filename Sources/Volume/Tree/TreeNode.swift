@@ -24,6 +24,9 @@ protocol TreeNode: AnyObject, Sendable {
 
     func target() throws(Errno) -> String
 
+    /// What `-o xattr` shows of it.
+    func extendedAttributes() throws(Errno) -> [(name: String, value: String)]
+
     /// Whether it may be written to; attributes that somebody sets are ignored then.
     var isWritable: Bool { get }
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache)
@@ -61,6 +64,7 @@ extension TreeNode {
     func child(_ name: String) throws(Errno) -> any TreeNode { throw .notDirectory }
     func children() throws(Errno) -> [(name: String, node: any TreeNode)] { throw .notDirectory }
     func target() throws(Errno) -> String { throw .invalid }
+    func extendedAttributes() throws(Errno) -> [(name: String, value: String)] { [] }
     var isWritable: Bool { false }
 }
 

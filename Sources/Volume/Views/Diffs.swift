@@ -211,44 +211,13 @@ struct DiffScope: TableScope {
     }
 }
 
-/// A table in two points, or in one of them.
-struct TablePair: Sendable {
-    let old: TableRecord?
-    let new: TableRecord?
-    private var either: TableRecord { (new ?? old)! }
-    var id: UInt32 { either.id }
-    var path: String { either.path }
-
-    /// By path in byte order. A table that came again under its path is the same one to those who look.
-    static func all(_ old: [TableRecord], _ new: [TableRecord]) -> [TablePair] {
-        let before = Dictionary(uniqueKeysWithValues: old.map { ($0.id, $0) })
-        let after = Set(new.map(\.id))
-        var gone: [[UInt8]: TableRecord] = [:]
-        for table in old where !after.contains(table.id) { gone[Array(table.path.utf8)] = table }
-        let pairs = new.map { table in
-            TablePair(
-                old: before[table.id] ?? gone.removeValue(forKey: Array(table.path.utf8)),
-                new: table)
-        }
-        let rest = gone.values.map { TablePair(old: $0, new: nil) }
-        return (pairs + rest).sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
-    }
-
-    /// Whether equal ids of columns mean the same column.
-    var isOneTable: Bool { old == nil || new == nil || old?.id == new?.id }
-
-    /// False only if nothing can have changed: what is stored is the same.
-    var hasChanges: Bool {
-        guard let old, let new else { return true }
-        return old.snapshot != new.snapshot || old.schema != new.schema || old.sql != new.sql
-    }
-
+extension TablePair {
     /// What changed of it, in words; nil if nothing did.
-    func summary(_ counts: ChangeCounts) -> String? {
+    fileprivate func summary(_ counts: ChangeCounts) -> String? {
         var parts: [String] = []
         if old == nil { parts.append("new table") }
         if new == nil { parts.append("gone") }
-        if let old, let new, old.sql != new.sql { parts.append("another schema") }
+        if old != nil, new != nil, !hasSameText { parts.append("another schema") }
         if !counts.isEmpty {
             parts.append(
                 "\(counts.inserted) inserted, \(counts.updated) updated, \(counts.deleted) deleted")
@@ -257,8 +226,8 @@ struct TablePair: Sendable {
     }
 
     /// The text of the table as it is now, what it was before as comments.
-    var schemaText: String {
-        if let old, let new, old.sql == new.sql { return "" }
+    fileprivate var schemaText: String {
+        if hasSameText { return "" }
         let before = old.map { old in
             let lines = old.sql.split(separator: "\n", omittingEmptySubsequences: false)
             let text = lines.last == "" ? lines.dropLast() : lines[...]

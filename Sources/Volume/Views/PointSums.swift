@@ -49,7 +49,7 @@ final class PointSums: TreeFile {
     }
 
     func appearance() throws(Errno) -> Appearance {
-        let bytes = try files().reduce(0) { $0 + Self.line($1.path, "").utf8.count + 64 }
+        let bytes = try files().reduce(0) { $0 + SumsLine.byteCount($1.path) }
         return .file(bytes: UInt64(bytes), modified: try place.cut(), isImmutable: true)
     }
 
@@ -61,7 +61,7 @@ final class PointSums: TreeFile {
             let known = file.key.flatMap { place.tree.digests[$0] }
             let digest = try known ?? Self.digest(file.node, checkpoint)
             if let key = file.key { place.tree.digests[key] = digest }
-            lines += Self.line(file.path, digest)
+            lines += SumsLine(digest, file.path).text
         }
         text.withLock { $0 = [UInt8](lines.utf8) }
     }
@@ -86,15 +86,7 @@ final class PointSums: TreeFile {
             piece.withBytes { hasher.update(bufferPointer: $0) }
             offset += UInt64(piece.count)
         } while piece.count > 0
-        let text = ByteBuffer(capacity: 64)
-        text.append(hex: Array(hasher.finalize()))
-        return String(decoding: text.array, as: UTF8.self)
-    }
-
-    /// As sha256sum writes it: a backslash in a name is doubled, and told by one in front.
-    private static func line(_ path: String, _ digest: String) -> String {
-        path.contains("\\")
-            ? "\\\(digest)  \(path.replacing("\\", with: "\\\\"))\n" : "\(digest)  \(path)\n"
+        return String(hex: hasher.finalize())
     }
 }
 

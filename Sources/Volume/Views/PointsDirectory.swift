@@ -53,23 +53,7 @@ extension CollectionState {
     }
 }
 
-/// Words for points: names of links, and of points in `diff`.
-enum PointWord: String, CaseIterable {
-    case latest
-    case latestFull = "latest-full"
-    case previous, oldest
-
-    /// Nil if there is none, or it isn't certain which one is the newest.
-    func point(of state: CollectionState) -> BackupPoint? {
-        if self == .oldest { return state.points.first }
-        guard state.endIsUnknown == nil else { return nil }
-        return switch self {
-        case .latest, .oldest: state.newest
-        case .latestFull: state.points.last { $0.kind == .full }
-        case .previous: state.points.dropLast().last
-        }
-    }
-
+extension PointWord {
     var identity: FileIdentity.Kind {
         switch self {
         case .latest: .latest

@@ -33,16 +33,21 @@ enum RowHistories {
 
         func modified() throws(Errno) -> Instant { try time() }
 
-        /// Every table that some point shows.
+        /// Every table that some point shows; one that came again under its path once.
         func listing() throws(Errno) -> TableListing<Leaf> {
             let state = try tree.collection(id).state
             do {
                 return try tree.engine.cache.value(
                     top.below(.rows, state.lastEntry, text: "\(state.epoch)").cacheKey
                 ) {
-                    let tables = state.versions(shownBy: state.points).compactMap {
-                        $0.last.map { ($0.record.id, $0.record.path, $0.record.sizes) }
-                    }.sorted { $0.1.utf8.lexicographicallyPrecedes($1.1.utf8) }
+                    let newest = state.versions(shownBy: state.points).compactMap(\.last)
+                        .sorted { $0.points.upperBound < $1.points.upperBound }
+                    var byPath: [[UInt8]: TableRecord] = [:]
+                    for version in newest {
+                        byPath[Array(version.record.path.utf8)] = version.record
+                    }
+                    let tables = byPath.values.map { ($0.id, $0.path, $0.sizes) }
+                        .sorted { $0.1.utf8.lexicographicallyPrecedes($1.1.utf8) }
                     let listing = TableListing(tables, fixed: []) { _ in [(Leaf.rows, "")] }
                     return (listing, bytes: 512 + tables.count * 512)
                 }
@@ -55,22 +60,21 @@ enum RowHistories {
 
         func file(_ leaf: Leaf, of table: TableListing<Leaf>.Table) -> any TreeNode {
             let (tree, id, time) = (tree, id, time)
-            let identity = top.below(.rows, UInt64(table.id), text: "table")
+            let identity = top.below(.rows, text: table.path)
             return LookupDirectory(
                 tree, identity, modified: time,
                 readme: {
                     let state = try? tree.collection(id).state
-                    let newest = state.flatMap { Self.versions(of: table.id, $0).last?.record }
-                    return KeyWords.readme("history", newest, "csv")
+                    let past = state.flatMap { TablePast(table.path, of: $0) }
+                    return KeyWords.readme("history", past?.newest, "csv")
                 },
                 find: { name throws(Errno) in
                     let state = try tree.collection(id).state
                     // A key of any version of the table.
-                    let schemas = Self.versions(of: table.id, state).map(\.record.schema)
-                    var key: TableKey?
-                    for schema in schemas.reversed() where key == nil {
-                        key = try? KeyWords.key(name, suffix: ".csv", schema)
-                    }
+                    guard let past = TablePast(table.path, of: state) else { throw .noEntry }
+                    let key = past.schemas.lazy.compactMap {
+                        try? KeyWords.key(name, suffix: ".csv", $0)
+                    }.first
                     guard let key else { throw .noEntry }
                     return SpooledFile(
                         tree,
@@ -79,34 +83,13 @@ enum RowHistories {
                         keepsName: false, modified: time,
                         words: { ("history/\(table.path)/\(name)", "ydbfs history") },
                         render: { sink, checkpoint in
-                            try Self.render(key, table.id, state, tree.engine, sink, checkpoint)
+                            let history = try past.history(
+                                of: key, tree.engine, checkpoint: checkpoint)
+                            // A row that never was.
+                            if history.changes.isEmpty { throw Errno.noEntry }
+                            try sink.append(history.csv(points: state.points.map(\.name)))
                         })
                 })
-        }
-
-        private static func versions(
-            of table: UInt32, _ state: CollectionState
-        ) -> [(record: TableRecord, points: Range<Int>)] {
-            state.versions(shownBy: state.points).first { $0.first?.record.id == table } ?? []
-        }
-
-        private static func render(
-            _ key: TableKey, _ table: UInt32, _ state: CollectionState, _ engine: Engine,
-            _ sink: any ByteSink, _ checkpoint: @escaping @Sendable () throws -> Void
-        ) throws {
-            var snapshots = [Snapshot?](repeating: nil, count: state.points.count)
-            var holds: [PointHold] = []
-            for (record, points) in versions(of: table, state) {
-                holds.append(engine.hold(record, of: state))
-                let snapshot = engine.snapshot(record, of: state)
-                for point in points { snapshots[point] = snapshot }
-            }
-            try withExtendedLifetime(holds) {
-                let history = try RowHistory(of: key, through: snapshots, checkpoint: checkpoint)
-                // A row that never was.
-                if history.changes.isEmpty { throw Errno.noEntry }
-                try sink.append(history.csv(points: state.points.map(\.name)))
-            }
         }
     }
 }

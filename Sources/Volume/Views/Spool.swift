@@ -93,6 +93,7 @@ final class Spool: Sendable {
 /// thread first, then read by any.
 final class SpooledBytes: ByteSink, OpenFile, @unchecked Sendable {
     private static let memoryMax = 64 << 10
+    private static let setting = "mount with -o cache_dir=DIR, a directory that has more"
 
     private let spool: Spool
     private var taken = Spool.Room()
@@ -131,7 +132,7 @@ final class SpooledBytes: ByteSink, OpenFile, @unchecked Sendable {
 
     private func leaveMemory() throws {
         try take(Spool.Room(bytes: position, files: 1))
-        descriptor = try SpillFile.openNameless(in: spool.directory)
+        descriptor = try SpillFile.openNameless(in: spool.directory, setting: Self.setting)
         try write(memory)
         memory.removeAll()
         spool.giveBack(Spool.Room(memory: taken.memory))
@@ -144,7 +145,10 @@ final class SpooledBytes: ByteSink, OpenFile, @unchecked Sendable {
             while !rest.isEmpty {
                 let count = Glibc.write(descriptor, rest.baseAddress, rest.count)
                 if count < 0, errno == EINTR { continue }
-                guard count > 0 else { throw Failure("can't write a temporary file") }
+                guard count > 0 else {
+                    throw SpillFile.failure(
+                        "can't write a temporary file", in: spool.directory, Self.setting)
+                }
                 rest = UnsafeRawBufferPointer(rebasing: rest[count...])
             }
         }

@@ -1,0 +1,46 @@
+/// A line of `SHA256SUMS`, as sha256sum writes and reads it: a backslash in a name is doubled, and told
+/// by one in front.
+package struct SumsLine {
+    package var sum: String
+    package var name: String
+
+    private static let sumDigits = 64
+    private static let gap = "  "
+
+    package init(_ sum: String, _ name: String) {
+        self.sum = sum
+        self.name = name
+    }
+
+    /// With its end.
+    package var text: String {
+        name.contains("\\")
+            ? "\\\(sum)\(Self.gap)\(name.replacing("\\", with: "\\\\"))\n"
+            : "\(sum)\(Self.gap)\(name)\n"
+    }
+
+    /// From a line without its end; nil if it is none.
+    package init?(_ line: Substring) {
+        let isEscaped = line.hasPrefix("\\")
+        let line = line.dropFirst(isEscaped ? 1 : 0)
+        let rest = line.dropFirst(Self.sumDigits)
+        guard rest.hasPrefix(Self.gap), rest.count > Self.gap.count else { return nil }
+        let name = String(rest.dropFirst(Self.gap.count))
+        sum = String(line.prefix(Self.sumDigits))
+        self.name = isEscaped ? name.replacing("\\\\", with: "\\") : name
+    }
+
+    /// Bytes of the text of a name, whatever the sum.
+    package static func byteCount(_ name: String) -> Int {
+        SumsLine("", name).text.utf8.count + sumDigits
+    }
+}
+
+extension String {
+    /// Two digits a byte.
+    package init(hex bytes: some Sequence<UInt8>) {
+        let text = ByteBuffer(capacity: 64)
+        text.append(hex: Array(bytes))
+        self = String(decoding: text.array, as: UTF8.self)
+    }
+}
