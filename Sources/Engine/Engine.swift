@@ -15,9 +15,7 @@ package final class Engine: Sendable {
         package var limits = FormatLimits()
         package var repository = Repository.Options()
         /// Where the repository lies.
-        package var storage: @Sendable (_ location: String) -> any Storage = {
-            DirectoryStorage($0)
-        }
+        package var storage: @Sendable (Location) -> any Storage = { $0.storage() }
         /// Where RESTORE writes instead of into the database; every other statement is refused then.
         /// The parameter is as `Database.open` has it.
         package var restoresInto: (@Sendable (Double?) throws -> any RestoreDestination)?
@@ -56,7 +54,7 @@ package final class Engine: Sendable {
         }
     }
 
-    package let location: String
+    package let location: Location
     package let errors: ErrorLog
     package let cache: SharedCache
     let database: Database?
@@ -114,7 +112,7 @@ package final class Engine: Sendable {
     package static let handlerPatience = 0.5
 
     package init(
-        location: String, database: Database?, cache: SharedCache, options: Options = Options()
+        location: Location, database: Database?, cache: SharedCache, options: Options = Options()
     ) throws {
         self.location = location
         self.database = database

@@ -48,7 +48,7 @@ extension Engine {
             database?.identity(), repository, isBeside: options.isBesideDatabase,
             adopts: options.adopts)
         state.update { $0.ownership = ownership }
-        if let note = ownership.note { errors.add(location, message: note) }
+        if let note = ownership.note { errors.add("\(location)", message: note) }
     }
 
     /// Records whose backups they are, before the first is added.

@@ -63,9 +63,14 @@ package final class Repository: Sendable {
     /// 32 hexadecimal digits, random, fixed at creation.
     package var id: String { descriptor.id }
 
-    /// Opens and reads the repository at a directory. Throws `.notFound` if there is none.
-    package static func open(_ location: String) throws -> Repository {
-        try open(DirectoryStorage(location))
+    /// Opens and reads the repository there. Throws `.notFound` if there is none.
+    package static func open(_ location: Location) throws -> Repository {
+        try open(location.storage())
+    }
+
+    /// The same for a directory.
+    package static func open(_ path: String) throws -> Repository {
+        try open(Location.directory(path))
     }
 
     package static func open(

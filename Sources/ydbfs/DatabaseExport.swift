@@ -29,7 +29,7 @@ struct DatabaseExport {
     /// its own when it is complete and on the disk. Answers its size.
     func write(to file: String) throws -> UInt64 {
         let place = try Paths.canonical(file)
-        if (place + "/").hasPrefix(source.location + "/") {
+        if source.location.contains(place) {
             throw Failure(.invalid, "\(file) lies in the repository: name another file")
         }
         var status = stat()
@@ -55,7 +55,8 @@ struct DatabaseExport {
     /// database.
     private var mode: mode_t {
         var status = stat()
-        let known = [source.file, source.location + "/repository.json"].compactMap(\.self)
+        let known = [source.file, source.location.description + "/repository.json"].compactMap(
+            \.self)
         guard known.contains(where: { stat($0, &status) == 0 }) else { return 0o600 }
         return status.st_mode & 0o666 | 0o600
     }

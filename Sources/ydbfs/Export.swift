@@ -32,7 +32,7 @@ struct Export {
     ) throws {
         self.operation = operation
         self.directory = try Paths.canonical(directory)
-        if (self.directory + "/").hasPrefix(source.location + "/") {
+        if source.location.contains(self.directory) {
             throw Failure(.invalid, "\(directory) lies in the repository: name another directory")
         }
         var options = Engine.Options()

@@ -14,8 +14,8 @@ struct MountTarget: StatementTarget {
     init(_ root: String) { self.root = root }
 
     /// A live mount that shows what is at `location`.
-    static func showing(_ location: String) throws(Failure) -> MountTarget? {
-        for entry in try Mounts.showing(source: location) where entry.root == "/" {
+    static func showing(_ location: Location) throws(Failure) -> MountTarget? {
+        for entry in try Mounts.showing(source: location.description) where entry.root == "/" {
             if try Mounts.health(at: entry.mountPoint) == .alive {
                 return MountTarget(entry.mountPoint)
             }

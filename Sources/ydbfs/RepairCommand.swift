@@ -65,7 +65,7 @@ struct RepairCommand: ParsableCommand {
     private func place() throws -> (file: String?, location: String) {
         if let repository {
             let argument = try SourceArgument(source, repository: repository)
-            return (argument.file, argument.location)
+            return (argument.file, argument.location.description)
         }
         if (try? Paths.kind(of: source)) == .directory, Paths.exists(source + "/collections") {
             return (nil, try Paths.canonical(source))
@@ -74,7 +74,7 @@ struct RepairCommand: ParsableCommand {
             return (try Paths.absolute(source), try Paths.canonical(source + ".backups"))
         }
         let argument = try SourceArgument(source)
-        return (argument.file, argument.location)
+        return (argument.file, argument.location.description)
     }
 
     /// False if something is left that can't be mended.

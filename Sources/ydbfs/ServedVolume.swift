@@ -32,7 +32,7 @@ struct ServedVolume {
     func serve(_ daemon: Daemon?) throws {
         Allocator.boundFreedMemory()
         var problem = source.problem(isReadOnly: options.isReadOnly)
-        if let found = problem, !Paths.exists(source.location + "/repository.json") {
+        if let found = problem, !source.hasRepository {
             throw Failure(
                 found.code, "\(found.message), and it has no backups at \(source.location)")
         }
@@ -100,7 +100,7 @@ struct ServedVolume {
         volumeOptions.spoolDirectory = cacheDirectory
         if let period = options.poll {
             volumeOptions.polling = Polling(seconds: Double(period.seconds))
-        } else if LyingFileSystem.name(of: source.location) != nil {
+        } else if source.location.path.flatMap(LyingFileSystem.name) != nil {
             volumeOptions.polling = .remote
         }
         return volumeOptions
@@ -108,7 +108,8 @@ struct ServedVolume {
 
     private var fuseOptions: Mount.Options {
         Mount.Options(
-            location: source.location, allowOther: options.allowsOthers || geteuid() == 0,
+            location: source.location.description,
+            allowOther: options.allowsOthers || geteuid() == 0,
             extendedAttributes: options.hasExtendedAttributes,
             others: options.kernelWords + (options.isReadOnly ? ["ro"] : []))
     }

@@ -20,8 +20,7 @@ package struct SourceArgument: Sendable, Equatable {
     /// As it was given.
     package let name: String
     package let kind: Kind
-    /// The repository's directory, canonical: the kernel shows it as the source of a mount.
-    package let location: String
+    package let location: Location
     /// Locks and shared memory are relied on whatever file system the database lies on.
     private let trustsFileSystem: Bool
 
@@ -37,7 +36,7 @@ package struct SourceArgument: Sendable, Equatable {
             try Self.requireAlive(mount)
             try Self.refuse(repository, because: "\(name) is a mount point and knows its own")
             kind = .mounted(at: mount.mountPoint)
-            location = mount.source
+            location = .directory(mount.source)
             return
         }
         switch Result(catching: { try Paths.kind(of: name) }) {
@@ -45,13 +44,13 @@ package struct SourceArgument: Sendable, Equatable {
             guard Self.isRepository(name) else { throw Self.refusal(directory: name) }
             try Self.refuse(repository, because: "\(name) is a repository itself")
             kind = .repository
-            location = try Paths.canonical(name)
+            location = .directory(try Paths.canonical(name))
         case .success(.other):
             throw Failure(
                 .invalid, "\(name) is neither a file nor a directory: name a SQLite database")
         case .success(.file):
             kind = .database(file: try Paths.absolute(name))
-            location = try Paths.canonical(repository ?? name + ".backups")
+            location = .directory(try Paths.canonical(repository ?? name + ".backups"))
         case .failure(let failure):
             let location = try Paths.canonical(repository ?? name + ".backups")
             guard Self.isRepository(location) else {
@@ -61,15 +60,18 @@ package struct SourceArgument: Sendable, Equatable {
                         + "of it at \(location): name an existing SQLite database")
             }
             kind = .database(file: try Paths.absolute(name))
-            self.location = location
+            self.location = .directory(location)
         }
     }
 
+    /// Whether there are backups.
+    var hasRepository: Bool { location.path.map(Self.isRepository) ?? false }
+
     static func refuseUnbuilt(_ name: String) throws {
+        try Location.refuseUnbuilt(name)
         let schemes = [
             "grpc://": "YDB clusters as a source aren't",
             "grpcs://": "YDB clusters as a source aren't",
-            "s3://": "repositories on S3 aren't",
         ]
         for (scheme, what) in schemes where name.lowercased().hasPrefix(scheme) {
             throw Failure(
@@ -158,7 +160,7 @@ package struct SourceArgument: Sendable, Equatable {
     /// Whether the backups lie where those of this database are looked for.
     var isBesideDatabase: Bool {
         guard case .database(let file) = kind else { return false }
-        return (try? Paths.canonical(file + ".backups")) == location
+        return (try? Paths.canonical(file + ".backups")).map(Location.directory) == location
     }
 
     /// Why the database can't be used now; nil if it can, or if there is none.
@@ -186,8 +188,7 @@ package struct SourceArgument: Sendable, Equatable {
 
     /// Paths that a mount point must keep away from.
     package var protected: [String] {
-        if case .database(let file) = kind { return [file, location] }
-        return [location]
+        [file, location.path].compactMap(\.self)
     }
 }
 

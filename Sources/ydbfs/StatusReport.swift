@@ -159,12 +159,12 @@ package struct StatusReport: Sendable, Encodable {
     /// - Parameter only: the one collection to tell about.
     package init(_ argument: SourceArgument, only: String? = nil) throws {
         source = argument.name
-        location = argument.location
+        location = argument.location.description
         database = argument.databasePath
         let problem = argument.problem()
         sourceError = problem?.message
         leftovers = argument.leftovers
-        mounts = try Mounts.showing(source: argument.location).map(\.mountPoint)
+        mounts = try Mounts.showing(source: argument.location.description).map(\.mountPoint)
         collections = []
         damage = []
         guard let repository = try Self.repository(argument) else {

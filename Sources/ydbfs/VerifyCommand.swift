@@ -80,7 +80,8 @@ struct VerifyCommand: ParsableCommand {
         let operation = Operation.unrecorded("verify \(self.target ?? "")")
         try ShownProgress.watchSignals(cancelling: [operation])
         var report = Report(
-            source: source, location: argument.location, level: level.rawValue, right: true,
+            source: source, location: argument.location.description, level: level.rawValue,
+            right: true,
             damage: target == nil ? unreadable(repository) : [], collections: [])
         for name in names {
             let verifier = Verifier(

@@ -66,7 +66,7 @@ final class Simulation {
                 try SQLiteSource(path: folder + "/database.db", busyTimeout: patience ?? 60), clock)
         }
         return try Engine(
-            location: folder + "/backups", database: hasDatabase ? database : nil,
+            location: .directory(folder + "/backups"), database: hasDatabase ? database : nil,
             cache: SharedCache(maxBytes: 32 << 20), options: options)
     }
 

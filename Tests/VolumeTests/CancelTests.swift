@@ -18,7 +18,7 @@ import Testing
         let disk = HeldDisk()
         var settings = Settings()
         settings.limits = .tiny
-        settings.storage = { DirectoryStorage($0, calls: disk) }
+        settings.storage = { DirectoryStorage($0.description, calls: disk) }
         let first = try Product(shop.database, settings)
         try withTree(.direct, first) { tree in
             try tree.write("control", Shop.create)

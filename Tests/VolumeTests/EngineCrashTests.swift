@@ -61,9 +61,9 @@ import Testing
             options.repository.removalDelay = 0
             options.repository.now = { clock.microseconds }
             // A full's three files are made durable together, an incremental's one by one.
-            options.storage = { DirectoryStorage($0, calls: disk, fewFiles: 2) }
+            options.storage = { DirectoryStorage($0.description, calls: disk, fewFiles: 2) }
             engine = try Engine(
-                location: "/r/p",
+                location: .directory("/r/p"),
                 database: Engine.Database(path: "/Root/database") { _ in
                     ClockedSource(try SQLiteSource(path: database), clock)
                 }, cache: SharedCache(maxBytes: 1 << 20), options: options)

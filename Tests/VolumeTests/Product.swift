@@ -50,7 +50,7 @@ struct Settings {
     /// Bytes per second that operations may write.
     var rate: Int?
     /// Where the repository lies.
-    var storage: @Sendable (_ location: String) -> any Storage = { DirectoryStorage($0) }
+    var storage: @Sendable (Location) -> any Storage = { $0.storage() }
 }
 
 /// Everything between a database file and a tree, wired as the program wires it.
@@ -92,7 +92,7 @@ final class Product: Sendable {
             return testClock.map { ClockedSource(source, $0) } ?? source
         }
         engine = try Engine(
-            location: self.location,
+            location: .directory(self.location),
             database: settings.hasDatabase ? settings.gate?.database(database) ?? plain : nil,
             cache: SharedCache(maxBytes: settings.cacheBytes), options: options)
         volume = try Volume(
