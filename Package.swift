@@ -86,7 +86,8 @@ let package = Package(
             path: "Tests/Simulation", exclude: ["run", "picture.py", "year.svg"],
             swiftSettings: house),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["Bytes", "Engine", "Volume", "ydbfs"],
+            name: "CommandLineTests",
+            dependencies: ["Bytes", "Engine", "Repository", "Volume", "ydbfs"],
             exclude: ["history.py"],
             swiftSettings: house),
         .executableTarget(

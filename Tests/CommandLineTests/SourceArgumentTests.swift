@@ -1,6 +1,7 @@
 import Bytes
 import Engine
 import Foundation
+import Repository
 import Testing
 import ydbfs
 
@@ -65,7 +66,7 @@ import ydbfs
         #expect(source.location.description == sandbox.path + "/r")
         #expect(source.database == nil)
         #expect(source.databasePath == nil)
-        #expect(throws: Failure.self) { try SourceArgument(source.location, repository: "/x") }
+        #expect(throws: Failure.self) { try SourceArgument("\(source.location)", repository: "/x") }
     }
 
     @Test func `A missing database counts as long as it has backups`() throws {
