@@ -64,7 +64,7 @@ import Volume
             try tree.write("operations/3/cancel", "1\n")
             try tree.write("operations/2/cancel", "1\n")
             gate.open()
-            #expect(try tree.text("operations/2/wait").hasPrefix("cancelled: on request "))
+            #expect(try tree.text("operations/2/wait").hasPrefix("cancelled: on request"))
             #expect(try tree.text("operations/3/wait").hasPrefix("cancelled: on request"))
             #expect(try tree.text("operations/4/wait").hasPrefix("done point="))
             #expect(try tree.text("operations/3/state") == "cancelled\n")
