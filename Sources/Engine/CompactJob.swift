@@ -69,10 +69,8 @@ struct CompactJob {
         record.isReset = true
         record.isRenumbered = false
         (record.inserted, record.updated, record.deleted) = (0, 0, 0)
-        record.sizes["csv"] = result.csvBytes
-        record.sizes["parquet"] = result.parquetBytes
-        record.formats["csv"] = CSVRenderer.version
-        record.formats["parquet"] = ParquetFile.version
+        record.sizes.merge(result.sizes) { $1 }
+        record.formats.merge(RowFormat.versions) { $1 }
         return record
     }
 
@@ -95,8 +93,8 @@ struct CompactJob {
             let used = try Snapshot(record.snapshot, schema: record.schema, pool: pool)
                 .neededFiles()
             guard found.faults.isEmpty, found.contentHash.description == record.contentHash,
-                found.rows == record.rows, found.csvBytes == record.sizes["csv"],
-                found.parquetBytes == record.sizes["parquet"],
+                found.rows == record.rows,
+                found.sizes.allSatisfy({ record.sizes[$0.key] == $0.value }),
                 used.allSatisfy({ own.contains($0.number) })
             else {
                 throw Failure(

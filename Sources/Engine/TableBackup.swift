@@ -118,8 +118,7 @@ struct TableBackup {
         case .names:
             seen.schema = change.schema
             // Names stand in the files too.
-            let bytes = try snapshot(seen).fileBytes()
-            seen.sizes = ["csv": bytes.csv, "parquet": bytes.parquet]
+            seen.sizes = try snapshot(seen).sizes()
         case .columns:
             let result = try Reprojection.write(
                 snapshot(parent), as: change.schema, files: files, limits: limits)
@@ -336,17 +335,12 @@ struct TableBackup {
             rows: result?.sums.rows ?? known!.rows, inserted: result?.inserted ?? 0,
             updated: result?.updated ?? 0, deleted: result?.deleted ?? 0,
             sizes: result?.sizes ?? known!.sizes,
-            formats: ["csv": CSVRenderer.version, "parquet": ParquetFile.version],
+            formats: RowFormat.versions,
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, files: known?.files ?? [],
             isReset: isReset, sequence: description.sequence, shadowOf: description.shadowOf,
             notes: description.notes)
     }
-}
-
-extension TableResult {
-    /// By format.
-    fileprivate var sizes: [String: UInt64] { ["csv": csvBytes, "parquet": parquetBytes] }
 }
 
 extension Snapshot {

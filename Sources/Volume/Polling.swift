@@ -24,7 +24,7 @@ package struct Polling: Sendable {
 
     /// Whether to look again, given when it was looked last and the mount was last asked for something, by
     /// `RequestTimes.now`.
-    func isDue(now: UInt64, last: UInt64, request: UInt64) -> Bool {
+    package func isDue(now: UInt64, last: UInt64, request: UInt64) -> Bool {
         let isIdle = now > request + Self.idleAfterNanoseconds
         return !isIdle || Double(now - last) / 1e9 >= idleSeconds
     }

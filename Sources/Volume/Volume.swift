@@ -18,7 +18,7 @@ package final class Volume: FileSystem {
         /// Permissions of control files.
         package var controlMode: UInt16 = 0o600
         /// What is shown of every table.
-        package var formats = Set(TableFormat.allCases)
+        package var formats = Set(RowFormat.all)
         package var polling = Polling.local
         /// Where what is rendered as a whole is kept; nil: where temporary files are.
         package var spoolDirectory: String?

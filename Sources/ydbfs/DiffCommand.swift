@@ -44,7 +44,7 @@ struct DiffCommand: ParsableCommand {
     var to: DashedWord
 
     @Option(help: ArgumentHelp("Only this table.", valueName: "T"))
-    var table: String?
+    var table: DashedWord?
 
     @Option(help: "summary, csv or sql.")
     var format = Format.summary
@@ -58,7 +58,7 @@ struct DiffCommand: ParsableCommand {
         let stored = try StoredTables(
             SourceArgument(source.text, repository: repository),
             operation: "diff \(from.text) \(to.text)")
-        let diff = try PointDiff(stored, from: from.text, to: to.text, table: table)
+        let diff = try PointDiff(stored, from: from.text, to: to.text, table: table?.text)
         switch format {
         case .summary: try diff.printSummary()
         case .csv: try diff.printCSV()

@@ -3,6 +3,7 @@ import Engine
 import Glibc
 import Repository
 import Synchronization
+import Tables
 import Volume
 
 /// Copies a point's files into a directory, several at a time.
@@ -28,7 +29,7 @@ struct Export {
     /// - Parameter tables: paths; none: all.
     init(
         _ source: SourceArgument, _ collection: CollectionState, _ point: BackupPoint,
-        format: TableFormat, tables: [String], to directory: String, operation: Operation
+        format: RowFormat, tables: [String], to directory: String, operation: Operation
     ) throws {
         self.operation = operation
         self.directory = try Paths.canonical(directory)

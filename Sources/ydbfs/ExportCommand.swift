@@ -3,6 +3,7 @@ import Bytes
 import Engine
 import Fuse
 import Repository
+import Tables
 import Volume
 
 struct ExportCommand: ParsableCommand {
@@ -60,8 +61,10 @@ struct ExportCommand: ParsableCommand {
     var repository: String?
 
     func validate() throws {
-        if !["dump", Self.sqlite].contains(format), TableFormat(rawValue: format) == nil {
-            throw ValidationError("--format \(format): expected csv, parquet or sqlite")
+        if !["dump", Self.sqlite].contains(format), RowFormat(id: format) == nil {
+            let known = RowFormat.all.map(\.id) + [Self.sqlite]
+            throw ValidationError(
+                "--format \(format): expected " + known.joined(separator: ", "))
         }
     }
 
@@ -84,7 +87,7 @@ struct ExportCommand: ParsableCommand {
         let (state, point) = try PointArgument(target, in: stored).find(in: stored)
         let operation = Operation.unrecorded("export \(target)", of: state.name)
         try ShownProgress.watchSignals(cancelling: [operation])
-        guard let format = TableFormat(rawValue: format) else {
+        guard let format = RowFormat(id: format) else {
             return try writeDatabase(argument, state, point, operation)
         }
         let export = try Export(

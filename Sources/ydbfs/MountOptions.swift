@@ -2,6 +2,7 @@ import Bytes
 import Engine
 import Glibc
 import Repository
+import Tables
 import Volume
 
 /// The words behind `-o`.
@@ -16,7 +17,7 @@ package struct MountOptions: Sendable, Equatable {
     package var gid: UInt32?
     package var umask: UInt16 = 0
     package var controlMode: UInt16 = 0o600
-    package var formats = Set(TableFormat.allCases)
+    package var formats = Set(RowFormat.all)
     package var cacheBytes = 128 << 20
     package var cacheDirectory: String?
     /// Bytes per second that backups may write.
@@ -195,11 +196,15 @@ package struct MountOptions: Sendable, Equatable {
         return value
     }
 
-    private static func formats(_ value: String) throws(Failure) -> Set<TableFormat> {
-        var formats: Set<TableFormat> = []
+    private static func formats(_ value: String) throws(Failure) -> Set<RowFormat> {
+        var formats: Set<RowFormat> = []
         for name in value.split(separator: ":", omittingEmptySubsequences: false) {
-            guard let format = TableFormat(rawValue: String(name)) else {
-                throw refusal(value, "formats", "expected csv, parquet or csv:parquet")
+            guard let format = RowFormat(id: String(name)) else {
+                throw refusal(
+                    value, "formats",
+                    "expected "
+                        + RowFormat.all.map(\.id).joined(separator: ", ")
+                        + ", or several with : between")
             }
             formats.insert(format)
         }

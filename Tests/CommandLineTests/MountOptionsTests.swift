@@ -1,5 +1,6 @@
 import Bytes
 import Engine
+import Tables
 import Testing
 import Volume
 import ydbfs

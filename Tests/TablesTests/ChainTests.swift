@@ -187,12 +187,12 @@ struct ModelTable {
         _ random: inout SeededGenerator
     ) throws {
         let expected = model.csv
-        #expect(result.csvBytes == UInt64(expected.count))
+        #expect(result.sizes["csv"] == UInt64(expected.count))
         #expect(result.sums.rows == UInt64(model.rows.count))
         #expect(result.contentHash == RowHasher(ModelTable.schema).hash(model.batch))
         let csv = CSVFile(snapshot)
         #expect(try csv.whole() == expected)
         try csv.expectParts(of: expected, &random)
-        try snapshot.expectParquet(model.batch, bytes: result.parquetBytes, &random)
+        try snapshot.expectParquet(model.batch, bytes: result.sizes["parquet"]!, &random)
     }
 }

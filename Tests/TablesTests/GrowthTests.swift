@@ -95,10 +95,10 @@ import Testing
                 #expect(try CSVFile(snapshot).whole() == point.model.csv, "point \(index)")
                 var random = SeededGenerator(seed: UInt64(index))
                 try snapshot.expectParquet(
-                    point.model.batch, bytes: point.result.parquetBytes, &random)
+                    point.model.batch, bytes: point.result.sizes["parquet"]!, &random)
                 try files.expectSound(point.result, ModelTable.schema)
                 #expect(point.result.sums.rows == UInt64(point.model.rows.count))
-                #expect(point.result.csvBytes == UInt64(point.model.csv.count))
+                #expect(point.result.sizes["csv"] == UInt64(point.model.csv.count))
                 #expect(
                     point.result.contentHash
                         == RowHasher(ModelTable.schema).hash(point.model.batch))

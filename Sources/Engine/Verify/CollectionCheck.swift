@@ -166,11 +166,10 @@ final class CollectionCheck {
         compare("rows", found.rows, "\(record.rows)")
         compare("content hash", found.contentHash, record.contentHash)
         // Other versions of the rules may come to other sizes.
-        if record.formats["csv"] == CSVRenderer.version {
-            compare("bytes of CSV", found.csvBytes, record.sizes["csv"].map { "\($0)" })
-        }
-        if record.formats["parquet"] == ParquetFile.version {
-            compare("bytes of Parquet", found.parquetBytes, record.sizes["parquet"].map { "\($0)" })
+        for format in RowFormat.all where record.formats[format.id] == format.version {
+            compare(
+                "bytes of \(format.name)", found.sizes[format.id] ?? 0,
+                record.sizes[format.id].map { "\($0)" })
         }
     }
 

@@ -1,5 +1,12 @@
 import Bytes
 
+extension RowFormat {
+    package static let csv = RowFormat(
+        id: "csv", name: "CSV", version: CSVRenderer.version, bytes: CSVFile.bytes,
+        file: { CSVFile($0) },
+        writeChanges: { try ChangeFiles.writeCSV($0, schema: $0.schema, to: $1) })
+}
+
 /// `TABLE.csv`: a header line, and the rendered pages of all slices.
 package struct CSVFile: RenderedFile {
     package let snapshot: Snapshot

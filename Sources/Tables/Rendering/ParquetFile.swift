@@ -1,6 +1,13 @@
 import Bytes
 import Synchronization
 
+extension RowFormat {
+    package static let parquet = RowFormat(
+        id: "parquet", name: "Parquet", version: ParquetFile.version, bytes: ParquetFile.bytes,
+        file: { ParquetFile($0) },
+        writeChanges: { try ChangeFiles.writeParquet($0, schema: $0.schema, to: $1) })
+}
+
 /// `TABLE.parquet`: PLAIN and uncompressed, rows in key order, a page of each column for each
 /// rendered page of the snapshot.
 ///

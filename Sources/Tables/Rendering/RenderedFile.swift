@@ -69,9 +69,9 @@ package struct FilePart: Sendable, Hashable {
 
 extension Snapshot {
     /// Exact bytes of the table's files in each format.
-    package func fileBytes() throws -> (csv: UInt64, parquet: UInt64) {
+    package func sizes() throws -> [String: UInt64] {
         let totals = try root().blocks.reduce(into: SliceSums()) { $0 += $1.sums }
-        return (CSVFile.bytes(totals, schema), ParquetFile.bytes(totals, schema))
+        return RowFormat.sizes(totals, schema)
     }
 
     private static var largestPage: UInt64 { 1 << 30 }

@@ -76,7 +76,7 @@ package final class IncrementalWriter {
         makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
-            csvBytes: 0, parquetBytes: 0, contentHash: hash)
+            sizes: [:], contentHash: hash)
     }
 
     /// Answers nil if nothing changed; what was written then, if anything, is of no use.
@@ -436,8 +436,7 @@ package final class IncrementalWriter {
         let (snapshot, totals) = try builder.finish()
         result.snapshot = snapshot
         result.sums = totals.pages
-        result.csvBytes = CSVFile.bytes(totals, parent.schema)
-        result.parquetBytes = ParquetFile.bytes(totals, parent.schema)
+        result.sizes = RowFormat.sizes(totals, parent.schema)
         return result
     }
 }

@@ -47,7 +47,6 @@ package enum Reprojection {
         let (reference, totals) = try builder.finish()
         return TableResult(
             snapshot: reference, sums: totals.pages,
-            csvBytes: CSVFile.bytes(totals, schema),
-            parquetBytes: ParquetFile.bytes(totals, schema), contentHash: hash)
+            sizes: RowFormat.sizes(totals, schema), contentHash: hash)
     }
 }

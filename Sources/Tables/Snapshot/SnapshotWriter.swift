@@ -16,8 +16,8 @@ package protocol FileFactory: AnyObject {
 package struct TableResult: Sendable {
     package var snapshot: BlockReference
     package var sums: PageSums
-    package var csvBytes: UInt64
-    package var parquetBytes: UInt64
+    /// Exact bytes of the table's files, by format.
+    package var sizes: [String: UInt64]
     package var contentHash: ContentHash
     package var inserted: UInt64 = 0
     package var updated: UInt64 = 0
@@ -162,8 +162,7 @@ package enum FullWriter {
         let sums = totals.pages
         return TableResult(
             snapshot: snapshot, sums: sums,
-            csvBytes: CSVFile.bytes(totals, schema),
-            parquetBytes: ParquetFile.bytes(totals, schema),
+            sizes: RowFormat.sizes(totals, schema),
             contentHash: writer.hash, inserted: sums.rows)
     }
 }

@@ -19,8 +19,8 @@ package struct TableFault: Sendable, Hashable {
 package final class TableAudit {
     package struct Outcome: Sendable {
         package var rows: UInt64 = 0
-        package var csvBytes: UInt64 = 0
-        package var parquetBytes: UInt64 = 0
+        /// Bytes of the table's files, by format.
+        package var sizes: [String: UInt64] = [:]
         package var contentHash = ContentHash()
         package var faults: [TableFault] = []
     }
@@ -334,8 +334,7 @@ private final class Summary {
     func finish() -> TableAudit.Outcome {
         let totals = totals.filled(schema, [])
         outcome.rows = totals.pages.rows
-        outcome.csvBytes = CSVFile.bytes(totals, schema)
-        outcome.parquetBytes = ParquetFile.bytes(totals, schema)
+        outcome.sizes = RowFormat.sizes(totals, schema)
         return outcome
     }
 }

@@ -17,10 +17,17 @@ struct FileIdentity: Hashable, Sendable {
         case latestFull, previous, oldest, asOf, changes, diffs, byKey, history, chainSVG
         // Of a point: the sequence is the first number.
         case point = 64
-        case manifest, csv, sql, parquet, sums, rowsOfPoint
+        case manifest
+        // In whichever format: its word tells them apart.
+        case rendered
+        case sql
+        case sums = 69
+        case rowsOfPoint
         // Below another file.
         case lookupReadme = 128
-        case asOfLink, diff, diffSummary, diffSchema, diffCSV, diffParquet, rows, row, rowHistory
+        case asOfLink, diff, diffSummary, diffSchema, renderedDiff
+        case rows = 135
+        case row, rowHistory
     }
 
     private let hash: UInt128

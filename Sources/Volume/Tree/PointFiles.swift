@@ -1,5 +1,6 @@
 import Bytes
 import Repository
+import Tables
 
 /// A file of a point's folder, for copying the point out without a mount.
 package struct PointFile: Sendable {
@@ -8,7 +9,7 @@ package struct PointFile: Sendable {
     /// The table that it is of; nil for what concerns all.
     package var table: String?
     /// Nil for texts.
-    package var format: TableFormat?
+    package var format: RowFormat?
     package var bytes: UInt64
     let node: any TreeNode
 }

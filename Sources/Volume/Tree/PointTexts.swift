@@ -18,12 +18,14 @@ enum PointTexts {
         _ shown: ShownCollection, _ point: BackupPoint, _ paths: [UInt32: [TableFile.Kind: String]]
     ) -> [UInt8] {
         let tables = shown.state.tables(at: point.sequence).map { table -> JSONText in
-            var members: [(String, JSONText)] = [
-                ("path", .text(table.path)), ("csv", .optional(paths[table.id]?[.csv])),
-                ("parquet", .optional(paths[table.id]?[.parquet])),
-                ("sql", .optional(paths[table.id]?[.sql])), ("rows", .number(table.rows)),
-                ("csv_bytes", table.sizes["csv"].map { .number($0) } ?? .null),
-                ("parquet_bytes", table.sizes["parquet"].map { .number($0) } ?? .null),
+            let names = paths[table.id] ?? [:]
+            var members: [(String, JSONText)] = [("path", .text(table.path))]
+            members += RowFormat.all.map { ($0.id, .optional(names[.format($0)])) }
+            members += [("sql", .optional(names[.sql])), ("rows", .number(table.rows))]
+            members += RowFormat.all.map { format in
+                (format.id + "_bytes", table.sizes[format.id].map { .number($0) } ?? .null)
+            }
+            members += [
                 ("content_hash", .text(table.contentHash)),
                 (
                     "renumbered",

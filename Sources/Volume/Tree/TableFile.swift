@@ -6,28 +6,17 @@ import Tables
 /// A table's file in a point: CSV, Parquet or its SQL.
 final class TableFile: TreeFile {
     /// What a table has in a point.
-    enum Kind: Sendable, CaseIterable {
-        case csv, sql, parquet
+    enum Kind: Sendable, Hashable {
+        case format(RowFormat)
+        case sql
+
+        static let all = RowFormat.all.map(Kind.format) + [.sql]
 
         /// What of the table is rendered; nil for texts.
-        var format: TableFormat? {
-            switch self {
-            case .csv: .csv
-            case .parquet: .parquet
-            case .sql: nil
-            }
-        }
+        var format: RowFormat? { if case .format(let format) = self { format } else { nil } }
 
         /// What names end in.
         var suffix: String { format?.suffix ?? ".sql" }
-
-        fileprivate var identity: FileIdentity.Kind {
-            switch self {
-            case .csv: .csv
-            case .sql: .sql
-            case .parquet: .parquet
-            }
-        }
     }
 
     let identity: FileIdentity
@@ -39,7 +28,11 @@ final class TableFile: TreeFile {
         self.kind = kind
         self.table = table
         self.place = place
-        identity = place.identity(kind.identity, UInt64(table))
+        identity =
+            switch kind {
+            case .format(let format): place.identity(.rendered, UInt64(table), text: format.id)
+            case .sql: place.identity(.sql, UInt64(table))
+            }
     }
 
     func appearance() throws(Errno) -> Appearance {
@@ -61,7 +54,7 @@ final class TableFile: TreeFile {
         let engine = place.tree.engine
         let hold = engine.hold(record, of: state)
         let reader = FileReader(
-            format.file(of: engine.snapshot(record, of: state)),
+            format.file(engine.snapshot(record, of: state)),
             prefetcher: place.tree.prefetcher)
         return (OpenTable(engine: engine, reader: reader, hold: hold), .keep)
     }
@@ -87,16 +80,7 @@ final class TableFile: TreeFile {
 extension TableRecord {
     /// Exact bytes of a file of the table.
     fileprivate func bytes(_ kind: TableFile.Kind) -> UInt64 {
-        if let format = kind.format { return sizes[format.rawValue] ?? 0 }
+        if let format = kind.format { return sizes[format.id] ?? 0 }
         return UInt64(sql.utf8.count)
-    }
-}
-
-extension TableFormat {
-    func file(of snapshot: Snapshot) -> any RenderedFile {
-        switch self {
-        case .csv: CSVFile(snapshot)
-        case .parquet: ParquetFile(snapshot)
-        }
     }
 }

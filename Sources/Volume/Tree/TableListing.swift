@@ -2,19 +2,6 @@ import Bytes
 import Engine
 import Repository
 
-/// What a mount may show of tables; the raw values are words of `-o formats`.
-package enum TableFormat: String, Sendable, CaseIterable {
-    case csv, parquet
-
-    /// What names of files end in.
-    var suffix: String {
-        switch self {
-        case .csv: ".csv"
-        case .parquet: ".parquet"
-        }
-    }
-}
-
 /// Files named after tables, in the directories that the tables' paths ask for, and some of fixed
 /// names. Immutable.
 ///

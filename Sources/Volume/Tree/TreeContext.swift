@@ -111,10 +111,10 @@ final class TreeContext: Sendable {
                     return (last, bytes: 64)
                 }
                 let listing = TableListing(tables, fixed: PointScope.names) { table in
-                    TableFile.Kind.allCases.filter { kind in
+                    TableFile.Kind.all.filter { kind in
                         guard let format = kind.format else { return true }
                         return options.formats.contains(format)
-                            && table.sizes[format.rawValue] != nil
+                            && table.sizes[format.id] != nil
                     }.map { ($0, $0.suffix) }
                 }
                 lastListing.withLock { $0 = listing }

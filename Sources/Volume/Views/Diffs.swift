@@ -83,9 +83,11 @@ struct DiffScope: TableScope {
 
     func identity(_ directory: Int) -> FileIdentity { identity(.diff, UInt64(directory)) }
 
-    private func identity(_ kind: FileIdentity.Kind, _ item: UInt64 = 0) -> FileIdentity {
+    private func identity(
+        _ kind: FileIdentity.Kind, _ item: UInt64 = 0, text: String = ""
+    ) -> FileIdentity {
         let pair = new.identity(.diff, old?.sequence ?? 0, text: "from")
-        return pair.below(kind, item)
+        return pair.below(kind, item, text: text)
     }
 
     func modified() throws(Errno) -> Instant { try new.cut() }
@@ -93,12 +95,12 @@ struct DiffScope: TableScope {
     private static let texts = ["schema.sql", "summary"]
 
     /// Tables whose stored rows or text differ.
-    func listing() throws(Errno) -> TableListing<TableFormat> {
+    func listing() throws(Errno) -> TableListing<RowFormat> {
         // Throws once a point is gone.
         _ = try (old?.shown(), new.shown())
         do {
             return try tree.engine.cache.value(identity(0).cacheKey) {
-                let formats = TableFormat.allCases.filter(tree.options.formats.contains)
+                let formats = RowFormat.all.filter(tree.options.formats.contains)
                 let listing = TableListing(
                     try pairs().filter(\.hasChanges).map { ($0.id, $0.path, [:]) },
                     fixed: Self.texts
@@ -138,11 +140,10 @@ struct DiffScope: TableScope {
             { () throws(Errno) in [UInt8](try scope.pairs().map(\.schemaText).joined().utf8) })
     }
 
-    func file(_ format: TableFormat, of table: TableListing<TableFormat>.Table) -> any TreeNode {
+    func file(_ format: RowFormat, of table: TableListing<RowFormat>.Table) -> any TreeNode {
         let (scope, place) = (self, new)
-        let kind: FileIdentity.Kind = format == .csv ? .diffCSV : .diffParquet
         return SpooledFile(
-            tree, identity(kind, UInt64(table.id)),
+            tree, identity(.renderedDiff, UInt64(table.id), text: format.id),
             modified: { () throws(Errno) in try place.cut() },
             words: { words(table.path) },
             render: { sink, checkpoint in
@@ -150,12 +151,7 @@ struct DiffScope: TableScope {
                     throw Errno.stale
                 }
                 try scope.withDiff(pair, checkpoint) { diff in
-                    let rows = try ChangesCursor(diff)
-                    switch format {
-                    case .csv: try ChangeFiles.writeCSV(rows, schema: rows.schema, to: sink)
-                    case .parquet:
-                        try ChangeFiles.writeParquet(rows, schema: rows.schema, to: sink)
-                    }
+                    try format.writeChanges(ChangesCursor(diff), sink)
                 }
             })
     }
