@@ -81,15 +81,18 @@ struct Plan {
         case .drop: return try drop(statement, &state)
         case .backup(let backup): return try self.backup(statement, backup, &state)
         case .alter(let changes): return try alter(statement, changes, &state)
-        case .restore(let restore): return try self.restore(statement, restore, &state)
+        case .restore(let restore):
+            if state.definition?.sourceKind == "dump" {
+                throw statement.refusal(
+                    .unsupported,
+                    "RESTORE of tables that were dumped from YDB isn't built yet: ydbfs export gives "
+                        + "them as CSV and Parquet", at: statement.position)
+            }
+            return try self.restore(statement, restore, &state)
         case .verify(let verify): return try self.verify(statement, verify, &state)
         case .compact: return try compact(statement, &state)
         case .prune(let isDryRun): return try prune(statement, isDryRun: isDryRun, &state)
-        case .pull:
-            throw statement.refusal(
-                .unsupported,
-                "\(statement.action.words) isn't built yet in this version of ydbfs",
-                at: statement.position)
+        case .pull(let point): return try pull(statement, at: point, &state)
         }
     }
 
@@ -280,22 +283,6 @@ extension Statement {
         Failure(
             code, "\(position.line):\(position.column): \(message)",
             snippet: snippet(at: position))
-    }
-}
-
-extension Statement.Action {
-    fileprivate var words: String {
-        switch self {
-        case .create: "CREATE BACKUP COLLECTION"
-        case .alter: "ALTER BACKUP COLLECTION"
-        case .drop: "DROP BACKUP COLLECTION"
-        case .backup: "BACKUP"
-        case .restore: "RESTORE"
-        case .verify: "VERIFY"
-        case .compact: "COMPACT"
-        case .prune: "PRUNE"
-        case .pull: "PULL"
-        }
     }
 }
 

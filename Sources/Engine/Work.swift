@@ -9,6 +9,7 @@ enum Work: Sendable {
     case restore(RestoreRequest)
     case verify(Moment?, level: CheckLevel)
     case compact
+    case pull
 
     /// A word for users: `operations/ID/statement` has the whole.
     var kind: String {
@@ -18,6 +19,7 @@ enum Work: Sendable {
         case .restore: "restore"
         case .verify: "verify"
         case .compact: "compact"
+        case .pull: "pull"
         }
     }
 
@@ -25,9 +27,8 @@ enum Work: Sendable {
     var makesFull: Bool {
         switch self {
         case .backup(let isIncremental): !isIncremental
-        case .prune: false
-        case .restore: false
-        case .verify, .compact: false
+        case .pull: true
+        case .prune, .restore, .verify, .compact: false
         }
     }
 }
@@ -115,6 +116,7 @@ extension Engine {
         case .restore(let request): try restore(request, operation)
         case .verify(let moment, let level): try verify(moment, level, operation)
         case .compact: try compact(operation)
+        case .pull: try pull(operation)
         case .prune(let isDryRun):
             guard let repository else { throw Failure(.notFound, "there are no backups yet") }
             try PruneJob(

@@ -59,6 +59,7 @@ struct StatusCommand: ParsableCommand {
 
     func run() throws {
         let argument = try SourceArgument(source, repository: repository)
+        try argument.importPoints()
         if let sql { return try printQuery(of: sql, argument) }
         let report = try StatusReport(argument, only: collection)
         if json {

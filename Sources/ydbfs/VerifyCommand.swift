@@ -69,6 +69,7 @@ struct VerifyCommand: ParsableCommand {
     func run() throws {
         Signals.block()
         let argument = try SourceArgument(source, repository: repository)
+        try argument.importPoints()
         let repository = try Repository.open(argument.location)
         let target = try target.map { try PointArgument($0, in: repository) }
         let moment = try target?.moment(in: repository)
