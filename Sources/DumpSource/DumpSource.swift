@@ -23,11 +23,15 @@ package struct DumpSource: PointSource {
 
     /// Whether a directory looks like a dump of collections.
     package static func isDump(_ directory: String) -> Bool {
-        guard let names = try? DumpFiles.names(in: directory) else { return false }
-        return names.contains(where: isPoint)
-            || names.contains { name in
-                (try? DumpFiles.names(in: directory + "/" + name))?.contains(where: isPoint) == true
+        func points(_ place: String) -> Bool {
+            guard let names = try? DumpFiles.names(in: place) else { return false }
+            return names.contains { name in
+                isPoint(name) && (try? DumpFiles.status(place + "/" + name))??.isDirectory == true
             }
+        }
+        return points(directory)
+            || (try? DumpFiles.names(in: directory))?.contains { points(directory + "/" + $0) }
+                == true
     }
 
     private static func isPoint(_ name: String) -> Bool {

@@ -85,8 +85,8 @@ struct Plan {
             if state.definition?.sourceKind == "dump" {
                 throw statement.refusal(
                     .unsupported,
-                    "RESTORE of tables that were dumped from YDB isn't built yet: ydbfs export gives "
-                        + "them as CSV and Parquet", at: statement.position)
+                    "RESTORE from a dump of YDB isn't built yet in this version: ydbfs export gives "
+                        + "its tables as CSV and Parquet", at: statement.position)
             }
             return try self.restore(statement, restore, &state)
         case .verify(let verify): return try self.verify(statement, verify, &state)
@@ -246,6 +246,11 @@ struct Plan {
     }
 
     func openSource() throws(Failure) -> any RestorableSource {
+        if let points = engine.options.points {
+            throw Failure(
+                .unsupported,
+                "\(points.name) is a dump, no database: PULL takes new points from it")
+        }
         guard let database = engine.database else {
             throw Failure(
                 .unsupported,

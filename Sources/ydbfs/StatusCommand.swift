@@ -25,7 +25,8 @@ struct StatusCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a repository, or the mount point of one.", valueName: "SOURCE"))
+            "A SQLite database, a dump of YDB, a repository, or a mount point.", valueName: "SOURCE"
+        ))
     var source: String
 
     @Argument(help: ArgumentHelp("Only this collection.", valueName: "COLLECTION"))
