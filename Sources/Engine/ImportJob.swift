@@ -21,7 +21,10 @@ struct ImportJob {
         try define()
         let changed = found.changed(since: repository.collection(collection))
         for name in changed { note(SourceCollection.difference(name)) }
-        while let next = try found.next(behind: repository.collection(collection)) {
+        while true {
+            let pending = found.pending(behind: repository.collection(collection))
+            pending.notes.forEach(note)
+            guard let next = pending.next else { return }
             if let refusal = next.point.refusal, next.isLast {
                 note("\(next.point.name) isn't imported yet: \(refusal)")
                 return
@@ -78,7 +81,7 @@ struct ImportJob {
         let paths = next.point.refusal == nil ? try cut.listTables() : []
         try define(paths.filter { $0.refusal == nil }.map(\.path))
         let (lock, state, _) = try pointCommit.begin()
-        guard try found.next(behind: state) == next else {
+        guard found.pending(behind: state).next == next else {
             throw Failure(.busy, "\(collection) was changed by another process: try again")
         }
         let files = DataFiles(
@@ -121,7 +124,12 @@ struct ImportJob {
                 + listed.compactMap { table in
                     table.refusal.map { NotBackedUp(path: table.path, reason: $0) }
                 })
-        for table in listed where table.refusal == nil {
+        let usable = listed.filter { $0.refusal == nil }
+        // A table whose rows can't be counted can't be read either, which is told then.
+        let counts = usable.map { (try? cut.countRows($0.path)) ?? 0 }
+        operation.update { $0.totalRows = [$0.rows, counts.total].total }
+        for (table, rows) in zip(usable, counts) {
+            operation.update { $0.beginTable(rows: rows) }
             try tables.add(table.path)
             try operation.checkpoint()
         }
@@ -207,24 +215,38 @@ extension SourceCollection {
     /// A point that isn't imported yet.
     struct Next: Equatable {
         var point: SourcePoint
-        /// The one before it in its chain.
-        var parent: SourcePoint?
         /// Nothing stands behind it.
         var isLast: Bool
     }
 
-    /// The first point behind those that were imported ever, in the order of names; nil if there is
-    /// none. Throws if it stands on a point that is gone.
-    func next(behind state: CollectionState?) throws -> Next? {
-        let index = points.firstIndex { point in
-            guard let last = state?.lastUID.flatMap(SourcePoint.name(inToken:)) else { return true }
-            return last.utf8.lexicographicallyPrecedes(point.name.utf8)
+    struct Pending {
+        var next: Next?
+        /// Incrementals before it that stand on what was dropped here, a line each.
+        var notes: [String] = []
+    }
+
+    /// The first point behind those that were imported ever, in the order of names, that can be added to
+    /// the collection as it is now.
+    func pending(behind state: CollectionState?) -> Pending {
+        var pending = Pending()
+        let last = state?.lastUID.flatMap(SourcePoint.name(inToken:))
+        var isStranded = false
+        for (index, point) in points.enumerated() {
+            if let last, !last.utf8.lexicographicallyPrecedes(point.name.utf8) { continue }
+            // Compacting makes another point of the same cut.
+            if point.isIncremental, !isStranded, index > 0, let state {
+                let parent = points[index - 1]
+                isStranded = state.newest?.name != parent.name && state.newest?.cut != parent.cut
+            }
+            if point.isIncremental, isStranded {
+                pending.notes.append(
+                    "\(point.name) isn't imported: what it stands on was dropped here")
+                continue
+            }
+            pending.next = Next(point: point, isLast: index + 1 == points.count)
+            break
         }
-        guard let index else { return nil }
-        let point = points[index]
-        let parent = point.isIncremental && index > 0 ? points[index - 1] : nil
-        let next = Next(point: point, parent: parent, isLast: index + 1 == points.count)
-        return try state.map { try Next(next, behind: $0) } ?? next
+        return pending
     }
 
     /// Points that were imported and are other ones now.
@@ -238,21 +260,6 @@ extension SourceCollection {
     static func difference(_ name: String) -> String {
         "\(name): its files are others than those that were imported (by size or time): it is shown as "
             + "it was"
-    }
-}
-
-extension SourceCollection.Next {
-    /// The same, if it can be added to the collection as it is now.
-    init(_ next: Self, behind state: CollectionState) throws {
-        self = next
-        guard let parent else { return }
-        guard let newest = state.newest, newest.name == parent.name || newest.cut == parent.cut
-        else {
-            throw Failure(
-                .noData,
-                "\(point.name) stands on \(parent.name), which isn't the newest point here any more: "
-                    + "the next full backup can be imported")
-        }
     }
 }
 
@@ -327,9 +334,13 @@ extension Engine {
             }
             // What was dropped on purpose comes back only if that is said.
             if known != nil, known?.definition == nil { continue }
-            guard let next = try found.next(behind: known) else { continue }
+            let pending = found.pending(behind: known)
+            guard let next = pending.next else {
+                notes += pending.notes.map { "\(found.name)/\($0)" }
+                continue
+            }
             if let refusal = next.point.refusal, next.isLast {
-                notes.append("\(found.name)/\(next.point.name) isn't imported: \(refusal)")
+                notes.append("\(found.name)/\(next.point.name) isn't imported yet: \(refusal)")
                 continue
             }
             statements += try Statement.parse("PULL \(quotedName(found.name));")

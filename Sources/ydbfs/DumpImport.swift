@@ -36,10 +36,11 @@ extension SourceArgument {
             let (statements, notes) = try engine.newPoints()
             lines += notes.map { "note: \($0)" }
             for statement in statements {
+                let collection = statement.collection.name
                 let report = try run(statement, engine)
-                lines += report.notes.map { "note: \(report.statement) \(oneLine($0))" }
-                lines += report.leftOutLines.map { "left out: \($0)" }
-                if report.error != nil { lines.append(report.line) }
+                lines += report.notes.map { "note: \(collection)/\(oneLine($0))" }
+                lines += report.leftOutLines.map { "left out: \(collection)/\($0)" }
+                if report.error != nil { lines.append("\(collection): \(report.line)") }
                 if report.state == "cancelled" { break }
             }
         } catch let failure as Failure {
@@ -56,7 +57,14 @@ extension SourceArgument {
 
     /// Carries out a `PULL`; signals that come meanwhile cancel it.
     private func run(_ statement: Statement, _ engine: Engine) throws -> OperationReport {
-        let operation = try engine.submit([statement], owner: geteuid())[0]
+        let operation: Operation
+        do throws(Failure) {
+            operation = try engine.submit([statement], owner: geteuid())[0]
+        } catch {
+            var report = OperationReport(id: 0, statement: statement.text, state: "refused")
+            report.error = error.message
+            return report
+        }
         let (secondsBeforeBar, secondsBetween) = (0.3, 0.2)
         var status = operation.wait(seconds: secondsBeforeBar)
         let bar = Output.errorIsTerminal ? ProgressBar(operation.statement) : nil

@@ -97,7 +97,7 @@ import Testing
         _ = try shell("echo 1,2 >> generationC/20250821151519Z_incremental/gaps/data_00.csv")
         let mounted = try sandbox.ydbfs("generationC", "m")
         #expect(mounted.status == 0, "\(mounted.errors)")
-        #expect(mounted.output.contains("left out: 20250821151519Z_incremental/gaps: "))
+        #expect(mounted.output.contains("left out: generationC/20250821151519Z_incremental/gaps: "))
         #expect(mounted.output.contains("the row has 2 fields, the table has 4"))
         #expect(try shell("ls m/generationC/latest/all") == "types.csv\ntypes.parquet\ntypes.sql\n")
         let reason = try sandbox.python(

@@ -81,9 +81,20 @@ import Testing
         #expect(try imported.engine.newPoints().statements.isEmpty)
         source.points.append(
             ScriptedPoint("3_incremental", cut: 3, changes: [([5, 5, 5], "111")]))
-        #expect(throws: Failure.self) { try imported.engine.newPoints() }
-        source.points.append(ScriptedPoint("4_full", cut: 4, rows: [[9, 9, 9]]))
-        #expect(throws: Failure.self) { try imported.engine.newPoints() }
+        let told = "3_incremental isn't imported: what it stands on was dropped here"
+        let stranded = try imported.engine.newPoints()
+        #expect(stranded.statements.isEmpty && stranded.notes == ["others/" + told])
+        source.points += [
+            ScriptedPoint("4_full", cut: 4, rows: [[9, 9, 9]]),
+            ScriptedPoint("5_incremental", cut: 5, changes: [([9, 1, nil], "110")]),
+        ]
+        #expect(try imported.pullAll() == [told])
+        #expect(
+            try imported.collection("others").points.map(\.name) == [
+                "1_full", "4_full", "5_incremental",
+            ])
+        #expect(try imported.csv("others", "5_incremental", "t") == "id,a,b\n9,1,9\n")
+        #expect(try imported.engine.newPoints().notes.isEmpty)
     }
 
     @Test func `an import stands where the newest point was compacted`() throws {
