@@ -73,11 +73,15 @@ package struct DumpSource: PointSource {
             let folder = DumpFolder(path: directory + "/" + name)
             guard try DumpFiles.status(folder.path)?.isDirectory == true else { continue }
             let look = try folder.look()
+            let isIncremental = name.hasSuffix(Self.incrementalEnding)
+            // YDB backs up no empty collection, and other directories have such names too.
+            let isEmpty = !isIncremental && !look.hasTables
             points.append(
                 SourcePoint(
-                    name: name, isIncremental: name.hasSuffix(Self.incrementalEnding),
+                    name: name, isIncremental: isIncremental,
                     cut: Self.time(name) ?? look.modified / 1000, version: look.version,
-                    refusal: look.incomplete.map { DumpFolder.unfinished($0).message }))
+                    refusal: look.incomplete.map { DumpFolder.unfinished($0).message }
+                        ?? (isEmpty ? "\(folder.path) holds no table: no scheme.pb" : nil)))
         }
         return SourceCollection(name: collection, points: points)
     }
@@ -136,6 +140,7 @@ struct DumpFolder: Sendable {
         var modified: Int64 = 0
         /// A folder in it that isn't finished.
         var incomplete: String?
+        var hasTables = false
     }
 
     /// Looks at every file from outside.
@@ -147,6 +152,7 @@ struct DumpFolder: Sendable {
             look.modified = max(look.modified, status.modified)
             text.append("\(place)/\(name)\u{0}\(status.bytes) \(status.modified)\n")
             if name == Self.incomplete, look.incomplete == nil { look.incomplete = path + place }
+            if name == Self.schemeName { look.hasTables = true }
             return true
         }
         let hash = Checksum.xxh3(text)

@@ -182,6 +182,16 @@ import Testing
                 "column amount is Utf8, and it was Int64 before"))
     }
 
+    @Test func `a folder that only has the name of a backup is none`() throws {
+        let folder = try Folder()
+        try folder.write("x", to: "shop/1_full/mysql/data.sql")
+        let imported = try Imported(DumpSource(directory: folder.path))
+        let (statements, notes) = try imported.engine.newPoints()
+        #expect(statements.isEmpty)
+        #expect(notes.count == 1 && notes[0].hasSuffix("/shop/1_full holds no table: no scheme.pb"))
+        #expect(imported.engine.collections.isEmpty)
+    }
+
     @Test func `what isn't a table is left out, and files that change later are told`() throws {
         let folder = try dump()
         try folder.write("SELECT 1", to: "shop/1_full/a view/create_view.sql")
