@@ -53,6 +53,7 @@ let package = Package(
         .target(
             name: "SQLiteSource",
             dependencies: ["Bytes", "Tables", "CLinux", "CSQLite"], swiftSettings: dataPlane),
+        .target(name: "DumpSource", dependencies: ["Bytes", "Tables"], swiftSettings: dataPlane),
         // Floor 3
         .target(
             name: "Engine",
@@ -69,7 +70,8 @@ let package = Package(
         .executableTarget(
             name: "ydbfs",
             dependencies: [
-                "Bytes", "Tables", "Repository", "SQLiteSource", "Engine", "Volume", "Fuse",
+                "Bytes", "Tables", "Repository", "SQLiteSource", "DumpSource", "Engine", "Volume",
+                "Fuse",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
@@ -90,6 +92,12 @@ let package = Package(
             dependencies: ["Bytes", "Engine", "Repository", "Volume", "ydbfs"],
             exclude: ["history.py"],
             swiftSettings: house),
+        .testTarget(
+            name: "DumpSourceTests",
+            dependencies: [
+                "TestSupport", "Bytes", "DumpSource", "Engine", "Repository", "Tables",
+            ],
+            exclude: ["dump.py"], swiftSettings: house),
         .executableTarget(
             name: "FuseFixture", dependencies: ["Bytes", "Fuse", "Volume"],
             path: "Tests/FuseFixture", swiftSettings: house),

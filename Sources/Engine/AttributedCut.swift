@@ -76,6 +76,17 @@ final class AttributedCut: SourceCut {
         return .ranges(ranges, rows: AttributedRows(path, rows), unchangedRows: unchanged)
     }
 
+    func delta(
+        _ path: String, schema: TableSchema, checkpoint: @escaping () throws -> Void
+    ) throws -> (any RowCursor)? {
+        try attributed(path) {
+            try cut.delta(path, schema: schema, checkpoint: checkpoint)
+                .map { AttributedRows(path, $0) }
+        }
+    }
+
+    func findings(_ path: String) -> [String] { cut.findings(path) }
+
     func checkIndexes(
         _ path: String, isCancelled: @escaping @Sendable () -> Bool
     ) throws -> [String] {

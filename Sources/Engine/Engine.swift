@@ -19,6 +19,8 @@ package final class Engine: Sendable {
         /// Where RESTORE writes instead of into the database; every other statement is refused then.
         /// The parameter is as `Database.open` has it.
         package var restoresInto: (@Sendable (Double?) throws -> any RestoreDestination)?
+        /// Where others have made backups that are taken in.
+        package var points: (any PointSource)?
         /// So many cuts may trust what the source knows of changes; then one compares everything, and
         /// says so if something was missed.
         package var auditInterval = 100
@@ -128,7 +130,7 @@ package final class Engine: Sendable {
             try readJournal(repository)
             noteDamagedCatalogs()
         } catch let failure as Failure where failure.code == .notFound {
-            if database == nil { throw failure }
+            if database == nil, options.points == nil { throw failure }
         }
     }
 

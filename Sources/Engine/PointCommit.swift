@@ -58,18 +58,20 @@ extension PointRecord {
     /// The point behind the newest one of `state`.
     ///
     /// - Parameters:
+    ///   - name: nil for one by the cut's second.
     ///   - parent: nil for a full.
     ///   - files: those that were written for it.
     ///   - tables: those that changed since the parent; all of them in a full.
     init(
-        after state: CollectionState, parent: BackupPoint?, cut: Int64, operation: Operation,
-        uid: String? = nil, files: [FileReference], tables: [TableRecord], removed: [UInt32] = [],
+        after state: CollectionState, named name: String? = nil, parent: BackupPoint?, cut: Int64,
+        operation: Operation, uid: String? = nil, files: [FileReference], tables: [TableRecord],
+        removed: [UInt32] = [],
         notBackedUp: [NotBackedUp], views: String, facts: DatabaseFacts?,
         ownership: FileOwnership? = nil
     ) {
         self.init(
             sequence: state.nextSequence,
-            name: state.nextPointName(cut: cut, isIncremental: parent != nil),
+            name: name ?? state.nextPointName(cut: cut, isIncremental: parent != nil),
             kind: parent == nil ? .full : .incremental, parent: parent?.sequence,
             parentHash: parent?.hash, cut: cut, operation: operation.id, uid: uid,
             files: files, tables: tables, removed: removed, notBackedUp: notBackedUp,

@@ -24,7 +24,7 @@ struct TableBackup {
     func full(
         _ path: String, known: TableRecord?, isReset: Bool, exactly: Bool = false
     ) throws -> TableRecord {
-        let description = try describe(path, known, exactly: exactly)
+        var description = try describe(path, known, exactly: exactly)
         if let known, description.schema.keyIDs != known.schema.keyIDs {
             return try full(path, known: nil, isReset: isReset, exactly: exactly)
         }
@@ -33,6 +33,7 @@ struct TableBackup {
             let cursor = try scan(path, description.schema)
             let result = try FullWriter.write(
                 cursor, schema: description.schema, table: path, files: files, limits: limits)
+            description.notes += cut.findings(path)
             noteNews(path, description, known, tellsLiterals: !isReset)
             return record(path, description, known: known, result: result, isReset: isReset)
         } catch let misfit as Misfit {
@@ -91,6 +92,7 @@ struct TableBackup {
                 files.abandonTable()
                 return try renumbered(path, parent: parent, pairing, exactly: exactly)
             }
+            description.notes += cut.findings(path)
             if result == nil, change == nil, description.sql == parent.sql,
                 description.sequence == parent.sequence, description.notes == parent.notes
             {
@@ -131,12 +133,14 @@ struct TableBackup {
         return seen
     }
 
-    /// What most of the table's first rows hold in these columns: what an added one holds in all of
-    /// them, unless it has been filled since. None for a column in which most differ, or whose value
+    /// What older rows hold in these columns. If the source doesn't know, what most of the table's first
+    /// rows hold: what an added one holds in all of them, unless it has been filled since. None for a column in which most differ, or whose value
     /// is too long to be repeated in each entry.
     private func standIns(
         for columns: [Column], of path: String, _ schema: TableSchema
     ) throws -> [UInt32: StandIn] {
+        let known = columns.compactMap { column in column.standIn.map { (column.id, $0) } }
+        if known.count == columns.count { return Dictionary(uniqueKeysWithValues: known) }
         let rows = RowBatch(schema)
         _ = try scan(path, schema)
             .next(into: rows, maxRows: limits.pageRows, maxBytes: limits.pageBytes)
@@ -167,6 +171,10 @@ struct TableBackup {
     private func changes(
         _ path: String, parent: TableRecord, isComparable: Bool
     ) throws -> TableResult? {
+        let checkpoint = { try files.progress(rows: 0) }
+        if let rows = try cut.delta(path, schema: parent.schema, checkpoint: checkpoint) {
+            return try fold(rows, path, parent: parent)
+        }
         var claim: KeyRanges?
         if isComparable {
             switch try cut.changes(path, schema: parent.schema, parentRows: parent.rows) {
@@ -189,6 +197,19 @@ struct TableBackup {
             }
         }
         return try changesOfAll(path, parent: parent, claim: claim)
+    }
+
+    /// What changed, if it is all that the source has: then nothing else can be backed up instead.
+    private func fold(
+        _ rows: any RowCursor, _ path: String, parent: TableRecord
+    ) throws -> TableResult? {
+        do {
+            let changes = try FoldedChanges(
+                rows, parent: snapshot(parent), progress: { try files.progress(rows: $0) })
+            return try write(path, parent: parent, changes: changes)
+        } catch let failure as Failure where failure.code == .corrupt {
+            throw UnreadableTable(path: path, reason: failure.message)
+        }
     }
 
     /// What changed, if it did so inside of a scope alone.

@@ -10,6 +10,7 @@ enum Work: Sendable {
     case putBack(RowsRequest)
     case verify(Moment?, level: CheckLevel)
     case compact
+    case pull
 
     /// A word for users: `operations/ID/statement` has the whole.
     var kind: String {
@@ -19,6 +20,7 @@ enum Work: Sendable {
         case .restore, .putBack: "restore"
         case .verify: "verify"
         case .compact: "compact"
+        case .pull: "pull"
         }
     }
 
@@ -26,9 +28,8 @@ enum Work: Sendable {
     var makesFull: Bool {
         switch self {
         case .backup(let isIncremental): !isIncremental
-        case .prune: false
-        case .restore, .putBack: false
-        case .verify, .compact: false
+        case .pull: true
+        case .prune, .restore, .putBack, .verify, .compact: false
         }
     }
 }
@@ -117,6 +118,7 @@ extension Engine {
         case .putBack(let request): try putBack(request, operation)
         case .verify(let moment, let level): try verify(moment, level, operation)
         case .compact: try compact(operation)
+        case .pull: try pull(operation)
         case .prune(let isDryRun):
             guard let repository else { throw Failure(.notFound, "there are no backups yet") }
             try PruneJob(

@@ -33,6 +33,17 @@ package enum Signals {
         }
     }
 
+    /// Takes up a signal that has come while nobody watches; false if there is none.
+    package static func takePending() -> Bool {
+        var set = stopSignals()
+        var pending = sigset_t()
+        guard sigpending(&pending) == 0,
+            [SIGINT, SIGTERM, SIGHUP].contains(where: { sigismember(&pending, $0) == 1 })
+        else { return false }
+        var signal: Int32 = 0
+        return sigwait(&set, &signal) == 0
+    }
+
     private static func stopSignals() -> sigset_t {
         var set = sigset_t()
         sigemptyset(&set)

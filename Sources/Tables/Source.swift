@@ -95,7 +95,7 @@ package protocol SourceCut: AnyObject {
     /// The schema of a table, and the source's own text of it (`CREATE TABLE`, indexes, triggers).
     ///
     /// Columns that are the same as in `parent` keep their ids, types and stand-ins, new ones get ids
-    /// from `nextColumnID`. Types are what definition and first rows say. After a `Misfit` they are
+    /// from `nextColumnID`, and a stand-in if the source knows what older rows have there. Types are what definition and first rows say. After a `Misfit` they are
     /// asked for `exactly`: all rows are looked at, once, and every value fits what is answered.
     /// Throws `.notFound` if there is no such table.
     func describe(
@@ -122,6 +122,15 @@ package protocol SourceCut: AnyObject {
     /// What changed since the cut that kept what the request told of, whose table had this schema and
     /// so many rows.
     func changes(_ path: String, schema: TableSchema, parentRows: UInt64) throws -> Changes
+
+    /// The changed rows since the parent's cut, in key order, where the source has no more of the table
+    /// than these; nil if it has all of it.
+    func delta(
+        _ path: String, schema: TableSchema, checkpoint: @escaping () throws -> Void
+    ) throws -> (any RowCursor)?
+
+    /// What came to light as the table's rows were read, a line each.
+    func findings(_ path: String) -> [String]
 
     /// A line for each index that disagrees with its table, or that can't be checked: cuts are read
     /// from the tables alone, which says nothing of their indexes.
@@ -161,6 +170,12 @@ extension SourceCut {
     {
         .whole(reason: "the source doesn't know what changed", isDoubt: false)
     }
+
+    package func delta(
+        _ path: String, schema: TableSchema, checkpoint: @escaping () throws -> Void
+    ) throws -> (any RowCursor)? { nil }
+
+    package func findings(_ path: String) -> [String] { [] }
 
     package func checkIndexes(
         _ path: String, isCancelled: @escaping @Sendable () -> Bool

@@ -34,7 +34,8 @@ struct ExportCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a repository, or the mount point of one.", valueName: "SOURCE"))
+            "A SQLite database, a dump of YDB, a repository, or a mount point.", valueName: "SOURCE"
+        ))
     var source: String
 
     @Argument(
@@ -83,6 +84,7 @@ struct ExportCommand: ParsableCommand {
                 "\(directory): exporting to S3 isn't built yet in this version: name a directory")
         }
         let argument = try SourceArgument(source, repository: repository)
+        try argument.importPoints()
         let stored = try Repository.open(argument.location)
         let (state, point) = try PointArgument(target, in: stored).find(in: stored)
         let operation = Operation.unrecorded("export \(target)", of: state.name)

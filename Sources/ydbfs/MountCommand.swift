@@ -41,7 +41,9 @@ struct MountCommand: ParsableCommand {
               /srv/shop.db  /mnt/shop  ydbfs  ro,nofail  0  0
             """)
 
-    @Argument(help: ArgumentHelp("A SQLite database or a repository.", valueName: "SOURCE"))
+    @Argument(
+        help: ArgumentHelp(
+            "A SQLite database, a dump of YDB, or a repository.", valueName: "SOURCE"))
     var source: String
 
     @Argument(help: ArgumentHelp("Where to show its backups.", valueName: "MOUNTPOINT"))

@@ -33,7 +33,8 @@ struct RunCommand: ParsableCommand {
             """)
 
     @Argument(
-        help: ArgumentHelp("A SQLite database, or the mount point of one.", valueName: "SOURCE"))
+        help: ArgumentHelp(
+            "A SQLite database, a dump of YDB, or a mount point.", valueName: "SOURCE"))
     var source: String
 
     @Argument(

@@ -31,6 +31,7 @@ struct ServedVolume {
     /// Mounts, tells so, serves until the end.
     func serve(_ daemon: Daemon?) throws {
         Allocator.boundFreedMemory()
+        let imported = try source.importNewPoints()
         var problem = source.problem(isReadOnly: options.isReadOnly)
         if let found = problem, !source.hasRepository {
             throw Failure(
@@ -41,6 +42,7 @@ struct ServedVolume {
         engineOptions.rate = options.rate
         engineOptions.isBesideDatabase = source.isBesideDatabase
         engineOptions.adopts = options.adopts
+        engineOptions.points = source.points
         engineOptions.repository.reserveBytes = options.reserveBytes
         let engine = try Engine(
             location: source.location,
@@ -64,7 +66,8 @@ struct ServedVolume {
                     engine: engine, source: source, place: mount.path,
                     suggests: !options.isReadOnly)
                 problem = problem ?? greeting.problem
-                let text = greeting.text(problem)
+                let text = ([greeting.text(problem)] + Greeting.shown(imported))
+                    .joined(separator: "\n")
                 if let daemon {
                     try daemon.report(success: text, log: log)
                 } else {
@@ -161,6 +164,13 @@ private struct Greeting {
         }
         if case .success(let tables) = tables { lines += suggestion(tables) }
         return lines.joined(separator: "\n")
+    }
+
+    /// What came of importing, without growing beyond what a terminal shows.
+    static func shown(_ imported: [String]) -> [String] {
+        let maxLines = 20
+        let rest = imported.count - maxLines
+        return Array(imported.prefix(maxLines)) + (rest > 0 ? ["… and \(rest) more lines"] : [])
     }
 
     private func count(_ number: Int, _ noun: String) -> String {

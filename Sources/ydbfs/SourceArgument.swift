@@ -1,4 +1,5 @@
 import Bytes
+import DumpSource
 import Engine
 import Fuse
 import Glibc
@@ -11,6 +12,8 @@ package struct SourceArgument: Sendable, Equatable {
     package enum Kind: Sendable, Equatable {
         /// A SQLite database file by its absolute path; it may be missing as long as it has backups.
         case database(file: String)
+        /// A directory with backups that YDB's own tool has dumped, by its absolute path.
+        case dump(directory: String)
         /// Backups without their database.
         case repository
         /// What a running ydbfs shows there.
@@ -41,10 +44,19 @@ package struct SourceArgument: Sendable, Equatable {
         }
         switch Result(catching: { try Paths.kind(of: name) }) {
         case .success(.directory):
-            guard Self.isRepository(name) else { throw Self.refusal(directory: name) }
-            try Self.refuse(repository, because: "\(name) is a repository itself")
-            kind = .repository
-            location = .directory(try Paths.canonical(name))
+            if Self.isRepository(name) {
+                try Self.refuse(repository, because: "\(name) is a repository itself")
+                kind = .repository
+                location = .directory(try Paths.canonical(name))
+            } else if DumpSource.isDump(name) {
+                let directory = try Paths.canonical(name)
+                let place = try Paths.canonical(repository ?? directory + ".backups")
+                try Self.requireApart(place, from: directory)
+                kind = .dump(directory: directory)
+                location = .directory(place)
+            } else {
+                throw Self.refusal(directory: name)
+            }
         case .success(.other):
             throw Failure(
                 .invalid, "\(name) is neither a file nor a directory: name a SQLite database")
@@ -90,18 +102,20 @@ package struct SourceArgument: Sendable, Equatable {
     }
 
     private static func refusal(directory: String) -> Failure {
-        if let names = try? Paths.names(in: directory),
-            names.contains(where: { $0.hasSuffix("_full") || $0.hasSuffix("_incremental") })
-        {
-            return Failure(
-                .unsupported,
-                "\(directory) looks like a dump of YDB: importing one isn't built yet in this version"
-            )
-        }
         return Failure(
             .invalid,
-            "\(directory) is a directory without repository.json, so it is no repository: name a "
-                + "SQLite database or its directory of backups")
+            "\(directory) is a directory without repository.json, so it is no repository, and "
+                + "without folders *_full or *_incremental, so it is no dump of YDB's backups: name a "
+                + "SQLite database, its directory of backups, or a dump")
+    }
+
+    /// Nothing is ever written to a dump.
+    private static func requireApart(_ location: String, from directory: String) throws {
+        guard location == directory || location.hasPrefix(directory + "/") else { return }
+        throw Failure(
+            .invalid,
+            "\(location) lies in \(directory), which isn't to be changed: name another "
+                + "--repository")
     }
 
     private static func requireAlive(_ mount: MountEntry) throws {
@@ -188,7 +202,13 @@ package struct SourceArgument: Sendable, Equatable {
 
     /// Paths that a mount point must keep away from.
     package var protected: [String] {
-        [file, location.path].compactMap(\.self)
+        let source: String? =
+            switch kind {
+            case .database(let file): file
+            case .dump(let directory): directory
+            case .repository, .mounted: nil
+            }
+        return [source, location.path].compactMap(\.self)
     }
 }
 

@@ -25,7 +25,8 @@ struct StatusCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a repository, or the mount point of one.", valueName: "SOURCE"))
+            "A SQLite database, a dump of YDB, a repository, or a mount point.", valueName: "SOURCE"
+        ))
     var source: String
 
     @Argument(help: ArgumentHelp("Only this collection.", valueName: "COLLECTION"))
@@ -59,6 +60,7 @@ struct StatusCommand: ParsableCommand {
 
     func run() throws {
         let argument = try SourceArgument(source, repository: repository)
+        try argument.importPoints()
         if let sql { return try printQuery(of: sql, argument) }
         let report = try StatusReport(argument, only: collection)
         if json {

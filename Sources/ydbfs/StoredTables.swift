@@ -14,6 +14,7 @@ struct StoredTables {
 
     /// - Parameter operation: what is done, for progress; SIGINT and SIGTERM end it.
     init(_ source: SourceArgument, operation statement: String) throws {
+        try source.importPoints()
         Signals.block()
         operation = Operation.unrecorded(statement)
         try ShownProgress.watchSignals(cancelling: [operation])

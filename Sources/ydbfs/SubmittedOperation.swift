@@ -39,6 +39,8 @@ struct EngineTarget: StatementTarget {
     init(_ source: SourceArgument, _ options: Engine.Options) throws {
         var options = options
         options.isBesideDatabase = source.isBesideDatabase
+        try source.importPoints()
+        options.points = source.points
         engine = try Engine(
             location: source.location, database: source.database,
             cache: SharedCache(maxBytes: Self.cacheBytes), options: options)

@@ -39,7 +39,8 @@ struct VerifyCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a repository, or the mount point of one.", valueName: "SOURCE"))
+            "A SQLite database, a dump of YDB, a repository, or a mount point.", valueName: "SOURCE"
+        ))
     var source: String
 
     @Argument(
@@ -69,6 +70,7 @@ struct VerifyCommand: ParsableCommand {
     func run() throws {
         Signals.block()
         let argument = try SourceArgument(source, repository: repository)
+        try argument.importPoints()
         let repository = try Repository.open(argument.location)
         let target = try target.map { try PointArgument($0, in: repository) }
         let moment = try target?.moment(in: repository)

@@ -99,9 +99,15 @@ import ydbfs
     @Test func `Directories that are no repository are told apart`() throws {
         let dump = sandbox.path + "/dump/20250821141425Z_full"
         try FileManager.default.createDirectory(atPath: dump, withIntermediateDirectories: true)
-        let failure = #expect(throws: Failure.self) { try SourceArgument(sandbox.path + "/dump") }
-        #expect(failure?.code == .unsupported)
-        let other = #expect(throws: Failure.self) { try SourceArgument(sandbox.path) }
+        let source = try SourceArgument(sandbox.path + "/dump/")
+        #expect(source.kind == .dump(directory: sandbox.path + "/dump"))
+        #expect(source.location == sandbox.path + "/dump.backups")
+        let inside = #expect(throws: Failure.self) {
+            try SourceArgument(sandbox.path + "/dump", repository: sandbox.path + "/dump/r")
+        }
+        #expect(inside?.code == .invalid)
+        let empty = sandbox.path + "/dump/20250821141425Z_full"
+        let other = #expect(throws: Failure.self) { try SourceArgument(empty) }
         #expect(other?.code == .invalid)
         let device = #expect(throws: Failure.self) { try SourceArgument("/dev/null") }
         #expect(device?.code == .invalid)

@@ -95,7 +95,7 @@ import Volume
             for id in 6...8 {
                 #expect(
                     try tree.text("operations/\(id)/wait").hasPrefix(
-                        "cancelled: statement 1 failed "))
+                        "cancelled: statement 1 failed"))
             }
             let reason = "can be backed up: orders: the database has no such table"
             #expect(try tree.text("shop/control").contains(reason))

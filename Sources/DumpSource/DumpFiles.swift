@@ -1,0 +1,162 @@
+import Bytes
+import Glibc
+
+/// The little that is asked of the file system, with errors that name the file.
+enum DumpFiles {
+    struct Status {
+        var isDirectory: Bool
+        var isFile: Bool
+        var bytes: Int64
+        /// Nanoseconds since 1970, wrapped where they are too many.
+        var modified: Int64
+    }
+
+    /// Symlinks are followed; nil if nothing is there.
+    static func status(_ path: String) throws(Failure) -> Status? {
+        var found = stat()
+        if stat(path, &found) != 0 {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw Failure("can't look at \(path)")
+        }
+        let kind = found.st_mode & S_IFMT
+        return Status(
+            isDirectory: kind == S_IFDIR, isFile: kind == S_IFREG, bytes: Int64(found.st_size),
+            modified: Int64(found.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(found.st_mtim.tv_nsec))
+    }
+
+    static func exists(_ path: String) throws(Failure) -> Bool { try status(path) != nil }
+
+    /// What a directory holds, in byte order, without `.` and `..`.
+    static func names(in directory: String) throws(Failure) -> [String] {
+        guard let stream = opendir(directory) else { throw Failure("can't open \(directory)") }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else { break }
+            let capacity = MemoryLayout.size(ofValue: entry.pointee.d_name)
+            let bytes = withUnsafePointer(to: &entry.pointee.d_name) { name in
+                name.withMemoryRebound(to: UInt8.self, capacity: capacity) {
+                    Array(UnsafeBufferPointer(start: $0, count: strnlen(name, capacity)))
+                }
+            }
+            guard let name = String(validating: bytes, as: UTF8.self) else {
+                throw Failure(
+                    .corrupt,
+                    "\(directory) holds a name that is no UTF-8: \(String(decoding: bytes, as: UTF8.self))"
+                )
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        guard errno == 0 else { throw Failure("can't read \(directory)") }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// A text file as a whole.
+    static func text(_ path: String, maxBytes: Int = 16 << 20) throws(Failure) -> [UInt8] {
+        let file = try DumpInput(path)
+        var bytes: [UInt8] = []
+        while try file.read(into: &bytes, atMost: 1 << 16) {
+            guard bytes.count <= maxBytes else {
+                throw Failure(.corrupt, "\(path) has more than \(maxBytes) bytes")
+            }
+        }
+        return bytes
+    }
+}
+
+/// A file that is read from its beginning to its end.
+final class DumpInput {
+    private let path: String
+    private let descriptor: Int32
+
+    init(_ path: String) throws(Failure) {
+        self.path = path
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw Failure("can't open \(path)") }
+        _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Appends what comes next, at most so many bytes; false at the end.
+    func read(into bytes: inout [UInt8], atMost count: Int) throws(Failure) -> Bool {
+        var result = 0
+        let part = [UInt8](unsafeUninitializedCapacity: count) { room, initialized in
+            repeat {
+                result = Glibc.read(descriptor, room.baseAddress, count)
+            } while result < 0 && errno == EINTR
+            initialized = max(result, 0)
+        }
+        guard result >= 0 else { throw Failure("can't read \(path)") }
+        bytes += part
+        return result > 0
+    }
+}
+
+/// The lines of a table's data files, one after another.
+final class DumpLines {
+    private var files: ArraySlice<String>
+    private var input: DumpInput?
+    /// The file and the number of the present line.
+    private(set) var file = ""
+    private(set) var line = 0
+    /// Holds the present line.
+    private(set) var bytes: [UInt8] = []
+    /// Where the line behind the present one begins.
+    private var next = 0
+
+    private static let readBytes = 1 << 18
+    /// A row has at most 8 MB in YDB, its text three times that.
+    private static let maxLineBytes = 512 << 20
+
+    init(_ files: [String]) { self.files = files[...] }
+
+    var place: String { "\(file):\(line)" }
+
+    /// Where in `bytes` the next line lies, without its LF; nil at the end.
+    func nextLine() throws(Failure) -> Range<Int>? {
+        var searched = next
+        while true {
+            if let end = end(from: searched) {
+                defer { next = end + 1 }
+                line += 1
+                return next..<end
+            }
+            searched = bytes.count
+            if let input {
+                if next > 0 {
+                    searched -= next
+                    bytes.removeFirst(next)
+                    next = 0
+                }
+                guard bytes.count <= Self.maxLineBytes else {
+                    throw Failure(.corrupt, "\(file):\(line + 1): the line is too long")
+                }
+                if try input.read(into: &bytes, atMost: Self.readBytes) { continue }
+                guard bytes.isEmpty else {
+                    throw Failure(
+                        .corrupt, "\(file):\(line + 1): the file ends within a line: it is cut off")
+                }
+            }
+            guard let path = files.popFirst() else {
+                input = nil
+                return nil
+            }
+            input = try DumpInput(path)
+            (file, line, next, searched) = (path, 0, 0, 0)
+            bytes.reserveCapacity(2 * Self.readBytes)
+        }
+    }
+
+    private func end(from start: Int) -> Int? {
+        let bytes = bytes
+        let span = bytes.span
+        var place = start
+        while place < span.count {
+            if span[place] == UInt8(ascii: "\n") { return place }
+            place += 1
+        }
+        return nil
+    }
+}

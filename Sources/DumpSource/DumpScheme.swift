@@ -1,0 +1,249 @@
+import Bytes
+import Tables
+
+/// What a `scheme.pb` says of a table: `Ydb.Table.CreateTableRequest` as text.
+struct DumpScheme: Sendable {
+    struct Column: Sendable {
+        var name: String
+        var line: Int
+        var type: ColumnType
+        var isNotNull: Bool
+        /// What a row holds that was there before the column; nil if it has no default.
+        var standIn: StandIn?
+        /// The default as YQL has it.
+        var defaultText: String?
+        var isSerial = false
+    }
+
+    struct Index: Sendable {
+        var name: String
+        /// `GLOBAL`, `GLOBAL ASYNC`, …
+        var kind: String
+        var columns: [String]
+        var covered: [String]
+    }
+
+    var file: String
+    var columns: [Column] = []
+    /// Indices into `columns`, in key order.
+    var key: [Int] = []
+    var indexes: [Index] = []
+    /// What isn't understood, a line each.
+    var notes: [String] = []
+
+    static let maxColumns = 10_000
+
+    init(_ text: [UInt8], file: String) throws(Failure) {
+        self.file = file
+        let message = try TextMessage(text, file: file)
+        note(unknown: message, Self.tableFields, of: "the table")
+        for column in try message.messages("columns") { columns.append(try self.column(column)) }
+        guard !columns.isEmpty else { throw message.failure("the table has no columns") }
+        guard columns.count <= Self.maxColumns else {
+            throw message.failure("the table has \(columns.count) columns")
+        }
+        let names = Set(columns.map { Array($0.name.utf8) })
+        guard names.count == columns.count else {
+            throw message.failure("the table has two columns of one name")
+        }
+        for name in try message.texts("primary_key") {
+            guard let index = index(of: name) else {
+                throw message.failure("the key names a column \(name), which isn't there")
+            }
+            guard !key.contains(index) else {
+                throw message.failure("the key names column \(name) twice")
+            }
+            key.append(index)
+        }
+        guard !key.isEmpty else { throw message.failure("the table has no primary key") }
+        for index in try message.messages("indexes") { indexes.append(try self.index(index)) }
+    }
+
+    func index(of name: String) -> Int? { columns.firstIndex { $0.name.hasSameBytes(as: name) } }
+
+    // MARK: What is known of the text
+
+    private static let tableFields: Set = [
+        "session_id", "path", "columns", "primary_key", "profile", "operation_params", "indexes",
+        "ttl_settings", "storage_settings", "column_families", "attributes", "compaction_policy",
+        "uniform_partitions", "partition_at_keys", "partitioning_settings", "key_bloom_filter",
+        "read_replicas_settings", "tiering", "temporary", "store_type",
+    ]
+    private static let columnFields: Set = [
+        "name", "type", "family", "not_null", "from_literal", "from_sequence",
+    ]
+    private static let indexKinds = [
+        "global_index": "GLOBAL", "global_async_index": "GLOBAL ASYNC",
+        "global_unique_index": "GLOBAL UNIQUE",
+    ]
+
+    private mutating func note(unknown message: TextMessage, _ known: Set<String>, of what: String)
+    {
+        for field in message.fields where !known.contains(field.name) {
+            let note = "\(file): field \(field.name) of \(what) isn't known to this version"
+            if !notes.contains(note) { notes.append(note) }
+        }
+    }
+
+    private mutating func column(_ message: TextMessage) throws(Failure) -> Column {
+        guard let name = try message.text("name"), !name.isEmpty else {
+            throw message.failure("a column has no name")
+        }
+        note(unknown: message, Self.columnFields, of: "column \(name)")
+        guard let type = try message.message("type") else {
+            throw message.failure("column \(name) has no type")
+        }
+        let optional = try type.message("optional_type")
+        let item = try optional?.message("item") ?? optional
+        var isNotNull = try message.isTrue("not_null")
+        if item == nil { isNotNull = true }
+        var column = Column(
+            name: name, line: message.line, type: try Self.columnType(item ?? type, of: name),
+            isNotNull: isNotNull)
+        column.isSerial = message.has("from_sequence")
+        if let literal = try message.message("from_literal"),
+            let value = try literal.message("value")
+        {
+            let found = try DumpDefault(value, type: column.type, column: name)
+            column.standIn = found.standIn
+            column.defaultText = found.text
+        }
+        return column
+    }
+
+    private mutating func index(_ message: TextMessage) throws(Failure) -> Index {
+        let name = try message.text("name") ?? ""
+        let kind = Self.indexKinds.first { message.has($0.key) }
+        if kind == nil {
+            notes.append("\(file): index \(name) is of a kind that this version doesn't know")
+        }
+        return Index(
+            name: name, kind: kind?.value ?? "GLOBAL",
+            columns: try message.texts("index_columns"), covered: try message.texts("data_columns"))
+    }
+
+    // MARK: Types
+
+    private static let primitives: [(name: String, number: Int, type: ColumnType)] = [
+        ("BOOL", 6, .bool), ("INT8", 7, .int8), ("UINT8", 5, .uint8), ("INT16", 8, .int16),
+        ("UINT16", 9, .uint16), ("INT32", 1, .int32), ("UINT32", 2, .uint32), ("INT64", 3, .int64),
+        ("UINT64", 4, .uint64), ("FLOAT", 33, .float), ("DOUBLE", 32, .double), ("DATE", 48, .date),
+        ("DATETIME", 49, .datetime), ("TIMESTAMP", 50, .timestamp), ("INTERVAL", 51, .interval),
+        ("TZ_DATE", 52, .tzDate), ("TZ_DATETIME", 53, .tzDatetime),
+        ("TZ_TIMESTAMP", 54, .tzTimestamp), ("DATE32", 64, .date32),
+        ("DATETIME64", 65, .datetime64), ("TIMESTAMP64", 66, .timestamp64),
+        ("INTERVAL64", 67, .interval64), ("STRING", 4097, .string), ("UTF8", 4608, .utf8),
+        ("YSON", 4609, .yson), ("JSON", 4610, .json), ("UUID", 4611, .uuid),
+        ("JSON_DOCUMENT", 4612, .jsonDocument), ("DYNUMBER", 4866, .dyNumber),
+    ]
+
+    private static func columnType(
+        _ message: TextMessage, of column: String
+    ) throws(Failure) -> ColumnType {
+        if let word = try message.word("type_id") {
+            if let found = primitives.first(where: { $0.name == word || "\($0.number)" == word }) {
+                return found.type
+            }
+            throw unknown(word, message, column)
+        }
+        if let decimal = try message.message("decimal_type") {
+            let precision = Int(try decimal.word("precision") ?? "") ?? 0
+            let scale = Int(try decimal.word("scale") ?? "0") ?? -1
+            guard (1...35).contains(precision), (0...precision).contains(scale) else {
+                throw message.failure("column \(column) can't be Decimal(\(precision),\(scale))")
+            }
+            return .decimal(precision: precision, scale: scale)
+        }
+        if let type = try message.message("pg_type") {
+            guard let name = try type.text("type_name"), !name.isEmpty else {
+                throw unknown("pg_type without a name", message, column)
+            }
+            return .pg(name.hasPrefix("pg") ? String(name.dropFirst(2)) : name)
+        }
+        throw unknown(message.fields.first?.name ?? "nothing", message, column)
+    }
+
+    private static func unknown(
+        _ type: String, _ message: TextMessage, _ column: String
+    ) -> Failure {
+        message.failure("column \(column) is of a type that this version doesn't know: \(type)")
+    }
+}
+
+/// A column's default: what a `from_literal` holds.
+private struct DumpDefault {
+    var standIn: StandIn?
+    var text: String?
+
+    /// A longer one isn't kept: rows that were there before hold NULL then, which is told by nobody.
+    private static let maxBytes = 1024
+
+    init(_ value: TextMessage, type: ColumnType, column: String) throws(Failure) {
+        if value.has("null_flag_value") || value.fields.isEmpty {
+            standIn = StandIn(bytes: nil)
+            return
+        }
+        let vector = ColumnVector(type.layout)
+        guard let field = value.fields.first, Self.append(value, field, type, to: vector) else {
+            throw value.failure("the default of column \(column) is no \(type.name)")
+        }
+        let bytes = vector.bytes(0)
+        if bytes.count <= Self.maxBytes { standIn = StandIn(bytes: bytes) }
+        switch field.value {
+        case .word(let word):
+            text =
+                field.name == "bool_value" || Int64(word) != nil && type.isNumber ? word : nil
+        case .text(let bytes):
+            text = String(validating: bytes, as: UTF8.self).map {
+                DumpTableText.literal($0) + (type == .utf8 ? "u" : "")
+            }
+        case .message: break
+        }
+    }
+
+    /// Appends what a `Ydb.Value` holds; false if the type can't hold it.
+    private static func append(
+        _ value: TextMessage, _ field: TextMessage.Field, _ type: ColumnType,
+        to vector: ColumnVector
+    ) -> Bool {
+        switch (field.value, type) {
+        case (.text(let bytes), .string), (.text(let bytes), .yson):
+            vector.append(bytes: bytes)
+            return true
+        case (.text(let bytes), _):
+            guard type.layout == .variable, String(validating: bytes, as: UTF8.self) != nil else {
+                return false
+            }
+            vector.append(bytes: bytes)
+            return true
+        case (.word(let word), .bool):
+            vector.append(UInt8(word == "true" || word == "1" ? 1 : 0))
+            return true
+        case (.word(let word), .date), (.word(let word), .datetime):
+            return DumpValue.append(number: word, as: UInt32.self, to: vector)
+        case (.word(let word), .timestamp):
+            return DumpValue.append(number: word, as: UInt64.self, to: vector)
+        case (.word, .decimal), (.word, .uuid):
+            guard let low = try? value.word("low_128").flatMap({ UInt64($0) }) ?? 0,
+                let high = try? value.word("high_128").flatMap({ UInt64($0) }) ?? 0
+            else { return false }
+            let number = UInt128(high) << 64 | UInt128(low)
+            vector.append(type == .uuid ? DumpValue.uuid(stored: number) : number.bigEndian)
+            return true
+        case (.word(let word), _):
+            guard type.layout != .variable else { return false }
+            let bytes = Array(word.utf8)
+            return DumpValue().append(bytes.span, type, to: vector)
+        case (.message, _): return false
+        }
+    }
+}
+
+extension ColumnType {
+    fileprivate var isNumber: Bool {
+        switch self {
+        case .int8, .int16, .int32, .int64, .uint8, .uint16, .uint32, .uint64: true
+        default: false
+        }
+    }
+}
