@@ -101,7 +101,7 @@ import ydbfs
         try FileManager.default.createDirectory(atPath: dump, withIntermediateDirectories: true)
         let source = try SourceArgument(sandbox.path + "/dump/")
         #expect(source.kind == .dump(directory: sandbox.path + "/dump"))
-        #expect(source.location == sandbox.path + "/dump.backups")
+        #expect(source.location.description == sandbox.path + "/dump.backups")
         let inside = #expect(throws: Failure.self) {
             try SourceArgument(sandbox.path + "/dump", repository: sandbox.path + "/dump/r")
         }
