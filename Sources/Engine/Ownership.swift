@@ -8,6 +8,8 @@ struct Ownership: Sendable {
     var toAccept: KnownDatabase?
     /// What the user should know.
     var note: String?
+    /// Why nothing may be added: it can't be told whose backups they are.
+    var refusal: Failure?
 
     /// - Parameters:
     ///   - database: nil if there is none now: then nothing can be added either.
@@ -18,9 +20,22 @@ struct Ownership: Sendable {
         _ database: KnownDatabase?, _ repository: Repository, isBeside: Bool, adopts: Bool
     ) throws {
         guard let database else { return }
-        let known = try repository.knownDatabases()
+        let damage = repository.databaseDamage()
+        let known = (try? repository.knownDatabases()) ?? []
         if known.contains(database) { return }
         toAccept = database
+        if let damage, !known.contains(where: { $0.isSame(as: database) }) {
+            let what = "\(damage.message): it says whose backups these are"
+            if adopts || isBeside {
+                note = "\(what); they are taken for those of \(database.path)"
+            } else {
+                refusal = Failure(
+                    damage.code,
+                    "\(what): ydbfs repair mends it, --adopt takes them for those of "
+                        + "\(database.path)")
+            }
+            return
+        }
         if known.isEmpty || known.contains(where: { $0.isSame(as: database) }) { return }
         let other = known[known.count - 1].path
         if adopts {
@@ -53,6 +68,7 @@ extension Engine {
 
     /// Records whose backups they are, before the first is added.
     func acceptDatabase(_ repository: Repository) throws {
+        if let refusal = state.withLock({ $0.ownership?.refusal }) { throw refusal }
         guard let database = state.withLock({ $0.ownership?.toAccept }) else { return }
         try repository.accept(database)
         state.update { $0.ownership?.toAccept = nil }

@@ -233,6 +233,7 @@ struct Plan {
         _ statement: Statement, _ state: Expected
     ) throws(Failure) -> CollectionDefinition {
         if let definition = state.definition { return definition }
+        if let damage = engine.repository?.damage(of: statement.collection.name) { throw damage }
         let names = engine.collections.prefix(10).map(\.name).joined(separator: ", ")
         throw statement.refusal(
             .notFound,

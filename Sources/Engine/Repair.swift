@@ -7,44 +7,52 @@ import Repository
 package struct Repair {
     private let storage: any Storage
     private let copy: (any Storage)?
+    private let makesNewIdentity: Bool
+    private let forgetsLosses: Bool
     private let options: Repository.Options
     private let operation: Operation
 
     /// - Parameters:
     ///   - storage: of the repository.
     ///   - copy: of a copy of it, however old.
+    ///   - makesNewIdentity: where nothing says any more which repository it is.
+    ///   - forgetsLosses: what is lost is given up.
     ///   - operation: hears of the bytes that are read, and is asked whether to go on.
     package init(
-        _ storage: any Storage, from copy: (any Storage)?,
+        _ storage: any Storage, from copy: (any Storage)?, makesNewIdentity: Bool = false,
+        forgetsLosses: Bool = false,
         options: Repository.Options = Repository.Options(), operation: Operation
     ) {
         self.storage = storage
         self.copy = copy
+        self.makesNewIdentity = makesNewIdentity
+        self.forgetsLosses = forgetsLosses
         self.options = options
         self.operation = operation
     }
 
     /// What there is to do next, and what nothing can be done about. What rests on these steps shows
     /// only once they are done: so it is asked for again, until there is nothing.
-    package func next() throws -> (steps: [RepairStep], hopeless: [String]) {
-        let description = try Repository.repairSteps(storage, from: copy)
-        if !description.isEmpty { return (description, []) }
+    package func next() throws -> RepairPlan {
+        let description = try Repository.repairDescription(
+            storage, from: copy, makesNew: makesNewIdentity)
+        if !description.steps.isEmpty { return description }
         let repository = try Repository.open(storage, options: options)
-        let logs = try repository.repairLogs(from: copy)
-        if !logs.isEmpty { return (logs, []) }
-        var steps: [RepairStep] = []
-        var hopeless: [String] = []
-        for collection in repository.collections {
-            let found = try repository.repairFiles(of: collection, from: copy) { count in
-                operation.update { $0.bytes += UInt64(count) }
-                try operation.checkpoint()
-            }
-            steps += found.steps
-            hopeless += found.hopeless.map { failure in
-                "\(failure.message), and no copy has it: ydbfs verify names the points that it harms; "
-                    + "BACKUP \(quotedName(collection.name)) makes one that needs nothing older"
-            }
+        let places = try repository.repairPlaces(from: copy)
+        if !places.steps.isEmpty { return places }
+        var plan = try repository.repairLogs(from: copy)
+        if !plan.steps.isEmpty { return plan }
+        if forgetsLosses {
+            plan.steps = repository.forgetLosses()
+            if !plan.steps.isEmpty { return plan }
         }
-        return (steps, hopeless)
+        for collection in repository.collections {
+            plan.add(
+                try repository.repairFiles(of: collection, from: copy) { count in
+                    operation.update { $0.bytes += UInt64(count) }
+                    try operation.checkpoint()
+                })
+        }
+        return plan
     }
 }

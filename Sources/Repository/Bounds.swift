@@ -95,6 +95,7 @@ extension LostEntry {
             throw Bounds.impossible("the SHA-256 of a lost entry", Bounds.quoted(hash))
         }
         for place in kept { try Bounds.check(place: place) }
+        for point in points { try BackupPoint.check(name: point) }
     }
 }
 

@@ -1,4 +1,5 @@
 import Bytes
+import Crypto
 import Tables
 
 /// A catalog file as the log entry that names it describes it.
@@ -8,6 +9,13 @@ package struct CatalogReference: Sendable, Hashable {
     package var bytes: UInt64
     /// 64 hexadecimal digits.
     package var sha256: String
+}
+
+extension CatalogReference {
+    init(name: String, content: [UInt8]) {
+        self.init(
+            name: name, bytes: UInt64(content.count), sha256: hexText(SHA256.hash(data: content)))
+    }
 }
 
 /// The catalog of a collection, byte by byte: its state after an entry of the log, so that a mount
@@ -84,6 +92,13 @@ enum CatalogFile {
         let writer = CatalogWriter()
         writer.state(state)
         return writer.output
+    }
+
+    /// A file's bytes, to be decoded.
+    static func buffer(_ bytes: [UInt8]) -> ByteBuffer {
+        let buffer = ByteBuffer(capacity: max(1, bytes.count))
+        buffer.append(bytes)
+        return buffer
     }
 
     /// Throws `.corrupt`, or `.unsupported` for what a newer version has written.

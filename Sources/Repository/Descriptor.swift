@@ -17,6 +17,11 @@ struct Descriptor: Sendable, Equatable {
     /// only names of objects can't try names of collections. Nil: they are keyed by `id`.
     var nameSecret: String?
 
+    /// What to do where there is none, or a damaged one.
+    static let wayOut =
+        "ydbfs repair --from COPY puts it back from a copy of the repository; without a copy, ydbfs "
+        + "repair --new-identity makes another one"
+
     init() { id = randomHex() }
 
     func encoded() -> [UInt8] {
@@ -37,8 +42,7 @@ struct Descriptor: Sendable, Equatable {
             if Self.isDraft(bytes) { throw Self.draft }
             throw Failure(
                 .corrupt,
-                "\(failure.message): put the file back from a copy of the repository, or move this "
-                    + "one away and make a full backup")
+                "\(failure.message): \(Self.wayOut)")
         }
         var json = JSONReader(bytes[...])
         let member = try json.members()

@@ -64,6 +64,8 @@ package final class DirectoryStorage: Storage {
         return status?.sizeBytes
     }
 
+    package func isTaken(_ name: String) throws -> Bool { try exists(path(name)) }
+
     private func openFile(_ name: String) throws -> File? {
         let path = path(name)
         return try ifPresent("can't open \(path)") { () throws(Errno) in
@@ -214,6 +216,14 @@ package final class DirectoryStorage: Storage {
     }
 
     private static let asideMax = 1000
+
+    package func move(_ directory: String, to name: String) throws {
+        let (old, new) = (path(directory), path(name))
+        guard try exists(old) else { return }
+        try attempt("can't rename \(old)") { () throws(Errno) in try calls.renameNew(old, to: new) }
+        forgetPrepared([directory])
+        try settle(folder(of: name))
+    }
 
     package func remove(_ name: String) throws {
         let path = path(name)

@@ -65,7 +65,10 @@ extension CollectionState {
     // MARK: Condemning
 
     mutating func condemn(_ new: Condemnation, at time: Int64) throws {
-        try forget(new.points)
+        let lost = Set(lostPoints.map(\.sequence)).intersection(new.points)
+        lostPoints.removeAll { lost.contains($0.sequence) }
+        if !lost.isEmpty, lostPoints.isEmpty { keptFiles = [] }
+        try forget(new.points.filter { !lost.contains($0) })
         let places = Set(new.files + new.leftovers)
         if let catalog = catalogs.first(where: { places.contains($0.reference.name) }) {
             throw Failure(.corrupt, "it condemns \(catalog.reference.name), which is needed")

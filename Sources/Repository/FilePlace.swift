@@ -28,8 +28,11 @@ enum FilePlace {
             ? "\(tables(of: collection))/\(place)" : "\(indexes(of: collection))/\(place)"
     }
 
+    /// What collections' folders of tables lie in.
+    static let tables = "tables"
+
     /// Folders of tables.
-    static func tables(of collection: String) -> String { "tables/\(collection)" }
+    static func tables(of collection: String) -> String { "\(tables)/\(collection)" }
 
     static func indexes(of collection: String) -> String { "collections/\(collection)/data" }
 }

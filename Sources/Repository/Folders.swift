@@ -66,7 +66,8 @@ extension Failure {
             self.init(
                 .corrupt,
                 "\(what): it is no regular file or directory, or lies behind a symbolic link, none "
-                    + "of which is followed: put back what was there")
+                    + "of which is followed: put back what was there, or let ydbfs repair move it aside"
+            )
         } else {
             self.init(what, errno: error)
         }

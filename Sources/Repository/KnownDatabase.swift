@@ -23,19 +23,38 @@ package struct KnownDatabase: Sendable, Equatable {
 /// Which databases a repository belongs to, in `databases/NUMBER.json`: one file for each that was
 /// accepted, written once. Backups of one database must never continue those of another unnoticed.
 extension Repository {
-    private static let databases = "databases"
-    private static let databaseLimitBytes = 1 << 16
+    static let databases = "databases"
+    static let databaseLimitBytes = 1 << 16
 
     /// Those that were accepted, oldest first; none of a repository that nobody has asked yet.
-    package func knownDatabases() throws -> [KnownDatabase] {
-        try storage.numbers(in: Self.databases).map { number in
-            let name = "\(Self.databases)/\(LogFile.name(number))"
-            guard
-                let known: KnownDatabase = try storage.record(
-                    name, limit: Self.databaseLimitBytes)
-            else { throw Failure(.corrupt, "\(storage.location)/\(name): it is missing") }
-            return known
+    package func knownDatabases() throws -> [KnownDatabase] { try readDatabases().known }
+
+    /// Why it can't be told whether these are all; nil if they are.
+    package func databaseDamage() -> Failure? {
+        do {
+            return try readDatabases().damaged.first?.failure
+        } catch {
+            return Self.failure(error)
         }
+    }
+
+    /// Those that can be read, and by name of their files why others can't be.
+    func readDatabases() throws -> (
+        known: [KnownDatabase], damaged: [(name: String, failure: Failure)]
+    ) {
+        var known: [KnownDatabase] = []
+        var damaged: [(name: String, failure: Failure)] = []
+        for number in try storage.numbers(in: Self.databases) {
+            let name = "\(Self.databases)/\(LogFile.name(number))"
+            do {
+                let database: KnownDatabase? = try storage.record(
+                    name, limit: Self.databaseLimitBytes)
+                if let database { known.append(database) }
+            } catch let failure as Failure where failure.code == .corrupt {
+                damaged.append((name, failure))
+            }
+        }
+        return (known, damaged)
     }
 
     /// From here on its backups are this database's too.

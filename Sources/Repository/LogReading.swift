@@ -15,24 +15,25 @@ struct Log: Sendable {
 /// Following logs: what was read is remembered as long as it is still there.
 extension Repository {
     /// Reads what was committed since, by whomever; returns the names of the collections that
-    /// changed. Cheap when nothing did: one listing, and two looks per collection.
+    /// changed. Cheap when nothing did: two listings, and two looks per collection.
     ///
     /// Throws if what is at the location isn't what was opened.
     @discardableResult
     package func refresh() throws -> [String] {
         try checkPlace()
-        var changed: [String] = []
-        let ids = try storage.list("collections").filter { isHex($0, count: 32) }.sorted()
-        for id in ids {
-            if let name = refresh(collection: id) { changed.append(name) }
+        let made = MadePoints(operations)
+        let known = logs.withLock { logs in
+            logs.filter { $0.value.state != nil || $0.value.damage != nil }.keys
         }
-        return changed + forgetAllBut(ids)
+        return try everyID(made).union(known).sorted().compactMap {
+            refresh(collection: $0, made)
+        }
     }
 
     /// Returns the collection's name if its state is another one now.
-    private func refresh(collection id: String) -> String? {
+    private func refresh(collection id: String, _ made: MadePoints) -> String? {
         let before = logs.withLock { $0[id] } ?? Log()
-        let after = read(before, id)
+        let after = read(before, id, made)
         guard
             after.lastEntry != before.lastEntry || after.damage != before.damage
                 || after.state?.lastHash != before.state?.lastHash
@@ -45,20 +46,6 @@ extension Repository {
             logs[id] = after
         }
         return after.state?.name ?? before.state?.name
-    }
-
-    /// Collections whose folders are gone.
-    private func forgetAllBut(_ ids: [String]) -> [String] {
-        let gone = logs.withLock { logs -> [CollectionState] in
-            Set(logs.keys).subtracting(ids).compactMap { id in
-                let log = logs[id]!
-                // Should it come again, it is another past.
-                logs[id] = Log(epoch: log.epoch + (log.state == nil ? 0 : 1))
-                return log.state
-            }
-        }
-        for state in gone { noteSetback(state, to: nil) }
-        return gone.map(\.name)
     }
 
     /// That of the next state that is read or made of the collection.
@@ -80,24 +67,72 @@ extension Repository {
         }
     }
 
-    /// Reads one collection to its end, now. Nil if it has no log.
-    func readToEnd(_ id: String) throws -> CollectionState? {
-        _ = refresh(collection: id)
+    /// Reads one collection to its end, now, and sees that all its entries are there. Nil if it has no
+    /// log.
+    func readWhole(_ id: String) throws -> CollectionState? {
+        _ = refresh(collection: id, MadePoints(operations))
         let log = logs.withLock { $0[id] }
         if let damage = log?.damage { throw damage }
+        try checkNumbers(upTo: log?.lastEntry ?? 0, id)
         return log?.state
     }
 
-    /// There are entries behind the last one that could be reached: what keeps it from being read on.
-    func damageBehind(_ entry: UInt64, upTo last: UInt64, _ id: String) -> Failure {
-        let log = readAnew(logs.withLock { $0[id] } ?? Log(), id)
+    /// Throws unless the entries that are there are those up to `last`: others couldn't read what was
+    /// added behind a hole. `.busy` if it is right but has grown.
+    func checkNumbers(upTo last: UInt64, _ id: String) throws {
+        let listed = try entryNumbers(id)
+        if listed.count == last, listed.last ?? 0 == last { return }
+        let present = Set(listed)
+        // A listing may lack what is there.
+        let lacking =
+            try last == 0
+            ? nil
+            : (1...last).first {
+                try !present.contains($0) && storage.size(of: Self.entryName($0, id)) == nil
+            }
+        if let lacking {
+            throw readDamage(id) ?? missing(lacking...lacking, id)
+        }
+        if let damage = readDamage(id) { throw damage }
+        throw writtenMeanwhile(known(id)?.name ?? id)
+    }
+
+    func writtenMeanwhile(_ collection: String) -> Failure {
+        Failure(.busy, "another process has written to collection \(collection): try again")
+    }
+
+    /// Throws if one of the entries since the newest catalog isn't as it was when it was read: they are
+    /// what others, who know no more than the files, read first.
+    func checkEntries(of state: CollectionState) throws {
+        let first = (state.catalogs.last?.entry ?? 0) + 1
+        guard first <= state.lastEntry, state.lostEntries.isEmpty else { return }
+        let shared = SharedValues()
+        var hash: String?
+        do {
+            for number in first...state.lastEntry {
+                let file = try entry(number, state.id, shared)
+                if number > first, file.previous != hash {
+                    throw named(
+                        Failure(.corrupt, "it doesn't follow entry \(number - 1)"), number,
+                        state.id)
+                }
+                hash = file.hash
+            }
+        } catch let failure as Failure where failure.code == .corrupt {
+            throw readDamage(state.id) ?? failure
+        }
+    }
+
+    /// What is wrong with a log that is read anew; nil if nothing is.
+    private func readDamage(_ id: String) -> Failure? {
+        let log = readAnew(logs.withLock { $0[id] } ?? Log(), id, MadePoints(operations))
         logs.withLock { $0[id] = log }
-        return log.damage ?? missing(entry + 1...last, id)
+        return log.damage
     }
 
     // MARK: Reading on
 
-    private func read(_ before: Log, _ id: String) -> Log {
+    private func read(_ before: Log, _ id: String, _ made: MadePoints) -> Log {
         if let known = before.state, before.damage == nil {
             do {
                 if try holds(known) {
@@ -111,7 +146,7 @@ extension Repository {
                 if failure.code != .corrupt { return Self.unreadable(before, failure) }
             }
         }
-        return readAnew(before, id)
+        return readAnew(before, id, made)
     }
 
     /// What was read is still right, but nobody knows what came behind it.
@@ -123,8 +158,8 @@ extension Repository {
         return log
     }
 
-    private func readAnew(_ before: Log, _ id: String) -> Log {
-        var scan = LogScan(self, id)
+    private func readAnew(_ before: Log, _ id: String, _ made: MadePoints) -> Log {
+        var scan = LogScan(self, id, made: made)
         do {
             try scan.run()
         } catch {
@@ -185,7 +220,7 @@ extension Repository {
 
     /// Numbers of the entries that are there, in order. Files of strangers are none.
     func entryNumbers(_ id: String) throws -> [UInt64] {
-        try storage.numbers(in: "collections/\(id)/log")
+        try storage.numbers(in: "collections/\(id)/log").filter { $0 > 0 }
     }
 
     func entry(_ number: UInt64, _ id: String, _ shared: SharedValues) throws -> LogFile {
@@ -225,9 +260,7 @@ extension Repository {
         let name = FilePlace.object(reference.name, of: id)
         return try naming("\(storage.location)/\(name)") {
             let bytes = try catalogBytes(reference, id)
-            let buffer = ByteBuffer(capacity: max(1, bytes.count))
-            buffer.append(bytes)
-            let state = try CatalogFile.decoded(buffer, id: id)
+            let state = try CatalogFile.decoded(CatalogFile.buffer(bytes), id: id)
             guard collectionID(state.name) == id, state.lastEntry + 1 == file.number,
                 state.lastHash == file.previous
             else { throw Failure(.corrupt, "it doesn't belong to entry \(file.number)") }
@@ -249,14 +282,25 @@ extension Repository {
         return bytes
     }
 
+    /// Why a catalog can't be read, if it is damaged. One of another version is none of ours.
+    func damage(of reference: CatalogReference, _ id: String) -> Failure? {
+        do {
+            _ = try catalogBytes(reference, id)
+            return nil
+        } catch let failure as Failure where failure.code == .corrupt {
+            let name = FilePlace.object(reference.name, of: id)
+            return Failure(.corrupt, "\(storage.location)/\(name): \(failure.message)")
+        } catch {
+            return nil
+        }
+    }
+
     /// What is wrong with what a catalog says, if it is still there and whole: `state` is what the
     /// entries before it come to.
     func checkCatalog(_ reference: CatalogReference, _ state: CollectionState) -> Failure? {
         guard let bytes = try? catalogBytes(reference, state.id) else { return nil }
-        let file = ByteBuffer(capacity: max(1, bytes.count))
-        file.append(bytes)
         // One of another version can't be compared, and isn't used either.
-        guard let content = try? CatalogFile.content(file),
+        guard let content = try? CatalogFile.content(CatalogFile.buffer(bytes)),
             content.array != CatalogFile.content(of: state).array
         else { return nil }
         return Failure(

@@ -1,5 +1,4 @@
 import Bytes
-import Crypto
 import Synchronization
 
 /// One thing that `repair` can do, said before it is done.
@@ -14,256 +13,383 @@ package struct RepairStep: Sendable {
     }
 }
 
-/// Mending what a repository rests on: its description and its logs. Nothing is ever deleted: what is
-/// damaged is moved aside, what is lost is put back from a copy, or its loss is recorded.
-extension Repository {
-    /// How far behind the others a file of the log may stand, to be taken for one of it.
-    private static let gapMax: UInt64 = 64
+/// What there is to do next, and what nothing can be done about.
+package struct RepairPlan: Sendable {
+    package var steps: [RepairStep] = []
+    package var hopeless: [String] = []
 
-    /// What there is to do about `repository.json`. A copy is taken if it is of the same repository:
-    /// if collections lie under the ids that it gives to their names.
-    package static func repairSteps(
-        _ storage: any Storage, from copy: (any Storage)?
-    ) throws -> [RepairStep] {
-        do {
-            _ = try descriptor(storage)
-            return []
-        } catch let failure as Failure where failure.code == .corrupt {
-            guard let copy, let bytes = try copy.read(Descriptor.name, limit: descriptorLimitBytes),
-                let other = try? Descriptor(bytes)
-            else { throw failure }
-            let ids = Set(try storage.list("collections").filter { isHex($0, count: 32) })
-            let known = try open(copy).everyName.map(other.collectionID)
-            guard known.contains(where: ids.contains) else {
-                throw Failure(
-                    .invalid,
-                    "\(copy.location) is no copy of \(storage.location): it has none of its "
-                        + "collections")
-            }
-            let isThere = try storage.size(of: Descriptor.name) != nil
-            return [
-                RepairStep("\(failure.message): it is put back from \(copy.location)") {
-                    if isThere { _ = try storage.setAside(Descriptor.name) }
-                    _ = try storage.publish(bytes, as: Descriptor.name)
-                }
-            ]
-        }
+    package init() {}
+
+    package mutating func add(_ other: RepairPlan) {
+        steps += other.steps
+        hopeless += other.hopeless
     }
+}
+
+/// Mending logs. Nothing is ever deleted: what is damaged is moved aside. What is lost is looked for in
+/// the log's own files, in a copy and in catalogs; only what none of them has is recorded as lost.
+extension Repository {
+    /// How many missing entries in a row are spoken of one by one.
+    private static let gapMax = 64
+    /// More in a row than any log has.
+    private static let longestGap = 1 << 20
 
     /// Names of all collections, dropped ones too.
     package var everyName: [String] {
         logs.withLock { $0.values.compactMap(\.state?.name) }.sorted()
     }
 
-    /// What there is to do about the logs.
-    package func repairLogs(from copy: (any Storage)?) throws -> [RepairStep] {
-        try storage.list("collections").filter { isHex($0, count: 32) }.sorted()
-            .flatMap { try repairLog($0, from: copy) }
+    /// What there is to do about the logs, those included that only the copy has.
+    package func repairLogs(from copy: (any Storage)?) throws -> RepairPlan {
+        let made = MadePoints(operations)
+        let others = try copy?.list("collections").filter { isHex($0, count: 32) } ?? []
+        var plan = RepairPlan()
+        for id in try everyID(made).union(others).sorted() {
+            plan.add(try repairLog(id, from: copy, made))
+        }
+        return plan
     }
 
-    private func repairLog(_ id: String, from copy: (any Storage)?) throws -> [RepairStep] {
+    private func repairLog(
+        _ id: String, from copy: (any Storage)?, _ made: MadePoints
+    ) throws -> RepairPlan {
+        if try entryNumbers(id).isEmpty { return try repairLostLog(id, from: copy, made) }
         var scan = LogScan(self, id, checksCatalogs: true)
         try scan.run()
-        let name = known(id)?.name ?? scan.state?.name
-        var steps: [RepairStep] = []
-        for numbers in scan.unread {
-            if numbers.count > Self.gapMax {
-                steps += try strays(behind: numbers, id)
-                break
-            }
-            for number in numbers {
-                steps.append(try repairEntry(number, id, name, from: copy))
+        var plan = RepairPlan()
+        if let obstacle = scan.obstacle {
+            // It may be as right as can be.
+            plan.hopeless.append(obstacle.message)
+            return plan
+        }
+        if !scan.unread.isEmpty {
+            return try repairEntries(scan, id, from: copy)
+        }
+        if let state = scan.state {
+            let end = try putBackEnd(state.lastEntry, state.lastHash, id, from: copy)
+            if let end {
+                plan.steps.append(end)
+            } else if !scan.lostAtEnd.isEmpty {
+                plan.steps.append(
+                    recordLoss(
+                        of: state.lastEntry + 1...state.lastEntry + 1, id, state.name, scan,
+                        "\(path(state.lastEntry + 1, id)) is missing"))
             }
         }
-        let lying = scan.catalogFaults
-        if !lying.isEmpty, let name {
-            steps.append(
-                RepairStep("\(lying[0].message): a new one is made from the log") {
+        if plan.steps.isEmpty { plan = try putBackMarked(scan, id, from: copy) }
+        if plan.steps.isEmpty, let fault = scan.catalogFaults.first, let name = scan.state?.name {
+            plan.steps.append(
+                RepairStep("\(fault.message): a new one is made from the log") {
                     // Not from what a catalog says.
                     var options = self.options
                     options.usesCatalogs = false
-                    try Repository.open(self.storage, options: options).lock(collection: name)
-                        .renewCatalog()
+                    let lock = try Repository.open(self.storage, options: options)
+                        .lock(collection: name)
+                    // None that is in use may be left.
+                    for _ in 0..<CollectionState.catalogsKept { try lock.renewCatalog() }
                 })
         }
-        return steps
+        return plan
     }
 
-    /// Files that bear numbers of the log, far behind its end.
-    private func strays(
-        behind gap: ClosedRange<UInt64>, _ id: String
-    ) throws -> [RepairStep] {
-        try entryNumbers(id).filter { $0 > gap.upperBound }.map { number in
-            RepairStep(
-                "\(path(number, id)) stands alone behind \(gap.count) missing entries: it is moved "
-                    + "aside"
-            ) { _ = try self.storage.setAside(Self.entryName(number, id)) }
-        }
-    }
-
-    private func repairEntry(
-        _ number: UInt64, _ id: String, _ name: String?, from copy: (any Storage)?
-    ) throws -> RepairStep {
-        let object = Self.entryName(number, id)
-        let isThere = try storage.size(of: object) != nil
-        let what = "\(path(number, id)) is \(isThere ? "damaged" : "missing")"
-        if let copy, let bytes = try copy.read(object, limit: LogFile.limitBytes),
-            isRight(bytes, number, id)
-        {
-            return RepairStep("\(what): it is put back from \(copy.location)") {
-                if isThere { _ = try self.storage.setAside(object) }
-                _ = try self.storage.publish(bytes, as: object)
+    /// What is lost is given up: it isn't named any more, and files kept for it go with others that
+    /// nothing needs.
+    package func forgetLosses() -> [RepairStep] {
+        let states = logs.withLock { $0.sorted { $0.key < $1.key }.compactMap(\.value.state) }
+        return states.filter { !$0.lostPoints.isEmpty && $0.damage == nil }.map { state in
+            let names = state.lostPoints.map(\.name).joined(separator: ", ")
+            return RepairStep("\(names) of \(state.name): given up, and not named any more") {
+                var condemned = Condemnation()
+                condemned.points = Set(state.lostPoints.map(\.sequence)).sorted()
+                try self.lock(collection: state.name).append(.condemn(condemned))
             }
         }
-        guard let name else {
-            throw Failure(
-                .corrupt,
-                "\(what), and with it the collection's name: put it back from a copy (--from COPY)")
-        }
-        return RepairStep(
-            "\(what), and no copy has it: its loss is recorded, so that backups can go on; files that "
-                + "it may have named stay"
-        ) { try self.recordLoss(of: number, id, name, isThere: isThere) }
     }
 
-    /// Whether these are the bytes of the entry: it follows the one before, and the one behind it says
-    /// so. Where neither is there to be asked its own hash has to do.
-    private func isRight(_ bytes: [UInt8], _ number: UInt64, _ id: String) -> Bool {
-        let shared = SharedValues()
-        guard let file = try? LogFile(bytes, shared: shared), file.number == number else {
-            return false
+    // MARK: Entries
+
+    /// What can be done about entries that are missing or damaged.
+    private func repairEntries(
+        _ scan: LogScan, _ id: String, from copy: (any Storage)?
+    ) throws -> RepairPlan {
+        let listed = Set(try entryNumbers(id))
+        let search = try EntrySearch(
+            self, id,
+            wrong: listed.filter { number in scan.unread.contains { $0.contains(number) } },
+            copy: copy)
+        func what(_ number: UInt64) -> String {
+            "\(path(number, id)) is \(listed.contains(number) ? "damaged" : "missing")"
         }
-        if let before = try? entry(number - 1, id, shared), !isLost(before),
-            before.hash != file.previous
-        {
-            return false
+        var plan = RepairPlan()
+        for numbers in scan.unread {
+            if numbers.count > Self.gapMax, try search.find(numbers.lowerBound) == nil {
+                let strays = listed.filter { $0 > numbers.upperBound }.sorted()
+                if strays.allSatisfy({ isStray($0, id) }) {
+                    plan.steps += strays.map { putAside($0, id, behind: numbers) }
+                    return plan
+                }
+            }
+            guard numbers.count <= Self.longestGap else {
+                plan.hopeless.append(missing(numbers, id).message)
+                return plan
+            }
+            var lost: [ClosedRange<UInt64>] = []
+            for number in numbers {
+                if let found = try search.find(number) {
+                    plan.steps.append(putBack(found, number, id, what(number)))
+                } else if numbers.count > Self.gapMax, lost.last?.upperBound == number - 1 {
+                    lost[lost.count - 1] = lost[lost.count - 1].lowerBound...number
+                } else {
+                    lost.append(number...number)
+                }
+            }
+            for lost in lost {
+                let what = lost.count > 1 ? missing(lost, id).message : what(lost.lowerBound)
+                if let name = known(id)?.name ?? scan.state?.name {
+                    plan.steps.append(recordLoss(of: lost, id, name, scan, what))
+                } else {
+                    plan.hopeless.append(
+                        "\(what), and with it the collection's name: put it back from a copy "
+                            + "(--from COPY)")
+                }
+            }
         }
-        if let after = try? entry(number + 1, id, shared), after.previous != file.hash {
-            return false
-        }
-        return true
+        return plan
     }
 
-    private func isLost(_ file: LogFile) -> Bool {
-        if case .lost = file.entry { true } else { false }
+    /// Whether the file of this number holds no entry.
+    private func isStray(_ number: UInt64, _ id: String) -> Bool {
+        (try? entry(number, id, SharedValues())) == nil
     }
 
+    private func putAside(
+        _ number: UInt64, _ id: String, behind gap: ClosedRange<UInt64>
+    ) -> RepairStep {
+        RepairStep(
+            "\(path(number, id)) stands alone behind \(gap.count) missing entries: it is moved aside"
+        ) { _ = try self.storage.setAside(Self.entryName(number, id)) }
+    }
+
+    private func putBack(
+        _ found: EntrySearch.Found, _ number: UInt64, _ id: String, _ what: String
+    ) -> RepairStep {
+        RepairStep("\(what): it is put back from \(found.place)") {
+            let lock = try self.repairLock(id)
+            defer { withExtendedLifetime(lock) {} }
+            try self.replace(number, id, with: found.bytes)
+        }
+    }
+
+    /// Nobody else writes to the collection, as far as that can be kept.
+    private func repairLock(_ id: String) throws -> any StorageLock {
+        let name = Self.lockName(id)
+        if let lock = try storage.lock(name) { return lock }
+        throw Failure(.busy, "\(storage.location)/\(name) is held by who writes: try again later")
+    }
+
+    // MARK: Recording losses
+
+    /// Puts markers in place of entries that nobody has.
     private func recordLoss(
-        of number: UInt64, _ id: String, _ name: String, isThere: Bool
+        of numbers: ClosedRange<UInt64>, _ id: String, _ name: String, _ scan: LogScan,
+        _ what: String
+    ) -> RepairStep {
+        // What was made last is lost with the last entry.
+        let isLast =
+            numbers.upperBound > scan.state?.lastEntry ?? 0
+            && numbers.upperBound >= scan.unread.last?.upperBound ?? 0
+        let points = isLast ? scan.lostAtEnd : []
+        let text =
+            numbers.upperBound < scan.isKnownBefore
+            ? "\(what), and no copy has it, but a catalog has what it said: nothing is lost, and that "
+                + "is recorded, so that backups can go on"
+            : "\(what), and no copy has it: its loss is recorded"
+                + (points.isEmpty ? "" : ", that of \(points.joined(separator: ", "))")
+                + ", so that backups can go on; files that it may have named stay"
+        return RepairStep(text) { try self.record(points, lostIn: numbers, id, name) }
+    }
+
+    private func record(
+        _ points: [String], lostIn numbers: ClosedRange<UInt64>, _ id: String, _ name: String
     ) throws {
-        guard let lock = try storage.lock("collections/\(id)/lock") else {
-            throw Failure(.busy, "collection \(name) is being written: try again later")
-        }
+        let lock = try repairLock(id)
         defer { withExtendedLifetime(lock) {} }
         let shared = SharedValues()
-        var before: String?
-        if number > 1 {
-            let file = try entry(number - 1, id, shared)
-            if case .lost(let lost) = file.entry {
-                before = lost.hash ?? file.hash
-            } else {
-                before = file.hash
-            }
-        }
-        let after = (try? entry(number + 1, id, shared))?.previous
         var scan = LogScan(self, id)
-        try scan.run()
+        // Without any entry there is nothing to be read.
+        try? scan.run()
         let named = Set(scan.state?.files.values.map(\.place) ?? [])
         let kept = try listFiles(of: id).subtracting(named).sorted()
-        let marker = LogFile(
-            number: number, previous: before, time: options.now(),
-            entry: .lost(LostEntry(collection: name, hash: after, kept: kept)))
-        if isThere { _ = try storage.setAside(Self.entryName(number, id)) }
-        guard try storage.publish(marker.encoded().bytes, as: Self.entryName(number, id)) else {
+        let last = try max(numbers.upperBound, entryNumbers(id).last ?? 0)
+        for number in numbers {
+            var before: String?
+            if number > 1 {
+                let file = try entry(number - 1, id, shared)
+                before = file.lost?.hash ?? file.hash
+            }
+            let isLast = number == numbers.upperBound
+            let marker = LogFile(
+                number: number, previous: before, time: options.now(),
+                entry: .lost(
+                    LostEntry(
+                        collection: name, hash: (try? entry(number + 1, id, shared))?.previous,
+                        kept: isLast ? kept : [], points: isLast ? points : [],
+                        goesOn: number < last)))
+            try replace(number, id, with: marker.encoded().bytes)
+        }
+    }
+
+    private func replace(_ number: UInt64, _ id: String, with bytes: [UInt8]) throws {
+        let object = Self.entryName(number, id)
+        if try storage.isTaken(object) { _ = try storage.setAside(object) }
+        guard try storage.publish(bytes, as: object) else {
             throw Failure(.busy, "\(path(number, id)) has come into being: try again")
         }
     }
 
-    /// Places of all data files of a collection that are there; files of strangers are none.
-    func listFiles(of id: String) throws -> Set<String> {
-        var places = try Set(storage.list(FilePlace.indexes(of: id)))
-        let tables = FilePlace.tables(of: id)
-        for table in try storage.list(tables) where isHex(table, count: 32) {
-            let names: [String]
-            do {
-                names = try storage.list("\(tables)/\(table)")
-            } catch let failure as Failure where failure.code == .corrupt {
-                // No directory, thus a stranger's.
-                continue
+    /// Losses that were recorded although somebody has the entries, if all can be read with them that
+    /// was backed up since.
+    private func putBackMarked(
+        _ scan: LogScan, _ id: String, from copy: (any Storage)?
+    ) throws -> RepairPlan {
+        var plan = RepairPlan()
+        if scan.markers.isEmpty { return plan }
+        let search = try EntrySearch(self, id, wrong: [], copy: copy)
+        var found: [UInt64: EntrySearch.Found] = [:]
+        for number in scan.markers { found[number] = try search.find(number) }
+        if found.isEmpty { return plan }
+        var trial = LogScan(
+            self, id, checksCatalogs: true, substitutes: found.mapValues(\.file))
+        try trial.run()
+        let present = Set(trial.state?.points.map(\.name) ?? [])
+        let isBetter =
+            trial.damage == nil
+            && scan.state?.points.allSatisfy {
+                present.contains($0.name)
+            } == true
+        for (number, found) in found.sorted(by: { $0.key < $1.key }) {
+            if isBetter {
+                plan.steps.append(
+                    putBack(found, number, id, "\(path(number, id)) is recorded as lost"))
+            } else {
+                plan.hopeless.append(
+                    "\(path(number, id)), which is recorded as lost, and \(found.place) has it: what "
+                        + "was backed up since rests on the loss; read its points there")
             }
-            // A killed writer may have made the folder and no more.
-            if names.isEmpty { storage.removeEmpty("\(tables)/\(table)") }
-            places.formUnion(names.lazy.map { "\(table)/\($0)" })
         }
-        return places.filter { FilePlace.kind($0) != nil }
+        return plan
     }
 
-    // MARK: Data files
+    // MARK: Ends
 
-    /// What there is to do about data files that are missing or aren't what the log says.
-    ///
-    /// - Parameter progress: hears of the bytes that were read; may throw.
-    /// - Returns: the steps, and what no copy can mend.
-    package func repairFiles(
-        of state: CollectionState, from copy: (any Storage)?, progress: (Int) throws -> Void
-    ) throws -> (steps: [RepairStep], hopeless: [Failure]) {
-        var steps: [RepairStep] = []
-        var hopeless: [Failure] = []
-        for reference in state.presentFiles {
-            do {
-                try file(reference, of: state).verify(progress: progress)
-            } catch let failure as Failure where failure.code == .corrupt {
-                let object = FilePlace.object(reference.place, of: state.id)
-                if let copy, try Self.has(copy, object, reference) {
-                    steps.append(
-                        RepairStep("\(failure.message): it is put back from \(copy.location)") {
-                            try self.putBack(object, from: copy)
-                        })
-                } else {
-                    hopeless.append(failure)
+    /// What a copy has behind the end of the log, or all of it.
+    private func putBackEnd(
+        _ last: UInt64, _ lastHash: String?, _ id: String, from copy: (any Storage)?
+    ) throws -> RepairStep? {
+        guard let copy else { return nil }
+        let shared = SharedValues()
+        var (number, hash) = (last, lastHash)
+        while let file = try copiedEntry(number + 1, id, copy, shared), file.previous == hash,
+            number > 0 || file.collection.map(collectionID) == id
+        {
+            number += 1
+            hash = file.lost?.hash ?? file.hash
+        }
+        if number == last { return nil }
+        let numbers = last + 1...number
+        return RepairStep(
+            "\(missing(numbers, id).message): put back from \(copy.location)"
+        ) {
+            let lock = try self.repairLock(id)
+            defer { withExtendedLifetime(lock) {} }
+            for number in numbers {
+                let name = Self.entryName(number, id)
+                guard let bytes = try copy.read(name, limit: LogFile.limitBytes) else {
+                    throw Failure(.notFound, "\(copy.location)/\(name) is gone")
+                }
+                guard try self.storage.publish(bytes, as: name) else {
+                    throw Failure(.busy, "\(self.path(number, id)) has come into being: try again")
                 }
             }
         }
-        return (steps, hopeless)
     }
 
-    private static let pieceBytes = 1 << 20
+    /// An entry that a copy has, whole; that of another place is none.
+    private func copiedEntry(
+        _ number: UInt64, _ id: String, _ copy: any Storage, _ shared: SharedValues
+    ) throws -> LogFile? {
+        try copy.entry(Self.entryName(number, id), shared)
+            .flatMap { $0.file.number == number ? $0.file : nil }
+    }
 
-    /// Whether the copy has the very bytes that the log tells of.
-    private static func has(
-        _ copy: any Storage, _ name: String, _ reference: FileReference
-    ) throws -> Bool {
-        guard let object = try copy.open(name), try object.sizeBytes == reference.bytes else {
-            return false
+    /// What there is to do where no entry is left of a log.
+    private func repairLostLog(
+        _ id: String, from copy: (any Storage)?, _ made: MadePoints
+    ) throws -> RepairPlan {
+        var plan = RepairPlan()
+        if let all = try putBackEnd(0, nil, id, from: copy) {
+            plan.steps.append(all)
+            return plan
         }
-        var hasher = SHA256()
-        try forEachPiece(of: object) { hasher.update(bufferPointer: $0) }
-        return hexText(hasher.finalize()) == reference.sha256
-    }
-
-    private func putBack(_ name: String, from copy: any Storage) throws {
-        guard let object = try copy.open(name) else {
-            throw Failure(.notFound, "\(copy.location)/\(name) is gone")
+        guard let lost = try lostLog(id, made) else { return plan }
+        let what = "\(path(1, id)) is missing, and all that followed it"
+        let known = made.newest { self.collectionID($0) == id }
+        if let (catalog, state) = try newestCatalog(id) {
+            let file = LogFile(
+                number: state.lastEntry + 1, previous: state.lastHash, time: options.now(),
+                entry: .catalog(catalog))
+            plan.steps.append(
+                RepairStep(
+                    "\(what), and no copy has it, but \(catalog.name) has what it said up to entry "
+                        + "\(state.lastEntry): it is taken from there"
+                ) {
+                    let lock = try self.repairLock(id)
+                    defer { withExtendedLifetime(lock) {} }
+                    try self.replace(file.number, id, with: file.encoded().bytes)
+                })
+        } else if let known {
+            let nothing = CollectionState(id: id, name: known.collection)
+            let points = made.unknown(to: nothing).map(\.point)
+            plan.steps.append(
+                RepairStep(
+                    "\(what), and no copy has it: the loss of \(points.joined(separator: ", ")) is "
+                        + "recorded, so that \(known.collection) can be made anew; its files stay"
+                ) {
+                    try self.record(points, lostIn: 1...1, id, known.collection)
+                })
+        } else {
+            plan.hopeless.append(lost.message)
         }
-        if try storage.size(of: name) != nil { _ = try storage.setAside(name) }
-        let batch = storage.beginBatch()
-        let writer = try batch.create(name)
-        try Self.forEachPiece(of: object) { try writer.append($0) }
-        try writer.finish()
-        try batch.settle()
+        return plan
     }
 
-    private static func forEachPiece(
-        of object: any StoredObject, _ body: (UnsafeRawBufferPointer) throws -> Void
-    ) throws {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: pieceBytes, alignment: 16)
-        defer { buffer.deallocate() }
-        var offset: UInt64 = 0
-        while true {
-            let count = try object.read(at: offset, into: buffer)
-            if count == 0 { return }
-            try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-            offset += UInt64(count)
+    /// The newest catalog among the collection's files, whether an entry names it or not.
+    private func newestCatalog(_ id: String) throws -> (CatalogReference, CollectionState)? {
+        var newest: (CatalogReference, CollectionState)?
+        for name in try storage.list(FilePlace.indexes(of: id)).sorted()
+        where DataFileKind(name: name) == .cat {
+            guard
+                let bytes = try? storage.read(
+                    FilePlace.object(name, of: id), limit: CatalogFile.limitBytes),
+                let state = try? CatalogFile.decoded(CatalogFile.buffer(bytes), id: id),
+                collectionID(state.name) == id, state.lastEntry > newest?.1.lastEntry ?? 0
+            else { continue }
+            newest = (CatalogReference(name: name, content: bytes), state)
+        }
+        return newest
+    }
+}
+
+extension LogFile {
+    /// What stands here is lost.
+    var lost: LostEntry? { if case .lost(let lost) = entry { lost } else { nil } }
+
+    /// Name of the collection, of an entry that says it.
+    var collection: String? {
+        switch entry {
+        case .define(let definition): definition.name
+        case .lost(let lost): lost.collection
+        default: nil
         }
     }
 }

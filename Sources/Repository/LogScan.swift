@@ -18,27 +18,50 @@ struct LogScan {
     private var isBehindGap = false
     /// Numbers of the entries that couldn't be read, in order.
     private(set) var unread: [ClosedRange<UInt64>] = []
-    /// Catalogs that say something else than the log.
+    /// Numbers of the entries that stand for lost ones, of those that were read.
+    private(set) var markers: [UInt64] = []
+    /// What is wrong with the catalogs in use: the newest says something else than the log, or one can't
+    /// be read. Older ones are nobody's concern any more.
     private(set) var catalogFaults: [Failure] = []
     private let checksCatalogs: Bool
+    /// By number, what is read instead of what is there.
+    private let substitutes: [UInt64: LogFile]
+    private let made: MadePoints
+    /// Names of the points that the journal knows to have been made behind all that could be read.
+    private(set) var lostAtEnd: [String] = []
+    /// What keeps an entry from being read that isn't damaged: nobody knows what it says.
+    private(set) var obstacle: Failure?
+    /// A catalog has what the entries before this one said, whether they can be read or not.
+    private(set) var isKnownBefore: UInt64 = 0
 
     private typealias Entry = Result<LogFile, Failure>
 
     /// Entries that are in memory at a time.
     private static let batch = 512
 
-    /// - Parameter checksCatalogs: reads every entry, from the first one on, and compares with them
-    ///   what catalogs say.
-    init(_ repository: Repository, _ id: String, checksCatalogs: Bool = false) {
+    /// - Parameters:
+    ///   - checksCatalogs: reads every entry, from the first one on, and compares with them what the
+    ///     newest catalog says.
+    ///   - substitutes: entries to be read as if they were there.
+    ///   - made: what the journal knows, as far as it was read already.
+    init(
+        _ repository: Repository, _ id: String, checksCatalogs: Bool = false,
+        substitutes: [UInt64: LogFile] = [:], made: MadePoints? = nil
+    ) {
         self.repository = repository
         self.id = id
         self.checksCatalogs = checksCatalogs
+        self.substitutes = substitutes
+        self.made = made ?? MadePoints(repository.operations)
     }
 
-    /// Throws what keeps it from looking at all.
+    /// Throws what keeps it from looking at all, also that there should be a log and is none.
     mutating func run() throws {
         let listed = try repository.entryNumbers(id)
-        guard let last = listed.last else { return }
+        guard let last = listed.last else {
+            if let lost = try repository.lostLog(id, made) { throw lost }
+            return
+        }
         let newest = findCatalog(last)
         let begun = state?.lastEntry ?? 0
         if begun > 0, let missing = Self.firstGap(listed, before: begun) {
@@ -52,14 +75,22 @@ struct LogScan {
             rest = rest.dropFirst(Self.batch)
             for (number, entry) in entries(numbers, known: newest) {
                 if expected < number { lose(expected...(number - 1)) }
-                if try !add(number, entry) { return finish(isCut: true) }
+                if try !add(number, entry) { return try finish(isCut: true) }
                 expected = number + 1
             }
         }
-        finish(isCut: false)
+        try finish(isCut: false)
     }
 
-    private mutating func finish(isCut: Bool) {
+    private mutating func finish(isCut: Bool) throws {
+        if checksCatalogs, let state { checkCatalogsInUse(of: state) }
+        if let state, !isCut {
+            let lost = made.unknown(to: state)
+            if let failure = try repository.lostEnd(state, lost) {
+                note(failure)
+                lostAtEnd = lost.map(\.point)
+            }
+        }
         if state == nil, damage == nil { damage = repository.missing(1...1, id) }
         state?.catalogDamage = catalogDamage
         state?.damage = damage
@@ -67,7 +98,9 @@ struct LogScan {
         let newest = known.newest
         let isLater = known.lostPoints.contains { $0.sequence > newest?.sequence ?? 0 }
         let lastUnread = unread.last?.upperBound ?? 0
-        if isCut || isLater || lastUnread > newest?.entry ?? 0 { state?.endIsUnknown = damage }
+        if isCut || isLater || !lostAtEnd.isEmpty || lastUnread > newest?.entry ?? 0 {
+            state?.endIsUnknown = damage
+        }
     }
 
     // MARK: Entries
@@ -95,20 +128,16 @@ struct LogScan {
             unread.append(number...number)
             isBehindGap = true
             // Another version's, or not to be had now: what follows may rest on it.
+            if failure.code != .corrupt { obstacle = failure }
             return failure.code == .corrupt
         }
     }
 
     private mutating func apply(_ file: LogFile) throws {
-        if case .catalog(let reference) = file.entry {
-            if isBehindGap, let whole = try? repository.catalog(reference, before: file, id) {
-                state = whole
-                isBehindGap = false
-            } else if checksCatalogs, let state,
-                let fault = repository.checkCatalog(reference, state)
-            {
-                catalogFaults.append(fault)
-            }
+        switch file.entry {
+        case .catalog(let reference): meet(reference, before: file)
+        case .lost: markers.append(file.number)
+        default: break
         }
         if state == nil {
             state = try CollectionState(first: file, id: id, identify: repository.collectionID)
@@ -119,6 +148,31 @@ struct LogScan {
             var next = state!
             try next.follow(file)
             state = next
+        }
+    }
+
+    /// A catalog that was made before an entry was lost has what that said: from there on nothing is
+    /// missing. Any other is compared with what the entries come to.
+    private mutating func meet(_ reference: CatalogReference, before file: LogFile) {
+        catalogFaults = []
+        let lost = state?.lostEntries ?? []
+        if isBehindGap || !lost.isEmpty,
+            let whole = try? repository.catalog(reference, before: file, id),
+            isBehindGap || Set(whole.lostEntries).isStrictSubset(of: lost)
+        {
+            state = whole
+            isBehindGap = false
+            isKnownBefore = file.number
+        } else if checksCatalogs, let state,
+            let fault = repository.checkCatalog(reference, state)
+        {
+            catalogFaults = [fault]
+        }
+    }
+
+    private mutating func checkCatalogsInUse(of state: CollectionState) {
+        for (_, reference) in state.catalogs {
+            if let fault = repository.damage(of: reference, id) { catalogFaults.append(fault) }
         }
     }
 
@@ -150,7 +204,7 @@ struct LogScan {
         let window = min(last, 2 * repository.options.catalogInterval)
         let shared = SharedValues()
         for number in stride(from: last, to: last - window, by: -1) {
-            let entry = Self.result { try repository.entry(number, id, shared) }
+            let entry = read(number, shared)
             newest[number] = entry
             guard case .success(let file) = entry, case .catalog(let reference) = file.entry else {
                 continue
@@ -175,16 +229,17 @@ struct LogScan {
         concurrentPerform(iterations: chunks) { chunk in
             let shared = SharedValues()
             let part = numbers.dropFirst(chunk * size).prefix(size).map { number in
-                (number, known[number] ?? Self.result { try repository.entry(number, id, shared) })
+                (number, known[number] ?? read(number, shared))
             }
             decoded.withLock { $0[chunk] = part }
         }
         return decoded.withLock { $0.sorted { $0.key < $1.key }.flatMap(\.value) }
     }
 
-    private static func result(_ body: () throws -> LogFile) -> Entry {
+    private func read(_ number: UInt64, _ shared: SharedValues) -> Entry {
+        if let substitute = substitutes[number] { return .success(substitute) }
         do {
-            return .success(try body())
+            return .success(try repository.entry(number, id, shared))
         } catch {
             return .failure(Repository.failure(error))
         }

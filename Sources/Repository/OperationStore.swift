@@ -84,6 +84,7 @@ package final class OperationStore: Sendable {
     private let checkPlace: @Sendable () throws -> Void
     private let owner: OperationOwner
     package static let limit: UInt64 = 1000
+    static let directory = "operations"
     private static let recordLimitBytes = 4 << 20
 
     init(
@@ -103,7 +104,7 @@ package final class OperationStore: Sendable {
     package func close() { owner.end() }
 
     private static func name(_ id: UInt64, _ suffix: String) -> String {
-        "operations/\(paddedName(id))\(suffix).json"
+        "\(directory)/\(paddedName(id))\(suffix).json"
     }
 
     /// Journals the start, durably, and returns the record with its id.
@@ -116,8 +117,9 @@ package final class OperationStore: Sendable {
         var operation = operation
         operation.runner = try owner.name()
         // Listed each time: a number that was used and removed since must not be used again.
-        let listed = try storage.list("operations")
+        let listed = try storage.list(Self.directory)
         try owner.removeEnded(among: listed)
+        try removeUnfinished()
         var ids = Self.listing(listed).ids
         repeat {
             operation.id = (ids.max() ?? 0) + 1
@@ -173,7 +175,7 @@ package final class OperationStore: Sendable {
         package var cancelled: Set<UInt64> = []
     }
 
-    package func look() throws -> Listing { Self.listing(try storage.list("operations")) }
+    package func look() throws -> Listing { Self.listing(try storage.list(Self.directory)) }
 
     private static func listing(_ names: [String]) -> Listing {
         var listing = Listing()
@@ -239,8 +241,8 @@ package final class OperationStore: Sendable {
     }
 
     /// Removes temporaries of processes that were killed while they wrote here.
-    package func removeUnfinished() throws {
-        try storage.removeUnfinished(in: "operations", olderThan: 3600)
+    private func removeUnfinished() throws {
+        try storage.removeUnfinished(in: Self.directory, olderThan: 3600)
     }
 
     private func read<T: JSONValue>(_ name: String) throws -> T? {

@@ -228,7 +228,8 @@ package struct Condemnation: Sendable, Equatable {
     package var files: [String] = []
     /// Files that no entry ever named.
     package var leftovers: [String] = []
-    /// Sequences of dropped points that can't be had back from here on.
+    /// Sequences of dropped points that can't be had back from here on, and of lost ones that nobody
+    /// waits for any more.
     package var points: [UInt64] = []
     /// Files condemned earlier that are removed by now.
     package var gone: [String] = []
@@ -246,11 +247,21 @@ package struct LostEntry: Sendable, Equatable {
     package var hash: String?
     /// Places of the files that no entry named when this was written: the lost one may have.
     package var kept: [String]
+    /// Names of the points that the journal of operations knows to be lost with it.
+    package var points: [String]
+    /// Whether there were entries behind it: they tell which numbers were used. Behind the last one
+    /// nobody knows.
+    package var goesOn: Bool
 
-    package init(collection: String, hash: String?, kept: [String]) {
+    package init(
+        collection: String, hash: String?, kept: [String], points: [String] = [],
+        goesOn: Bool = false
+    ) {
         self.collection = collection
         self.hash = hash
+        self.goesOn = goesOn
         self.kept = kept
+        self.points = points
     }
 }
 

@@ -212,7 +212,8 @@ extension LostEntry: JSONValue {
         let member = try json.members()
         try self.init(
             collection: member("collection"), hash: member.optional("hash"),
-            kept: member.optional("kept") ?? [])
+            kept: member.optional("kept") ?? [], points: member.optional("points") ?? [],
+            goesOn: member.optional("goesOn") ?? false)
     }
 
     func write(json: inout JSONWriter) {
@@ -220,6 +221,8 @@ extension LostEntry: JSONValue {
             json.member("collection", collection)
             json.member("hash", hash)
             if !kept.isEmpty { json.member("kept", kept) }
+            if !points.isEmpty { json.member("points", points) }
+            if goesOn { json.member("goesOn", goesOn) }
         }
     }
 }

@@ -52,8 +52,18 @@ extension CollectionState {
             }
             lostEntries.append(file.number)
             keptFiles.formUnion(lost.kept)
+            for name in lost.points {
+                lostPoints.append(
+                    LostPoint(
+                        sequence: nextSequence, name: name, reason: "its entry of the log is lost"))
+                nextSequence += 1
+                lastName = name
+            }
+            if lost.points.isEmpty {
+                lostPoints.append(.unknown(in: file.number))
+            }
             // If it was the last one and made a point, no other may be taken for that.
-            if lost.hash == nil { nextSequence += 1 }
+            if lost.hash == nil, lost.points.isEmpty, !lost.goesOn { nextSequence += 1 }
             lastEntry = file.number
             lastHash = lost.hash ?? file.hash
             return

@@ -165,8 +165,7 @@ package final class Repository: Sendable {
             }
             throw Failure(
                 .corrupt,
-                "\(path) is missing, though there are collections: put it back from a copy of the "
-                    + "repository (ydbfs repair --from)")
+                "\(path) is missing, though there are collections: \(Descriptor.wayOut)")
         }
         do {
             return try Descriptor(bytes)

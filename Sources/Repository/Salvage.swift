@@ -6,6 +6,12 @@ package struct LostPoint: Sendable, Hashable {
     package var sequence: UInt64
     package var name: String
     package var reason: String
+
+    /// What stands for an entry that may have made one, or not.
+    static func unknown(in entry: UInt64) -> LostPoint {
+        LostPoint(
+            sequence: 0, name: "entry \(entry) of its log", reason: "nobody knows what it said")
+    }
 }
 
 /// What stands behind an entry of the log that is lost: an entry that was never read can't be made up
@@ -59,7 +65,7 @@ extension CollectionState {
             let pins = if case .pinPoints = file.entry { true } else { false }
             try? pin(sequences.filter { hasPoint(sequence: $0) }, pins)
         case .condemn(var condemned):
-            let known = Set(droppedPoints.map(\.sequence))
+            let known = Set(droppedPoints.map(\.sequence) + lostPoints.map(\.sequence))
             condemned.points = condemned.points.filter(known.contains)
             var next = self
             if (try? next.condemn(condemned, at: file.time)) != nil { self = next }

@@ -20,6 +20,9 @@ package protocol Storage: Sendable {
     /// Bytes of the object; nil if there is none.
     func size(of name: String) throws -> UInt64?
 
+    /// Whether anything has the name, also what can be no object.
+    func isTaken(_ name: String) throws -> Bool
+
     /// An object to read at any place; nil if there is none.
     func open(_ name: String) throws -> (any StoredObject)?
 
@@ -42,6 +45,9 @@ package protocol Storage: Sendable {
     /// Gives an object, whole or damaged, a name beside its own that nothing looks for, and answers its
     /// last component: `0000000007.json.damaged`. Nothing is lost by it.
     func setAside(_ name: String) throws -> String
+
+    /// Gives a directory another name, with all that is in it; none there is success.
+    func move(_ directory: String, to name: String) throws
 
     /// Removes an object; none there is success.
     func remove(_ name: String) throws
@@ -72,6 +78,12 @@ package protocol Storage: Sendable {
 }
 
 extension Storage {
+    package func move(_ directory: String, to name: String) throws {
+        throw Failure(.unsupported, "\(location) has no directories that could be renamed")
+    }
+
+    package func isTaken(_ name: String) throws -> Bool { try size(of: name) != nil }
+
     /// `putIfAbsent`, but meeting the very same bytes under the name is success too, since an answer
     /// may have been lost. False when other bytes have the name.
     package func publish(_ bytes: [UInt8], as name: String) throws -> Bool {

@@ -38,10 +38,8 @@ package final class WriterLock: Sendable {
             try repository.storage.settle("collections/\(id)/log")
         }
         try repository.checkPlace()
-        let read = try repository.readToEnd(id)
-        if let last = try repository.entryNumbers(id).last, last != read?.lastEntry ?? 0 {
-            throw repository.damageBehind(read?.lastEntry ?? 0, upTo: last, id)
-        }
+        let read = try repository.readWhole(id)
+        if let read { try repository.checkEntries(of: read) }
         state = Mutex(
             State(
                 collection: read, nextFileNumber: read?.nextFileNumber ?? 1,
@@ -60,10 +58,10 @@ package final class WriterLock: Sendable {
     package func append(_ entry: LogEntry) throws -> UInt64 {
         try state.withLock { state in
             try checkGround(state.collection)
-            if case .point(let record) = entry, record.kind == .incremental,
-                let collection = state.collection
-            {
-                try checkFiles(of: collection)
+            if case .point(let record) = entry, let collection = state.collection {
+                // It may have been long in the making.
+                try repository.checkNumbers(upTo: collection.lastEntry, id)
+                if record.kind == .incremental { try checkFiles(of: collection) }
             }
             var file = LogFile(
                 number: (state.collection?.lastEntry ?? 0) + 1,
@@ -83,8 +81,7 @@ package final class WriterLock: Sendable {
             try checkGround(state.collection)
             let name = Repository.entryName(file.number, id)
             guard try repository.publish(encoded.bytes, as: name, of: entry) else {
-                throw Failure(
-                    .busy, "another process has written to collection \(collection): try again")
+                throw repository.writtenMeanwhile(collection)
             }
             state.collection = next
             repository.publish(next!)
@@ -222,8 +219,9 @@ package final class WriterLock: Sendable {
         forgetting points: [UInt64] = []
     ) throws -> (files: Int, bytes: UInt64) {
         // Before the log is looked at, so that what was committed until now counts as referred to.
-        let listed = try repository.listFiles(of: id)
+        let listed = try repository.listFiles(of: id, removingEmpty: true)
         guard let collection = current else { return (0, 0) }
+        try checkGround(collection)
         var condemned = Condemnation()
         condemned.points = points
         // Condemned by a clock that was wrong, they would wait for that time to come.
@@ -285,8 +283,29 @@ extension Repository {
     ) throws -> (files: Int, bytes: UInt64) {
         try checkPlace()
         let id = collectionID(collection)
-        let condemned = try readToEnd(id)?.condemned ?? [:]
+        let condemned = try readWhole(id)?.condemned ?? [:]
         return try remove(places.filter { condemned[$0] != nil }, of: id)
+    }
+
+    /// Places of all data files of a collection that are there; files of strangers are none.
+    ///
+    /// - Parameter removingEmpty: folders of tables that have no file go.
+    func listFiles(of id: String, removingEmpty: Bool = false) throws -> Set<String> {
+        var places = try Set(storage.list(FilePlace.indexes(of: id)))
+        let tables = FilePlace.tables(of: id)
+        for table in try storage.list(tables) where isHex(table, count: 32) {
+            let names: [String]
+            do {
+                names = try storage.list("\(tables)/\(table)")
+            } catch let failure as Failure where failure.code == .corrupt {
+                // No directory, thus a stranger's.
+                continue
+            }
+            // A killed writer may have made the folder and no more.
+            if names.isEmpty, removingEmpty { storage.removeEmpty("\(tables)/\(table)") }
+            places.formUnion(names.lazy.map { "\(table)/\($0)" })
+        }
+        return places.filter { FilePlace.kind($0) != nil }
     }
 
     /// Removes files, and the folders of tables that have none any more. Answers how many were there,
@@ -315,7 +334,7 @@ extension Repository {
     package func lock(collection name: String) throws -> WriterLock {
         // Nothing is made in a repository that isn't the one that was opened.
         try checkPlace()
-        guard let held = try storage.lock("collections/\(collectionID(name))/lock") else {
+        guard let held = try storage.lock(Self.lockName(collectionID(name))) else {
             throw Failure(
                 .busy, "collection \(name) is being written by another process: try again later")
         }
@@ -326,7 +345,13 @@ extension Repository {
 extension Repository {
     /// The right to keep the schedules of all collections, which no two processes have; nil if another
     /// has it.
-    package func scheduleLock() throws -> (any StorageLock)? { try storage.lock("schedules") }
+    package func scheduleLock() throws -> (any StorageLock)? {
+        try storage.lock(Self.scheduleLockName)
+    }
+
+    static let scheduleLockName = "schedules"
+
+    static func lockName(_ id: String) -> String { "collections/\(id)/lock" }
 }
 
 /// Microseconds since 1970.

@@ -15,10 +15,17 @@ struct RepairCommand: ParsableCommand {
 
               a file that is missing or damaged is put back from a copy of the repository (--from), if \
             the copy has the very bytes that the log tells of; the copy may be older
-              an entry of the log that no copy has: its loss is recorded, so that backups can go on. \
-            The points before it, full backups behind it, and incrementals of those stay
-              a stray file in the log is moved aside
-              a catalog that says something else than the log is made anew
+              an entry of the log that is missing, damaged, or recorded as lost is looked for in the \
+            log's other files, in the copy, and in catalogs; so is the end of a log that lacks what the \
+            journal says was done, and a log that is gone
+              an entry that none of them has: its loss is recorded, so that backups can go on. The \
+            points before it, full backups behind it, and incrementals of those stay; what is lost is \
+            LOST in status and verify until it is given up (--forget-lost)
+              a stray file in the log, and whatever lies in the place of a file of ours and is none, is \
+            moved aside
+              a catalog that is damaged, or says something else than the log, is made anew
+              repository.json is put back from the copy, or made from what is left of it; where nothing \
+            is, --new-identity makes another one
               files of the repository that others may read than those who may read the database: \
             their modes are narrowed
               triggers and tables named _ydbfs_… that earlier versions wrote into the database are \
@@ -39,6 +46,18 @@ struct RepairCommand: ParsableCommand {
         help: ArgumentHelp(
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
+
+    @Flag(
+        help: ArgumentHelp(
+            "Make another repository.json where it is damaged and no copy has it. Copies made before "
+                + "are those of another repository then."))
+    var newIdentity = false
+
+    @Flag(
+        help: ArgumentHelp(
+            "Give up what is LOST: it isn't named any more, and files kept for it go with the next "
+                + "backup."))
+    var forgetLost = false
 
     @Flag(help: "Only say what would be done.")
     var dryRun = false
@@ -80,11 +99,18 @@ struct RepairCommand: ParsableCommand {
     /// False if something is left that can't be mended.
     private func mend(_ location: String, _ operation: Operation) throws -> Bool {
         let copy = try from.map { DirectoryStorage(try Paths.canonical($0)) }
-        let repair = Repair(DirectoryStorage(location), from: copy, operation: operation)
+        let repair = Repair(
+            DirectoryStorage(location), from: copy, makesNewIdentity: newIdentity,
+            forgetsLosses: forgetLost,
+            operation: operation)
         // Each round shows what rests on the one before.
-        let roundsMax = 1000
-        for round in 1...roundsMax {
-            let (steps, hopeless) = try ShownProgress.run(operation) { try repair.next() }
+        var (round, before) = (1, [String]())
+        while true {
+            let plan = try ShownProgress.run(operation) { try repair.next() }
+            let (steps, hopeless) = (plan.steps, plan.hopeless)
+            if !steps.isEmpty, steps.map(\.text) == before {
+                throw Failure(.system, "\(before[0]): that has been done, and it is still so")
+            }
             for step in steps { Output.print((dryRun ? "would mend " : "mends ") + step.text) }
             if dryRun || steps.isEmpty {
                 for line in hopeless { Output.error("can't mend \(line)") }
@@ -94,9 +120,13 @@ struct RepairCommand: ParsableCommand {
                 }
                 return steps.isEmpty && hopeless.isEmpty
             }
-            for step in steps { try step.run() }
+            for step in steps {
+                try operation.checkpoint()
+                try step.run()
+            }
+            before = steps.map(\.text)
+            round += 1
         }
-        throw Failure(.system, "\(location): there is no end of what is to be mended")
     }
 
     private func narrowModes(_ location: String, as file: String) throws {

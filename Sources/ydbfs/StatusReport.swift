@@ -175,7 +175,7 @@ package struct StatusReport: Sendable, Encodable {
             }
             return
         }
-        let operations = try repository.operations.newest()
+        let operations = (try? repository.operations.newest()) ?? []
         var states = repository.collections
         if let only {
             states = states.filter { $0.name == only }
@@ -184,7 +184,7 @@ package struct StatusReport: Sendable, Encodable {
             }
             damage = states.compactMap(\.damage?.message)
         } else {
-            damage = repository.failures.map(\.message)
+            damage = (repository.failures + repository.placeFaults()).map(\.message)
         }
         collections = states.map { state in
             var collection = Collection(
@@ -212,7 +212,7 @@ package struct StatusReport: Sendable, Encodable {
     }
 
     package var isDamaged: Bool {
-        !damage.isEmpty
+        !damage.isEmpty || collections.contains { $0.lost != nil }
             || collections.contains { $0.points.contains { $0.verified?.damage != nil } }
     }
 }
@@ -321,7 +321,7 @@ extension StatusReport {
         }
         if !mounts.isEmpty { lines.append("mounted at  \(mounts.joined(separator: ", "))") }
         lines += damage.map { "DAMAGED     \($0)" }
-        if collections.isEmpty {
+        if collections.isEmpty, damage.isEmpty {
             lines += ["", "no collections: CREATE BACKUP COLLECTION makes one"]
         }
         for collection in collections { lines += [""] + collection.lines }

@@ -112,7 +112,9 @@ struct VerifyCommand: ParsableCommand {
     /// Why collections are unknown that should be there.
     private func unreadable(_ repository: Repository) -> [String] {
         let known = repository.collections.compactMap { repository.damage(of: $0.name)?.message }
-        return repository.failures.map(\.message).filter { !known.contains($0) }
+        return (repository.failures + repository.placeFaults()).map(\.message).filter {
+            !known.contains($0)
+        }
     }
 
     private func show(_ report: VerifyReport) {

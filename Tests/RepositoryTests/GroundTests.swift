@@ -153,6 +153,37 @@ import Testing
         #expect(FileManager.default.fileExists(atPath: log + "/0000000004.json"))
     }
 
+    @Test(arguments: ["missing", "damaged"], ["at the start", "before the commit"])
+    func `Nothing is added behind a hole that memory doesn't show`(
+        _ how: String, _ when: String
+    ) throws {
+        let repository = try make(location, points: 3)
+        let log = "\(location)/collections/\(repository.collectionID("shop"))/log"
+        let hole = log + "/0000000003.json"
+        func dig() throws {
+            try FileManager.default.removeItem(atPath: hole)
+            if how == "damaged" { try Data([1, 2, 3]).write(to: URL(filePath: hole)) }
+        }
+        if when == "at the start" {
+            try dig()
+            let failure = #expect(throws: Failure.self) {
+                try repository.lock(collection: "shop")
+            }
+            #expect(failure?.message.hasPrefix(hole) == true)
+        } else if how == "missing" {
+            let lock = try repository.lock(collection: "shop")
+            let record = try nextPoint(lock)
+            try dig()
+            let failure = #expect(throws: Failure.self) { try lock.append(.point(record)) }
+            #expect(failure?.message.hasPrefix(hole) == true)
+        } else {
+            return
+        }
+        // It is named from then on.
+        #expect(repository.failures.first?.message.hasPrefix(hole) == true)
+        #expect(!FileManager.default.fileExists(atPath: log + "/0000000005.json"))
+    }
+
     @Test func `Databases that were accepted are known by path or by file`() throws {
         let repository = try make(location)
         let one = KnownDatabase(path: "/a.db", device: 1, inode: 2)

@@ -244,7 +244,7 @@ struct LocklessStorage: Storage {
         let temporary = try #require(
             disk.trace.first { $0.hasPrefix("open create \(root)/log/.") }?.split(separator: " ")[2]
         )
-        let reads = ["open read", "read ", "size"]
+        let reads = ["open read", "read ", "size", "list "]
         let changes = disk.trace.filter { line in !reads.contains { line.hasPrefix($0) } }
         #expect(
             changes == [

@@ -46,7 +46,6 @@ final class CollectionCheck {
         }
         let files = isPart ? try neededFiles(tables) : named
         for file in files { try check(file) }
-        if !isPart { for (_, catalog) in state.catalogs { try check(catalog) } }
         for table in tables { try check(table) }
         settleUnharmed()
         for index in report.points.indices {
@@ -82,17 +81,6 @@ final class CollectionCheck {
             damagedFiles[reference.number] = reference.name
             report.damages.append(
                 VerifyReport.Damage(file: reference.name, message: failure.message))
-        }
-    }
-
-    private func check(_ catalog: CatalogReference) throws {
-        let reference = FileReference(
-            number: 0, name: catalog.name, bytes: catalog.bytes, rows: 0, sha256: catalog.sha256)
-        if let failure = try failure(of: reference) {
-            report.damages.append(
-                VerifyReport.Damage(
-                    file: catalog.name,
-                    message: "\(failure.message); it only repeats what the log says"))
         }
     }
 
@@ -216,8 +204,7 @@ final class CollectionCheck {
 
     /// Files that no live point wrote or needs may be gone: those of dropped points.
     private func settleUnharmed() {
-        let own = Set(
-            state.points.flatMap { $0.files.map(\.name) } + state.catalogs.map(\.reference.name))
+        let own = Set(state.points.flatMap { $0.files.map(\.name) })
         report.damages.removeAll { damage in
             guard damage.harms.isEmpty, let file = damage.file else { return false }
             return !own.contains(file)

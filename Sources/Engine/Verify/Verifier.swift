@@ -61,11 +61,19 @@ package struct Verifier {
         guard let state = found.state else {
             throw found.damage ?? Failure(.notFound, "there is no collection \(collection)")
         }
-        var damages = (found.damage.map { [$0] } ?? []) + found.catalogFaults
-        damages += state.lostPoints.map {
-            Failure(.corrupt, "the point \($0.name) can't be read: \($0.reason)")
+        var damages = (found.damage.map { [$0.message] } ?? []).map {
+            VerifyReport.Damage(message: $0)
         }
-        return (found.repository, state, damages.map { VerifyReport.Damage(message: $0.message) })
+        damages += found.catalogFaults.map {
+            VerifyReport.Damage(
+                message:
+                    "\($0.message); it only repeats what the log says: ydbfs repair makes it anew")
+        }
+        damages += state.lostPoints.map {
+            VerifyReport.Damage(
+                message: "\($0.name) can't be read: \($0.reason)", lost: $0.name)
+        }
+        return (found.repository, state, damages)
     }
 
     private func check(_ repository: Repository, _ state: CollectionState) throws -> VerifyReport {

@@ -19,6 +19,8 @@ package struct VerifyReport: Sendable {
         package var file: String?
         package var message: String
         package var harms: [Harm] = []
+        /// The point that is lost by it.
+        package var lost: String?
     }
 
     /// How a table's rows differ from the live database's: no damage, as the database lives on.
@@ -74,8 +76,10 @@ extension VerifyReport {
         if !damages.isEmpty {
             let others = damages.count > 1 ? " (and \(damages.count - 1) more)" : ""
             let harmed = points.count { !$0.harmed.isEmpty }
-            return "\(collection) is damaged: \(damages[0].message)\(others); \(harmed) of "
-                + "\(points.count) points are harmed"
+            let lost = damages.count { $0.lost != nil }
+            return "\(collection) is damaged: \(damages[0].message)\(others); "
+                + (lost == 0 ? "" : "\(lost) points are lost, ")
+                + "\(harmed) of \(points.count) \(lost == 0 ? "" : "others ")are harmed"
         }
         if let first = differences.first {
             let others = differences.count > 1 ? " (and \(differences.count - 1) more tables)" : ""
@@ -94,9 +98,11 @@ extension VerifyReport {
     package var details: [String] {
         var lines: [String] = []
         for damage in damages {
-            lines.append("DAMAGED \(damage.message)")
+            lines.append("\(damage.lost == nil ? "DAMAGED" : "LOST") \(damage.message)")
             lines += damage.harms.map { "  harms \($0.text)" }
-            if damage.harms.isEmpty { lines.append("  harms no row of any point") }
+            if damage.harms.isEmpty, damage.lost == nil, damage.file != nil {
+                lines.append("  harms no row of any point")
+            }
         }
         if !damages.isEmpty { lines += stillReads }
         for difference in differences {
@@ -112,8 +118,9 @@ extension VerifyReport {
     private var stillReads: [String] {
         let whole = points.filter { $0.harmed.isEmpty }
         var lines: [String] = []
+        let isLost = damages.contains { $0.lost != nil }
         if whole.count == points.count {
-            lines.append("every point still reads")
+            lines.append(isLost ? "every other point still reads" : "every point still reads")
         } else {
             let names = whole.isEmpty ? "none" : Self.names(whole.map(\.name))
             lines.append("points that still read whole: \(names)")
