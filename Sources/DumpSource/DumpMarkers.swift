@@ -190,18 +190,24 @@ final class DumpMarkers {
 }
 
 /// The bytes of change markers, which are a protobuf message.
-struct ChangeStates: Equatable {
-    struct Column: Equatable {
-        var tag: UInt32
-        var isNull = false
-        var isChanged = false
+package struct ChangeStates: Equatable {
+    package struct Column: Equatable {
+        package var tag: UInt32
+        package var isNull: Bool
+        package var isChanged: Bool
+
+        package init(tag: UInt32, isNull: Bool = false, isChanged: Bool = false) {
+            self.tag = tag
+            self.isNull = isNull
+            self.isChanged = isChanged
+        }
     }
 
-    var columns: [Column] = []
-    var isDeleted = false
+    package var columns: [Column] = []
+    package var isDeleted = false
 
     /// Nil if it can't be that.
-    init?(_ bytes: [UInt8]) {
+    package init?(_ bytes: [UInt8]) {
         var reader = WireReader(bytes[...])
         while let field = reader.next() {
             switch field {

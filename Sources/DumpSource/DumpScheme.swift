@@ -2,14 +2,14 @@ import Bytes
 import Tables
 
 /// What a `scheme.pb` says of a table: `Ydb.Table.CreateTableRequest` as text.
-struct DumpScheme: Sendable {
-    struct Column: Sendable {
-        var name: String
+package struct DumpScheme: Sendable {
+    package struct Column: Sendable {
+        package var name: String
         var line: Int
-        var type: ColumnType
-        var isNotNull: Bool
+        package var type: ColumnType
+        package var isNotNull: Bool
         /// What a row holds that was there before the column; nil if it has no default.
-        var standIn: StandIn?
+        package var standIn: StandIn?
         /// The default as YQL has it.
         var defaultText: String?
         var isSerial = false
@@ -24,16 +24,16 @@ struct DumpScheme: Sendable {
     }
 
     var file: String
-    var columns: [Column] = []
+    package var columns: [Column] = []
     /// Indices into `columns`, in key order.
-    var key: [Int] = []
+    package var key: [Int] = []
     var indexes: [Index] = []
     /// What isn't understood, a line each.
-    var notes: [String] = []
+    package var notes: [String] = []
 
     static let maxColumns = 10_000
 
-    init(_ text: [UInt8], file: String) throws(Failure) {
+    package init(_ text: [UInt8], file: String) throws(Failure) {
         self.file = file
         let message = try TextMessage(text, file: file)
         note(unknown: message, Self.tableFields, of: "the table")

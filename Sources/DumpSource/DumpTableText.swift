@@ -2,11 +2,13 @@ import Bytes
 import Tables
 
 /// A table's `CREATE TABLE` in YQL, as far as a dump tells it.
-enum DumpTableText {
+package enum DumpTableText {
     /// - Parameters:
     ///   - scheme: of the table whole.
     ///   - schema: the columns that it has now.
-    static func create(_ path: String, _ scheme: DumpScheme, _ schema: TableSchema) -> String {
+    package static func create(
+        _ path: String, _ scheme: DumpScheme, _ schema: TableSchema
+    ) -> String {
         var parts = schema.columns.map { column -> String in
             let known = scheme.index(of: column.name).map { scheme.columns[$0] }
             return line(column, known)

@@ -3,11 +3,15 @@ import Tables
 
 /// Values as YDB's dumps write them: unquoted numbers, times and the like, and percent-encoded bytes in
 /// quotes. Used by one thread.
-struct DumpValue {
+package struct DumpValue {
     private let scratch = ByteBuffer(capacity: 1024)
 
+    package init() {}
+
     /// Appends the value that a field holds, not `null`; false if the type has no such value.
-    func append(_ field: Span<UInt8>, _ type: ColumnType, to column: ColumnVector) -> Bool {
+    package func append(
+        _ field: Span<UInt8>, _ type: ColumnType, to column: ColumnVector
+    ) -> Bool {
         switch type {
         case .bool: Self.appendBool(field, to: column)
         case .int8: Self.append(Self.integer(field, as: Int8.self).map { Int32($0) }, to: column)

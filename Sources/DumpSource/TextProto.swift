@@ -6,14 +6,14 @@ import Bytes
 /// message  fields                              field   name [:] value    [,;]
 /// value    { message }  < message >  [ values ]  "text" 'text' …  word
 /// ```
-struct TextMessage: Equatable {
-    struct Field: Equatable {
-        var name: String
-        var line: Int
+package struct TextMessage: Equatable {
+    package struct Field: Equatable {
+        package var name: String
+        package var line: Int
         var value: Value
     }
 
-    indirect enum Value: Equatable {
+    package indirect enum Value: Equatable {
         case message(TextMessage)
         /// What stood in quotes.
         case text([UInt8])
@@ -24,10 +24,10 @@ struct TextMessage: Equatable {
     /// For messages.
     var file: String
     var line: Int
-    var fields: [Field] = []
+    package var fields: [Field] = []
 
     /// Throws with file and line if it can't be that.
-    init(_ text: [UInt8], file: String) throws(Failure) {
+    package init(_ text: [UInt8], file: String) throws(Failure) {
         var parser = TextProtoParser(text, file: file)
         self = try parser.message()
     }
@@ -48,7 +48,7 @@ extension TextMessage {
 
     func has(_ name: String) -> Bool { last(name) != nil }
 
-    func message(_ name: String) throws(Failure) -> TextMessage? {
+    package func message(_ name: String) throws(Failure) -> TextMessage? {
         guard let field = last(name) else { return nil }
         return try message(field)
     }
@@ -79,7 +79,7 @@ extension TextMessage {
         return bytes
     }
 
-    func text(_ name: String) throws(Failure) -> String? {
+    package func text(_ name: String) throws(Failure) -> String? {
         guard let field = last(name) else { return nil }
         return try text(field)
     }
@@ -99,7 +99,7 @@ extension TextMessage {
     }
 
     /// A number or a constant, as it is written.
-    func word(_ name: String) throws(Failure) -> String? {
+    package func word(_ name: String) throws(Failure) -> String? {
         guard let field = last(name) else { return nil }
         guard case .word(let word) = field.value else {
             throw failure("\(name) should be a number or a name", line: field.line)

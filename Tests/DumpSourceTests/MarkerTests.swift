@@ -1,11 +1,10 @@
 import Bytes
+import DumpSource
 import Engine
 import Repository
 import Tables
 import TestSupport
 import Testing
-
-@testable import DumpSource
 
 /// Change markers, and what they make of a row.
 @Suite struct MarkerTests {

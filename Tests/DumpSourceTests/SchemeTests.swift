@@ -1,9 +1,8 @@
 import Bytes
+import DumpSource
 import Tables
 import TestSupport
 import Testing
-
-@testable import DumpSource
 
 /// `scheme.pb`: protobuf's text format, and what a table is by it.
 @Suite struct SchemeTests {

@@ -1,9 +1,8 @@
 import Bytes
+import DumpSource
 import Tables
 import TestSupport
 import Testing
-
-@testable import DumpSource
 
 /// Values as YDB's dumps write them.
 @Suite struct ValueTests {
