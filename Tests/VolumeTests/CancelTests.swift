@@ -35,7 +35,7 @@ import Testing
             #expect(try tree.text("shop/operation/state") == "cancelling\n")
             disk.hold(false)
             let line = try tree.text("shop/operation/wait")
-            #expect(line.hasPrefix("cancelled: on request "), "\(line)")
+            #expect(line.hasPrefix("cancelled: on request"), "\(line)")
             #expect(try tree.text("shop/operation/state") == "cancelled\n")
             #expect(try contents(product.location) == before)
             #expect(try tree.run(statement, in: "shop").hasPrefix("done "))
