@@ -4,7 +4,7 @@ import Tables
 
 /// Decides what statements would do, one after another, each in the state that those before it, and
 /// all that is queued, will have left.
-struct Plan {
+package struct Plan {
     enum Step {
         /// Made or, if it was something `before`, altered.
         case define(CollectionDefinition, before: CollectionDefinition?, notes: [String])

@@ -26,13 +26,15 @@ package struct StatusReport: Sendable, Encodable {
         /// Bytes of the files that no other point needs: what dropping it would give back.
         package var frees: UInt64
         package var uid: String?
+        /// No rule drops it, nor anybody who doesn't unpin it first.
+        package var pinned: Bool
         /// Tables that should be in it, with the reason.
         package var notBackedUp: [String: String]
         package var verified: Check?
 
         enum CodingKeys: String, CodingKey {
             case name, kind, parent, cut, tables, incomplete, rows, inserted, updated, deleted
-            case bytes, frees, uid, verified
+            case bytes, frees, uid, pinned, verified
             case notBackedUp = "not_backed_up"
         }
     }
@@ -122,11 +124,13 @@ package struct StatusReport: Sendable, Encodable {
         package var allFilesRead: String?
         /// Points that were acknowledged and can't be read, with the reason.
         package var lost: [String: String]?
+        /// Points that can be had back by UNDROP.
+        package var dropped: [String]
         /// From the oldest to the newest.
         package var points: [Point]
 
         enum CodingKeys: String, CodingKey {
-            case name, tables, bytes, newest, running, schedule, damage, lost, points
+            case name, tables, bytes, newest, running, schedule, damage, lost, dropped, points
             case allFilesRead = "all_files_read"
             case isDatabase = "database"
             case isIncremental = "incremental"
@@ -173,6 +177,7 @@ package struct StatusReport: Sendable, Encodable {
                 throw Failure(
                     problem.code, "\(problem.message), and it has no backups at \(location)")
             }
+            damage = Self.vanished(from: location, mounts)
             return
         }
         let operations = (try? repository.operations.newest()) ?? []
@@ -202,6 +207,17 @@ package struct StatusReport: Sendable, Encodable {
             return try Repository.open(argument.location)
         } catch let failure as Failure where failure.code == .notFound {
             return nil
+        }
+    }
+
+    /// What mounts show although it isn't there any more.
+    private static func vanished(from location: String, _ mounts: [String]) -> [String] {
+        mounts.compactMap { mount in
+            let names = (try? Paths.names(in: mount)) ?? []
+            let shown = names.filter { !Plan.reservedNames.contains($0) }.sorted()
+            if shown.isEmpty { return nil }
+            return "there is no repository at \(location) any more, though \(mount) shows "
+                + "\(shown.joined(separator: ", ")): is its disk mounted?"
         }
     }
 
@@ -249,6 +265,7 @@ extension StatusReport.Collection {
                 ? nil
                 : Dictionary(
                     state.lostPoints.map { ($0.name, $0.reason) }, uniquingKeysWith: { $1 }),
+            dropped: state.droppedPoints.map(\.name),
             points: state.points.map {
                 StatusReport.Point(
                     $0, state, checks[$0.sequence], frees: freed[$0.sequence] ?? 0)
@@ -273,6 +290,7 @@ extension StatusReport.Point {
             updated: changed.map(\.updated).total,
             deleted: changed.map(\.deleted).total,
             bytes: state.storedBytes(of: point), frees: frees, uid: point.uid,
+            pinned: point.isPinned,
             notBackedUp: Dictionary(
                 point.notBackedUp.map { ($0.path, $0.reason) }, uniquingKeysWith: { $1 }),
             verified: check.map(StatusReport.Check.init))
@@ -372,6 +390,9 @@ extension StatusReport.Collection {
         if let lastLooked {
             lines.append("  last looked \(lastLooked): nothing had changed since \(newest ?? "")")
         }
+        lines += dropped.map { "  dropped \($0): UNDROP BACKUP has it back" }
+        let pinned = points.filter(\.pinned).map(\.name)
+        if !pinned.isEmpty { lines.append("  pinned \(pinned.joined(separator: ", "))") }
         if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
         var rows = [
             [
