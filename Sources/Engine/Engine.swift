@@ -62,6 +62,7 @@ package final class Engine: Sendable {
     let database: Database?
     let options: Options
     private let limit: RateLimit?
+    let listener = EventListener()
 
     struct State {
         var repository: Repository?
@@ -121,16 +122,24 @@ package final class Engine: Sendable {
         self.cache = cache
         self.options = options
         limit = options.rate.map(RateLimit.init)
-        errors = ErrorLog(changed: changes.increment)
+        errors = ErrorLog()
+        errors.watch { [changes] _ in changes.increment() }
         do {
             let repository = try Repository.open(
                 options.storage(location), options: options.repository)
             try checkOwnership(repository)
             state.update { $0.repository = repository }
+            recallErrors(repository)
             try readJournal(repository)
             noteDamagedCatalogs()
         } catch let failure as Failure where failure.code == .notFound {
             if database == nil, options.points == nil { throw failure }
+        }
+        errors.watch { [weak self] item in
+            guard let self else { return }
+            changes.increment()
+            remember(item)
+            listener.tell(.trouble(item))
         }
     }
 
@@ -253,21 +262,24 @@ package final class Engine: Sendable {
     /// A text was refused, or given up: what `errors`, `control` and `operation` tell of it.
     ///
     /// - Parameter collection: whose control file it was written to; nil for all collections' own.
+    @discardableResult
     package func refuse(
         _ text: String, _ failure: Failure, snippet: String? = nil, collection: String?,
         owner: UInt32
-    ) {
+    ) -> Operation {
         let named = collection ?? (try? Statement.parse(text))?.first?.collection.name
-        state.update { state in
+        let refused = state.update { state in
             let refusal = Operation.refusal(
                 state.nextRefusal, text, failure.message, collection: named ?? "", owner: owner)
             state.nextRefusal += 1
             state.refusals = (state.refusals + [refusal]).suffix(Self.shownRefusals)
             if let named { state.newest[named] = refusal }
+            return refusal
         }
         errors.add(
             text, message: failure.message, snippet: snippet ?? failure.snippet,
             collection: collection)
+        return refused
     }
 
     /// Stops taking statements, cancels what runs, waits for it, at most `seconds`, and closes what is
@@ -374,18 +386,25 @@ package final class Engine: Sendable {
             kind: step.kind, time: Instant.now.microseconds, uid: uid)
         do {
             try acceptDatabase(repository)
-            let record = try repository.operations.begin(start, step.claim)
-            let operation = Operation(
-                id: record.id, statement: start.statement, kind: start.kind,
-                collection: statement.collection.name, owner: owner,
-                accepted: Instant(microseconds: start.time), uid: uid, limit: limit)
-            add(operation)
-            return operation
+            return try record(start, step.claim)
         } catch let failure as Failure {
             throw failure
         } catch {
             throw Failure(.system, "can't record the operation in \(location): \(error)")
         }
+    }
+
+    /// Journals the start of an operation and shows it.
+    func record(
+        _ start: OperationStart, _ claim: Reserve.Claim = .recording
+    ) throws -> Operation {
+        let start = try makeRepository().operations.begin(start, claim)
+        let operation = Operation(
+            id: start.id, statement: start.statement, kind: start.kind,
+            collection: start.collection ?? "", owner: start.owner,
+            accepted: Instant(microseconds: start.time), uid: start.uid, limit: limit)
+        add(operation)
+        return operation
     }
 
     /// What may be given up on a full disk for the end of an operation of a kind.
@@ -438,9 +457,10 @@ package final class Engine: Sendable {
         if state == .failed {
             errors.add(
                 operation.statement, message: "operation \(operation.id) failed: \(error ?? "")",
-                collection: operation.collection)
+                collection: operation.collection, operation: operation.id)
         }
         operation.end(state, error: error, first: changes.increment)
+        listener.tell(.ended(operation))
     }
 }
 

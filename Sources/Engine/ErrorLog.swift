@@ -11,29 +11,43 @@ package final class ErrorLog: Sendable {
         /// The line at fault with a caret under it.
         package var snippet: String?
         package var collection: String?
+        /// The operation that failed; nil if it never came to one.
+        package var operation: UInt64?
     }
 
     private static let limit = 200
     private static let textLimit = 4096
     private let items = Mutex<[Item]>([])
     /// Told of every addition.
-    private let changed: @Sendable () -> Void
+    private let added: Mutex<@Sendable (Item) -> Void>
 
-    init(changed: @escaping @Sendable () -> Void) { self.changed = changed }
+    init() { added = Mutex { _ in } }
+
+    /// - Parameter added: told of every item from now on, when it is in.
+    func watch(_ added: @escaping @Sendable (Item) -> Void) { self.added.withLock { $0 = added } }
 
     package func add(
         _ text: String, message: String, snippet: String? = nil, collection: String? = nil,
-        at time: Instant = .now
+        operation: UInt64? = nil, at time: Instant = .now
     ) {
         let text = String(decoding: text.utf8.prefix(Self.textLimit), as: UTF8.self)
-        items.withLock {
-            $0.append(
-                Item(
-                    time: time, text: text, message: message, snippet: snippet,
-                    collection: collection))
-            if $0.count > Self.limit { $0.removeFirst($0.count - Self.limit) }
-        }
-        changed()
+        let item = Item(
+            time: time, text: text, message: message, snippet: snippet, collection: collection,
+            operation: operation)
+        items.withLock { Self.insert(item, into: &$0) }
+        added.withLock { $0 }(item)
+    }
+
+    /// Takes in what is known from before, and tells nobody.
+    func recall(_ known: [Item]) {
+        items.withLock { items in for item in known { Self.insert(item, into: &items) } }
+    }
+
+    /// What other processes did may be heard of late.
+    private static func insert(_ item: Item, into items: inout [Item]) {
+        let place = (items.lastIndex { $0.time <= item.time } ?? -1) + 1
+        items.insert(item, at: place)
+        if items.count > limit { items.removeFirst(items.count - limit) }
     }
 
     /// All of them, or those of one collection.

@@ -87,7 +87,8 @@ extension Engine {
         if end.state == .failed {
             errors.add(
                 start.statement, message: "operation \(start.id) failed: \(end.error ?? "")",
-                collection: start.collection, at: Instant(microseconds: end.time))
+                collection: start.collection, operation: start.id,
+                at: Instant(microseconds: end.time))
         }
         operation.restore(end, first: noteChange)
     }

@@ -94,6 +94,15 @@ package struct Schedule: Sendable {
         return incremental.map { Run(due: $0, isIncremental: collection.newest != nil) }
     }
 
+    /// The newest time at which a backup was due that nobody took; nil if there is none.
+    ///
+    /// - Parameter look: the newest look at the source that found nothing to back up.
+    package func missed(at now: Instant, _ collection: CollectionState, look: Look?) -> Instant? {
+        var attempted = Done()
+        if let due = Self.due(of: look?.uid) { attempted.add(due, isFull: false) }
+        return run(at: now, collection, attempted: attempted)?.due
+    }
+
     /// What was taken, points included that were dropped since.
     private static func done(_ collection: CollectionState, until now: Instant) -> Done {
         var done = Done()

@@ -136,10 +136,19 @@ extension Engine {
             + "WITH (uid = '\(run.uid)')"
     }
 
+    /// A run that can't begin is an operation that failed: whoever asks what became of the backup that
+    /// was due finds it where the others are.
     private func complain(_ run: Schedule.Run, _ collection: CollectionState, _ reason: String) {
-        errors.add(
-            text(of: run, collection),
-            message: "the backup scheduled for \(run.due) was not taken: \(reason)",
-            collection: collection.name)
+        let reason = "the backup scheduled for \(run.due) was not taken: \(reason)"
+        let work = Work.backup(isIncremental: run.isIncremental)
+        do {
+            let operation = try record(
+                OperationStart(
+                    statement: text(of: run, collection), owner: geteuid(),
+                    collection: collection.name, kind: work.kind, time: Instant.now.microseconds))
+            end(operation, .failed, error: reason)
+        } catch {
+            errors.add(text(of: run, collection), message: reason, collection: collection.name)
+        }
     }
 }

@@ -119,6 +119,11 @@ package struct Opened: Sendable {
         case direct
         /// As `direct`, and a read may take until an operation ends: use `readLater`.
         case blocking
+        /// As `blocking`, without a position: what is read goes on where the last read ended, and a
+        /// read that waits is in nobody's way who writes.
+        case stream
+
+        package var waits: Bool { self == .blocking || self == .stream }
     }
 
     package var handle: UInt64
@@ -178,7 +183,7 @@ package protocol FileSystem: AnyObject, Sendable {
     /// Appends at most `count` bytes at `offset` to `output`; fewer only at the end of the file.
     func read(_ handle: UInt64, at offset: UInt64, count: Int, into output: ByteBuffer)
         throws(Errno)
-    /// For `Opened.Cache.blocking`: answers once, now or later, on any thread. Returns a ticket for
+    /// For an `Opened.Cache` that `waits`: answers once, now or later, on any thread. Returns a ticket for
     /// `interrupt`, or nil if the answer was given already.
     func readLater(
         _ handle: UInt64, at offset: UInt64, count: Int,

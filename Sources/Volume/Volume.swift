@@ -247,7 +247,7 @@ package final class Volume: FileSystem {
             throw node.kind == .directory ? .isDirectory : .readOnly
         }
         return try prepared(node, node.needsPreparationToOpen) { [self] node throws(Errno) in
-            let (file, cache) = try node.open(caller)
+            let (file, cache) = try node.open(mode, caller)
             return Opened(handle: add(file), cache: cache)
         }
     }

@@ -10,11 +10,14 @@ struct StatusCommand: ParsableCommand {
         abstract: "Show collections, backup points, and what went wrong last.",
         discussion: """
             Reads only, needs neither a mount nor the database. The exit status is 1 if something \
-            is damaged.
+            is damaged, if the newest backup of a collection failed, or if one was due a minute ago \
+            and wasn't taken; with --max-age also if a collection's newest backup is older than that, \
+            or if there is none.
 
             --json prints one object: source, location, database, source_error, leftovers (SQL that \
             removes what earlier versions wrote into the database), mounts, damage, collections. A collection has name, tables, database (true if it is a whole one), \
-            incremental, bytes, newest, running, last_error, last_incomplete, damage, points; an \
+            incremental, bytes, newest, running, last_success, last_success_age (seconds), last_failure, failing, schedule (next_full, \
+            next_incremental, overdue_since, …), last_error, last_incomplete, damage, points; an \
             operation (running, last_…) id, statement, state, started, ended, error, incomplete, \
             left_out; a point name, kind, parent, cut, tables, incomplete, rows, inserted, updated, \
             deleted, bytes, uid, not_backed_up (reasons by path), verified (time, level, damage). Times are ISO 8601 in UTC. Keys without a value are left out.
@@ -37,6 +40,11 @@ struct StatusCommand: ParsableCommand {
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "End with 1 if a collection's newest backup is older: 26h.", valueName: "PERIOD"))
+    var maxAge: String?
+
     @Flag(help: "For programs.")
     var json = false
 
@@ -58,7 +66,16 @@ struct StatusCommand: ParsableCommand {
         if sql == nil, table != nil { throw ValidationError("--table goes with --sql") }
     }
 
+    private func maximumAge() throws -> Period? {
+        guard let maxAge else { return nil }
+        guard let period = Period(maxAge), period.seconds > 0 else {
+            throw ValidationError("--max-age \(maxAge): expected a period such as 26h or 7d")
+        }
+        return period
+    }
+
     func run() throws {
+        let maxAge = try maximumAge()
         let argument = try SourceArgument(source, repository: repository)
         try argument.importPoints()
         if let sql { return try printQuery(of: sql, argument) }
@@ -68,9 +85,11 @@ struct StatusCommand: ParsableCommand {
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
         } else {
-            Output.print(report.text)
+            Output.print(report.text(maxAge: maxAge))
         }
-        if report.isDamaged { throw ExitCode(ExitStatus.failure) }
+        if report.isDamaged || !report.troubles(maxAge: maxAge).isEmpty {
+            throw ExitCode(ExitStatus.failure)
+        }
     }
 
     private func printQuery(of target: String, _ argument: SourceArgument) throws {

@@ -79,6 +79,8 @@ package struct StatusReport: Sendable, Encodable {
         package var nextIncremental: String?
         /// The newest point that was made by it.
         package var last: String?
+        /// When a backup was due that nobody has taken: nothing is mounted, or it failed.
+        package var overdueSince: String?
 
         enum CodingKeys: String, CodingKey {
             case fullEvery = "full_every"
@@ -86,10 +88,15 @@ package struct StatusReport: Sendable, Encodable {
             case incrementalEvery = "incremental_every"
             case nextIncremental = "next_incremental"
             case last
+            case overdueSince = "overdue_since"
         }
 
-        init(_ schedule: Schedule, _ state: CollectionState) {
-            let now = Instant.now
+        init(_ schedule: Schedule, _ state: CollectionState, _ look: Look?, at now: Instant) {
+            // Who takes backups looks every half second, and one may be about to begin.
+            let patience: Int64 = 60
+            overdueSince = schedule.missed(at: now, state, look: look).flatMap { due in
+                now.seconds - due.seconds > patience ? due.description : nil
+            }
             fullEvery = schedule.full?.description
             nextFull = schedule.full.map { schedule.next($0, after: now).description }
             incrementalEvery = schedule.incremental?.description
@@ -114,6 +121,13 @@ package struct StatusReport: Sendable, Encodable {
         /// When a backup last found that nothing had changed since the newest point.
         package var lastLooked: String?
         package var lastError: Operation?
+        /// When a backup last succeeded or found nothing to do, and seconds since.
+        package var lastSuccess: String?
+        package var lastSuccessAge: Int64?
+        /// The newest backup that failed, whatever came after it.
+        package var lastFailure: Operation?
+        /// Whether the newest backup is that one.
+        package var isFailing: Bool
         /// The last operation, if it is done but left something out.
         package var lastIncomplete: Operation?
         /// Why it can't be read to its end.
@@ -136,6 +150,10 @@ package struct StatusReport: Sendable, Encodable {
             case isIncremental = "incremental"
             case lastLooked = "last_looked"
             case lastError = "last_error"
+            case lastSuccess = "last_success"
+            case lastSuccessAge = "last_success_age"
+            case lastFailure = "last_failure"
+            case isFailing = "failing"
             case lastIncomplete = "last_incomplete"
             case catalogDamage = "catalog_damage"
         }
@@ -192,13 +210,9 @@ package struct StatusReport: Sendable, Encodable {
             damage = (repository.failures + repository.placeFaults()).map(\.message)
         }
         collections = states.map { state in
-            var collection = Collection(
+            Collection(
                 state, operations, repository.checks(of: state),
-                repository.readingRound(of: state))
-            collection.lastLooked = repository.look(of: state).map {
-                Instant(microseconds: $0.time).description
-            }
-            return collection
+                repository.readingRound(of: state), repository.look(of: state))
         }
     }
 
@@ -227,6 +241,13 @@ package struct StatusReport: Sendable, Encodable {
             .notFound, "there is no collection \(name) at \(location); there are: \(others)")
     }
 
+    /// What keeps a collection from being backed up as it should be, a line each.
+    package func troubles(maxAge: Period? = nil) -> [String] {
+        var lines = collections.flatMap { $0.troubles(maxAge: maxAge) }
+        if maxAge != nil, collections.isEmpty { lines.append("nothing is backed up") }
+        return lines
+    }
+
     package var isDamaged: Bool {
         !damage.isEmpty || collections.contains { $0.lost != nil }
             || collections.contains { $0.points.contains { $0.verified?.damage != nil } }
@@ -234,13 +255,22 @@ package struct StatusReport: Sendable, Encodable {
 }
 
 extension StatusReport.Collection {
+    /// Kinds of operations that are backups, or take them in.
+    private static let backupKinds: Set = ["full", "incremental", "pull"]
+
     fileprivate init(
         _ state: CollectionState, _ operations: [OperationRecord], _ checks: [UInt64: PointCheck],
-        _ round: ReadingRound?
+        _ round: ReadingRound?, _ look: Look?
     ) {
+        let now = Instant.now
         let own = operations.filter { $0.start.collection == state.name }
         let last = own.max { $0.start.id < $1.start.id }.map(StatusReport.Operation.init)
         let freed = state.freedBytes
+        let backups = own.filter { Self.backupKinds.contains($0.start.kind) }
+            .sorted { $0.start.id < $1.start.id }.map(StatusReport.Operation.init)
+        let ended = backups.last { $0.state == "done" || $0.state == "failed" }
+        let success = [state.newest?.cut, look?.time].compactMap(\.self).max()
+            .map(Instant.init(microseconds:))
         self.init(
             name: state.name, tables: state.definition?.tables ?? [],
             isDatabase: state.definition?.isDatabase ?? false,
@@ -252,10 +282,14 @@ extension StatusReport.Collection {
             running: own.last { $0.end == nil && !$0.isInterrupted }.map(
                 StatusReport.Operation.init),
             schedule: state.definition.flatMap(Schedule.init).map {
-                StatusReport.Timetable($0, state)
+                StatusReport.Timetable($0, state, look, at: now)
             },
-            lastLooked: nil,
+            lastLooked: look.map { Instant(microseconds: $0.time).description },
             lastError: last.flatMap { $0.error == nil ? nil : $0 },
+            lastSuccess: success?.description,
+            lastSuccessAge: success.map { max(0, now.seconds - $0.seconds) },
+            lastFailure: backups.last { $0.state == "failed" },
+            isFailing: ended?.state == "failed",
             lastIncomplete: last.flatMap { $0.incomplete == nil ? nil : $0 },
             damage: state.damage?.message, catalogDamage: state.catalogDamage?.message,
             allFilesRead: round.map { round in
@@ -316,113 +350,5 @@ extension StatusReport.Operation {
             error = "its process was killed"
         case nil: state = "running"
         }
-    }
-}
-
-// MARK: Text
-
-extension StatusReport {
-    /// Tables that were left out, by path with the reason.
-    fileprivate static func lines(_ tables: [String: String], count: UInt64) -> [String] {
-        tables.sorted { $0.key < $1.key }.map { NotBackedUp(path: $0.key, reason: $0.value) }
-            .lines(of: count)
-    }
-
-    /// For people.
-    package var text: String {
-        var lines = ["source      \(source)", "repository  \(location)"]
-        if let sourceError { lines.append("            can't be used now: \(sourceError)") }
-        if let leftovers {
-            lines.append(
-                "            holds what earlier versions of ydbfs left: ydbfs repair \(source) runs "
-                    + leftovers.map { "\($0);" }.joined(separator: " "))
-        }
-        if !mounts.isEmpty { lines.append("mounted at  \(mounts.joined(separator: ", "))") }
-        lines += damage.map { "DAMAGED     \($0)" }
-        if collections.isEmpty, damage.isEmpty {
-            lines += ["", "no collections: CREATE BACKUP COLLECTION makes one"]
-        }
-        for collection in collections { lines += [""] + collection.lines }
-        return lines.joined(separator: "\n")
-    }
-}
-
-extension StatusReport.Check {
-    fileprivate var text: String { "\(time) \(damage == nil ? level : "DAMAGED")" }
-}
-
-extension StatusReport.Collection {
-    fileprivate var lines: [String] {
-        let members = isDatabase ? "the whole database" : tables.joined(separator: ", ")
-        var lines = ["collection \(name): \(members)"]
-        if let damage { lines.append("  DAMAGED: \(damage)") }
-        if let catalogDamage {
-            lines.append("  read from the beginning of its log, nothing is lost: \(catalogDamage)")
-        }
-        for (name, reason) in (lost ?? [:]).sorted(by: { $0.key < $1.key }) {
-            lines.append("  LOST \(name): \(reason)")
-        }
-        if let allFilesRead { lines.append("  every file read once until \(allFilesRead)") }
-        if let running {
-            lines.append(
-                "  running since \(running.started): operation \(running.id) \(running.statement)")
-        }
-        if let lastError, let error = lastError.error {
-            lines.append("  last operation \(lastError.id) \(lastError.state): \(error)")
-        }
-        if let lastIncomplete, let count = lastIncomplete.incomplete,
-            let leftOut = lastIncomplete.leftOut, leftOut != points.last?.notBackedUp
-        {
-            lines.append(
-                "  last operation \(lastIncomplete.id) \(lastIncomplete.state), but incomplete: "
-                    + lastIncomplete.statement)
-            lines += StatusReport.lines(leftOut, count: count).map { "    left out: \($0)" }
-        }
-        if let schedule {
-            for (kind, period, next) in [
-                ("full", schedule.fullEvery, schedule.nextFull),
-                ("incremental", schedule.incrementalEvery, schedule.nextIncremental),
-            ] {
-                guard let period, let next else { continue }
-                lines.append("  while mounted: \(kind) every \(period), next \(next)")
-            }
-        }
-        if let lastLooked {
-            lines.append("  last looked \(lastLooked): nothing had changed since \(newest ?? "")")
-        }
-        lines += dropped.map { "  dropped \($0): UNDROP BACKUP has it back" }
-        let pinned = points.filter(\.pinned).map(\.name)
-        if !pinned.isEmpty { lines.append("  pinned \(pinned.joined(separator: ", "))") }
-        if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
-        var rows = [
-            [
-                "POINT", "KIND", "CUT", "VERIFIED", "TABLES", "INCOMPLETE", "ROWS", "CHANGED",
-                "BYTES", "FREES",
-            ]
-        ]
-        for point in points {
-            let changed = point.inserted + point.updated + point.deleted
-            rows.append([
-                point.name, point.kind, point.cut, point.verified?.text ?? "-", "\(point.tables)",
-                point.incomplete == 0 ? "-" : "\(point.incomplete)", "\(point.rows)",
-                "\(changed)", "\(point.bytes)", "\(point.frees)",
-            ])
-        }
-        if let point = points.last {
-            let count = UInt64(point.notBackedUp.count)
-            lines += StatusReport.lines(point.notBackedUp, count: count).map {
-                "  not backed up: \($0)"
-            }
-        }
-        let damaged = Dictionary(grouping: points.filter { $0.verified?.damage != nil }) {
-            $0.verified!.damage!
-        }
-        for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
-            lines.append("  DAMAGED: \(points.count) points, last \(points.last!.name): \(damage)")
-        }
-        lines += Output.aligned(rows, leftColumns: [0, 1, 2, 3]).map { "  " + $0 }
-        return lines + [
-            "  newest \(newest ?? (damage == nil ? "none" : "unknown")), \(bytes) bytes stored"
-        ]
     }
 }

@@ -64,6 +64,7 @@ def measure_diffs(bench, pairs):
 def except_both_ways(bench):
     code = (
         "import duckdb, sys, time; w = sys.argv[1]; t = time.monotonic(); c = duckdb.connect(); "
+        "c.execute(\"SET enable_progress_bar = false\"); "
         "a, b = (f\"SELECT * FROM read_parquet('{w}/{s}.parquet')\" for s in 'ab'); "
         "c.execute(f\"COPY ({a} EXCEPT ALL {b}) TO '{w}/gone.csv'\"); "
         "c.execute(f\"COPY ({b} EXCEPT ALL {a}) TO '{w}/came.csv'\"); print(time.monotonic() - t)"

@@ -123,7 +123,7 @@ final class Adapter: Sendable {
     }
 
     func isBlocking(_ handle: UInt64) -> Bool {
-        open.withLock { $0.files[handle] == .blocking }
+        open.withLock { $0.files[handle]?.waits ?? false }
     }
 
     func forget(_ handle: UInt64) {

@@ -175,11 +175,15 @@ private func addFiles(to operations: inout fuse_lowlevel_ops) {
                     info.keep_cache = 1
                     // Nothing was written: `close` needn't ask us.
                     info.noflush = 1
-                case .direct, .blocking: info.direct_io = 1
+                case .direct, .blocking, .stream: info.direct_io = 1
                 }
                 adapter.remember(opened)
+                let isTaken =
+                    opened.cache == .stream
+                    ? request.succeed(openedStream: opened.handle)
+                    : fuse_reply_open(request.pointer, &info) == 0
                 // An `open` that was interrupted meanwhile gets no `release`.
-                if fuse_reply_open(request.pointer, &info) == 0 { return nil }
+                if isTaken { return nil }
                 return { adapter.forget(opened.handle) }
             }
         }
@@ -232,6 +236,16 @@ private func addFiles(to operations: inout fuse_lowlevel_ops) {
             if let handle = info?.pointee.fh { adapter.forget(handle) }
             fuse_reply_err(request.pointer, 0)
         }
+    }
+}
+
+extension Request {
+    /// Answers `open` with a file that has no position. libfuse has no word for that before 3.17: the
+    /// kernel's own answer (`struct fuse_open_out` of linux/fuse.h) goes as bytes.
+    fileprivate func succeed(openedStream handle: UInt64) -> Bool {
+        let (directIO, stream): (UInt32, UInt32) = (1, 1 << 4)
+        let answer = (handle, directIO | stream, UInt32(0))
+        return withUnsafeBytes(of: answer) { succeed($0) } == 0
     }
 }
 

@@ -41,11 +41,22 @@ final class ControlFile: TreeFile {
     }
 
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
-        (OpenControl(tree, collection: try name(), text: try text(), caller), .direct)
+        (try handle(caller), .direct)
+    }
+
+    func open(
+        _ mode: OpenMode, _ caller: Caller
+    ) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
+        mode == .readWrite ? (try handle(caller), .stream) : try open(caller)
+    }
+
+    private func handle(_ caller: Caller) throws(Errno) -> OpenControl {
+        OpenControl(tree, collection: try name(), text: try text(), caller)
     }
 }
 
-/// One open handle of a control file.
+/// One open handle of a control file. One that can be written and read answers: what is read from it is
+/// first the file's text, and after a write what became of each statement that the handle wrote.
 private final class OpenControl: OpenFile {
     private let engine: Engine
     /// Who gets what is decided after the last close.
@@ -53,22 +64,70 @@ private final class OpenControl: OpenFile {
     private let collection: String?
     /// What reading it shows.
     private let text: OpenText
-    /// Process that opened it.
-    private let opener: Int32
+    private let opener: Caller
+    /// The process that opened it.
+    private let process: Int32
     private let content: Mutex<ControlText>
+    private let answers: Mutex<ControlAnswers>
 
     init(_ tree: TreeContext, collection: String?, text: [UInt8], _ caller: Caller) {
         engine = tree.engine
         owner = tree.options.uid
         self.collection = collection
         self.text = OpenText(text)
-        opener = caller.process
+        opener = caller
+        process = caller.process
         content = Mutex(ControlText(scope: collection.map { CollectionScope(name: $0) }))
+        answers = Mutex(ControlAnswers(text))
     }
+
+    // MARK: Reading
 
     func read(at offset: UInt64, count: Int, into output: ByteBuffer) throws(Errno) {
         try text.read(at: offset, count: count, into: output)
     }
+
+    /// Offsets mean nothing: a shell's descriptor has one position, for what it writes and what it reads.
+    func readLater(
+        at _: UInt64, count: Int, reply: @escaping @Sendable (Result<[UInt8], Errno>) -> Void
+    ) -> (@Sendable () -> Void)? {
+        do throws(Errno) {
+            try decide(opener) { text throws(Failure) in
+                try text.flush(byOpener: true) { statements throws(Failure) in
+                    try engine.validate(statements)
+                }
+            }
+        } catch {
+            // A refusal is an answer; what is no statement yet is none.
+            guard answers.withLock(\.hasMore) else {
+                reply(.failure(error))
+                return nil
+            }
+        }
+        let awaited = answers.withLock { answers -> Operation? in
+            answers.isAtLineEnd ? answers.takeOperation() : nil
+        }
+        guard let awaited else {
+            reply(.success(answers.withLock { $0.take(count) }))
+            return nil
+        }
+        let watcher = awaited.whenEnded { [self] status in
+            reply(
+                .success(
+                    answers.withLock { answers in
+                        answers.add(WaitFile.line(status))
+                        return answers.take(count)
+                    }))
+        }
+        guard let watcher else { return nil }
+        return { [self] in
+            if !awaited.forget(watcher) { return }
+            answers.withLock { $0.putBack(awaited) }
+            reply(.failure(.interrupted))
+        }
+    }
+
+    // MARK: Writing
 
     func write(_ bytes: [UInt8], _ caller: Caller) throws(Errno) {
         try decide(caller) { text throws(Failure) in
@@ -76,10 +135,11 @@ private final class OpenControl: OpenFile {
                 try engine.validate(statements)
             }
         }
+        answers.withLock { $0.forgetText() }
     }
 
     func flush(_ caller: Caller) throws(Errno) {
-        let byOpener = caller.process == opener
+        let byOpener = caller.process == process
         try decide(caller) { text throws(Failure) in
             try text.flush(byOpener: byOpener) { statements throws(Failure) in
                 try engine.validate(statements)
@@ -92,9 +152,7 @@ private final class OpenControl: OpenFile {
             text.release { statements throws(Failure) in try engine.validate(statements) }
         }
         if let discarded {
-            engine.refuse(
-                discarded.text, discarded.failure, snippet: discarded.snippet,
-                collection: collection, owner: owner)
+            refuse(discarded.text, discarded.failure, discarded.snippet, owner: owner)
         }
         if !start.isEmpty { _ = try? submit(start, owner: owner) }
     }
@@ -111,9 +169,7 @@ private final class OpenControl: OpenFile {
             }
         }
         if let refusal {
-            engine.refuse(
-                refusal.text, refusal.failure, snippet: refusal.snippet, collection: collection,
-                owner: caller.uid)
+            refuse(refusal.text, refusal.failure, refusal.snippet, owner: caller.uid)
         }
         do throws(Failure) {
             let start = try outcome.get()
@@ -125,13 +181,58 @@ private final class OpenControl: OpenFile {
 
     private func submit(_ statements: [Statement], owner: UInt32) throws(Failure) {
         do {
-            _ = try engine.submit(statements, owner: owner)
+            let operations = try engine.submit(statements, owner: owner)
+            answers.withLock { $0.wait(for: operations) }
         } catch {
-            engine.refuse(
-                statements.map(\.text).joined(separator: ";\n"), error, collection: collection,
-                owner: owner)
+            refuse(statements.map(\.text).joined(separator: ";\n"), error, owner: owner)
             throw error
         }
+    }
+
+    private func refuse(
+        _ text: String, _ failure: Failure, _ snippet: String? = nil, owner: UInt32
+    ) {
+        let refusal = engine.refuse(
+            text, failure, snippet: snippet, collection: collection, owner: owner)
+        answers.withLock { $0.wait(for: [refusal]) }
+    }
+}
+
+/// What a handle has to tell, in the order in which it is read.
+private struct ControlAnswers {
+    /// What is left of a line, or of the usual text.
+    private var rest: ArraySlice<UInt8>
+    private var isText = true
+    /// What was asked for and not told yet.
+    private var operations: [Operation] = []
+
+    init(_ text: [UInt8]) { rest = text[...] }
+
+    var isAtLineEnd: Bool { rest.isEmpty }
+    var hasMore: Bool { !rest.isEmpty || !operations.isEmpty }
+
+    /// Who has written wants answers, not the usual text.
+    mutating func forgetText() {
+        if isText { rest = [] }
+        isText = false
+    }
+
+    mutating func wait(for operations: [Operation]) {
+        forgetText()
+        self.operations += operations
+    }
+
+    mutating func takeOperation() -> Operation? {
+        operations.isEmpty ? nil : operations.removeFirst()
+    }
+
+    mutating func putBack(_ operation: Operation) { operations.insert(operation, at: 0) }
+
+    mutating func add(_ line: [UInt8]) { rest += line }
+
+    mutating func take(_ count: Int) -> [UInt8] {
+        defer { rest = rest.dropFirst(count) }
+        return Array(rest.prefix(count))
     }
 }
 

@@ -127,7 +127,10 @@ final class WaitFile: TreeFile {
     }
 
     func appearance() throws(Errno) -> Appearance {
-        .file(bytes: 0, modified: try tree.operation(id).modified)
+        // What can hold a reader up is the owner's alone.
+        .file(
+            bytes: 0, modified: try tree.operation(id).modified,
+            permissions: tree.options.controlMode & 0o444)
     }
 
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
@@ -157,7 +160,7 @@ final class WaitFile: TreeFile {
         }
     }
 
-    private static func line(_ status: Operation.Status) -> [UInt8] {
+    static func line(_ status: Operation.Status) -> [UInt8] {
         Array("\(oneLine(status.summary))\n".utf8)
     }
 }

@@ -30,6 +30,10 @@ protocol TreeNode: AnyObject, Sendable {
     /// Whether it may be written to; attributes that somebody sets are ignored then.
     var isWritable: Bool { get }
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache)
+    /// For those that show writers something else than readers.
+    func open(
+        _ mode: OpenMode, _ caller: Caller
+    ) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache)
 }
 
 protocol TreeDirectory: TreeNode {}
@@ -66,6 +70,11 @@ extension TreeNode {
     func target() throws(Errno) -> String { throw .invalid }
     func extendedAttributes() throws(Errno) -> [(name: String, value: String)] { [] }
     var isWritable: Bool { false }
+    func open(
+        _ mode: OpenMode, _ caller: Caller
+    ) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
+        try open(caller)
+    }
 }
 
 /// What is open of a file. Used by many threads.

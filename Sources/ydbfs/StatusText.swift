@@ -1,0 +1,150 @@
+import Bytes
+import Engine
+import Repository
+
+// What `status` prints for people, and what keeps a collection from being backed up as it should be.
+
+extension StatusReport.Collection {
+    func troubles(maxAge: Period?) -> [String] {
+        var lines: [String] = []
+        if isFailing, let lastFailure {
+            lines.append(
+                "the last backup failed at \(lastFailure.ended ?? lastFailure.started): operation "
+                    + "\(lastFailure.id): \(lastFailure.error ?? "unknown")")
+        }
+        if running == nil, let since = schedule?.overdueSince {
+            lines.append(
+                "a backup was due at \(since) and wasn't taken: is a mount running that may take it?"
+            )
+        }
+        if let maxAge, lastSuccessAge.map({ $0 > maxAge.seconds }) ?? true {
+            lines.append("no backup is younger than \(maxAge)")
+        }
+        return lines
+    }
+
+    /// `3h5m`: the two largest units of so many seconds.
+    private static func age(_ seconds: Int64) -> String {
+        for (above, unit) in [(2 * 86_400, 3_600), (2 * 3_600, 60)] as [(Int64, Int64)]
+        where seconds > above {
+            return Period(seconds: min(seconds, Period.maximumSeconds) / unit * unit).description
+        }
+        return Period(seconds: seconds).description
+    }
+
+    fileprivate var ageLine: String? {
+        guard let lastSuccess, let lastSuccessAge else { return nil }
+        return "  last backup \(lastSuccess), \(Self.age(lastSuccessAge)) ago"
+    }
+}
+
+extension StatusReport {
+    /// Tables that were left out, by path with the reason.
+    fileprivate static func lines(_ tables: [String: String], count: UInt64) -> [String] {
+        tables.sorted { $0.key < $1.key }.map { NotBackedUp(path: $0.key, reason: $0.value) }
+            .lines(of: count)
+    }
+
+    /// For people.
+    package func text(maxAge: Period? = nil) -> String {
+        var lines = ["source      \(source)", "repository  \(location)"]
+        if let sourceError { lines.append("            can't be used now: \(sourceError)") }
+        if let leftovers {
+            lines.append(
+                "            holds what earlier versions of ydbfs left: ydbfs repair \(source) runs "
+                    + leftovers.map { "\($0);" }.joined(separator: " "))
+        }
+        if !mounts.isEmpty { lines.append("mounted at  \(mounts.joined(separator: ", "))") }
+        lines += damage.map { "DAMAGED     \($0)" }
+        if collections.isEmpty, damage.isEmpty {
+            lines += ["", "no collections: CREATE BACKUP COLLECTION makes one"]
+        }
+        for collection in collections {
+            lines += [""] + collection.lines(troubles: collection.troubles(maxAge: maxAge))
+        }
+        return lines.joined(separator: "\n")
+    }
+}
+
+extension StatusReport.Check {
+    fileprivate var text: String { "\(time) \(damage == nil ? level : "DAMAGED")" }
+}
+
+extension StatusReport.Collection {
+    fileprivate func lines(troubles: [String]) -> [String] {
+        let members = isDatabase ? "the whole database" : tables.joined(separator: ", ")
+        var lines = ["collection \(name): \(members)"]
+        if let damage { lines.append("  DAMAGED: \(damage)") }
+        if let catalogDamage {
+            lines.append("  read from the beginning of its log, nothing is lost: \(catalogDamage)")
+        }
+        for (name, reason) in (lost ?? [:]).sorted(by: { $0.key < $1.key }) {
+            lines.append("  LOST \(name): \(reason)")
+        }
+        if let allFilesRead { lines.append("  every file read once until \(allFilesRead)") }
+        if let running {
+            lines.append(
+                "  running since \(running.started): operation \(running.id) \(running.statement)")
+        }
+        lines += troubles.map { "  FAILED: \($0)" }
+        if let ageLine { lines.append(ageLine) }
+        if let lastError, let error = lastError.error, !isFailing || lastError.id != lastFailure?.id
+        {
+            lines.append("  last operation \(lastError.id) \(lastError.state): \(error)")
+        }
+        if let lastIncomplete, let count = lastIncomplete.incomplete,
+            let leftOut = lastIncomplete.leftOut, leftOut != points.last?.notBackedUp
+        {
+            lines.append(
+                "  last operation \(lastIncomplete.id) \(lastIncomplete.state), but incomplete: "
+                    + lastIncomplete.statement)
+            lines += StatusReport.lines(leftOut, count: count).map { "    left out: \($0)" }
+        }
+        if let schedule {
+            for (kind, period, next) in [
+                ("full", schedule.fullEvery, schedule.nextFull),
+                ("incremental", schedule.incrementalEvery, schedule.nextIncremental),
+            ] {
+                guard let period, let next else { continue }
+                lines.append("  while mounted: \(kind) every \(period), next \(next)")
+            }
+        }
+        if let lastLooked {
+            lines.append("  last looked \(lastLooked): nothing had changed since \(newest ?? "")")
+        }
+        lines += dropped.map { "  dropped \($0): UNDROP BACKUP has it back" }
+        let pinned = points.filter(\.pinned).map(\.name)
+        if !pinned.isEmpty { lines.append("  pinned \(pinned.joined(separator: ", "))") }
+        if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
+        var rows = [
+            [
+                "POINT", "KIND", "CUT", "VERIFIED", "TABLES", "INCOMPLETE", "ROWS", "CHANGED",
+                "BYTES", "FREES",
+            ]
+        ]
+        for point in points {
+            let changed = point.inserted + point.updated + point.deleted
+            rows.append([
+                point.name, point.kind, point.cut, point.verified?.text ?? "-", "\(point.tables)",
+                point.incomplete == 0 ? "-" : "\(point.incomplete)", "\(point.rows)",
+                "\(changed)", "\(point.bytes)", "\(point.frees)",
+            ])
+        }
+        if let point = points.last {
+            let count = UInt64(point.notBackedUp.count)
+            lines += StatusReport.lines(point.notBackedUp, count: count).map {
+                "  not backed up: \($0)"
+            }
+        }
+        let damaged = Dictionary(grouping: points.filter { $0.verified?.damage != nil }) {
+            $0.verified!.damage!
+        }
+        for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
+            lines.append("  DAMAGED: \(points.count) points, last \(points.last!.name): \(damage)")
+        }
+        lines += Output.aligned(rows, leftColumns: [0, 1, 2, 3]).map { "  " + $0 }
+        return lines + [
+            "  newest \(newest ?? (damage == nil ? "none" : "unknown")), \(bytes) bytes stored"
+        ]
+    }
+}
