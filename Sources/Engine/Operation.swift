@@ -36,6 +36,8 @@ package final class Operation: Sendable {
         package var point: String?
         /// What the user should know although it succeeded, a line each.
         package var notes: [String] = []
+        /// It was a backup that found nothing to do.
+        package var foundNothing = false
         /// How many tables it left out: it ends as done all the same, if it gets so far.
         package private(set) var incomplete: UInt64 = 0
         /// The tables left out; only the first of them, if it is told by the journal.

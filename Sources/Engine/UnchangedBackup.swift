@@ -23,6 +23,7 @@ extension BackupJob {
     ) {
         operation.update { status in
             (status.rows, status.bytes) = (0, 0)
+            status.foundNothing = true
             status.notes.append("nothing changed since \(point.name): no point was made")
             for table in point.notBackedUp { status.leaveOut(table) }
         }

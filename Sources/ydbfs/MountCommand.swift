@@ -33,7 +33,11 @@ struct MountCommand: ParsableCommand {
               adopt              take the backups of another database for those of SOURCE
               trust_fs           read a WAL database on 9p, virtiofs, NFS or SMB too: only if no
                                  other machine or container has it open
-              log=FILE           where the background process writes what goes wrong
+              log=FILE           where to write what happens (default: the system's log, in the
+                                 foreground standard error); log=syslog is the system's log
+              on_success=PROGRAM  run when a backup or another operation is done, by its absolute path
+              on_failure=PROGRAM  run when one failed, left something out or couldn't begin; facts are
+                                 in its environment: YDBFS_RESULT (done, incomplete, failed), …
               repository=DIR     the same as --repository
             and the generic words of mount(8): rw, nosuid, noatime, nofail, _netdev, x-…
 

@@ -28,7 +28,11 @@ package struct MountOptions: Sendable, Equatable {
     package var hasExtendedAttributes = false
     /// How often to look for what other processes did; nil: by the file system.
     package var poll: Period?
+    /// A file, or `MountLog.systemWord`.
     package var log: String?
+    /// Programs for when an operation has ended.
+    package var onSuccess: String?
+    package var onFailure: String?
     package var repository: String?
     /// For mount(8) as they are.
     package var kernelWords: [String] = []
@@ -92,7 +96,7 @@ package struct MountOptions: Sendable, Equatable {
         case _ where Self.passed.contains(word): kernelWords.append(word)
         case _ where Self.unbuilt.contains(word): throw Self.refusal(unbuilt: word)
         case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",
-            "rate", "reserve", "repository", "poll":
+            "rate", "reserve", "repository", "poll", "on_success", "on_failure":
             throw Failure(.invalid, "mount option \(word) needs a value: \(word)=…")
         default: return Self.accepted.contains(word) || Self.isForOthers(word)
         }
@@ -128,6 +132,8 @@ package struct MountOptions: Sendable, Equatable {
             poll = period
         case "cache_dir": cacheDirectory = try Self.path(value, key)
         case "log": log = try Self.path(value, key)
+        case "on_success": onSuccess = try Self.path(value, key)
+        case "on_failure": onFailure = try Self.path(value, key)
         case "repository": repository = try Self.path(value, key)
         case _ where Self.unbuilt.contains(key): throw Self.refusal(unbuilt: key)
         default: return key == "user" || key == "comment" || Self.isForOthers(key)

@@ -82,6 +82,7 @@ struct Ydbfs: ParsableCommand {
             MountCommand.self, UnmountCommand.self, RunCommand.self, StatusCommand.self,
             VerifyCommand.self, ExportCommand.self, DiffCommand.self, HistoryCommand.self,
             ShowCommand.self, FindCommand.self, RepairCommand.self, RekeyCommand.self,
+            HookCommand.self,
         ],
         defaultSubcommand: MountCommand.self)
 }

@@ -25,7 +25,9 @@ struct ServedVolume {
         self.mountPoint = mountPoint
         self.options = options
         cacheDirectory = try options.cacheDirectory.map(Paths.canonical)
-        log = try options.log.map(Paths.absolute)
+        log = try options.log.map { word in
+            word == MountLog.systemWord ? word : try Paths.absolute(word)
+        }
     }
 
     /// Mounts, tells so, serves until the end.
@@ -48,6 +50,7 @@ struct ServedVolume {
             location: source.location,
             database: source.database(isReadOnly: options.isReadOnly),
             cache: SharedCache(maxBytes: options.cacheBytes), options: engineOptions)
+        let hooks = try hooks(engine)
         if let cacheDirectory, mkdir(cacheDirectory, 0o700) != 0, errno != EEXIST {
             throw Failure("can't make cache_dir \(cacheDirectory)")
         }
@@ -68,8 +71,13 @@ struct ServedVolume {
                 problem = problem ?? greeting.problem
                 let text = ([greeting.text(problem)] + Greeting.shown(imported))
                     .joined(separator: "\n")
+                let log = try MountLog(log, isDaemon: daemon != nil)
+                engine.listen { event in
+                    log.write(event)
+                    hooks.call(event)
+                }
                 if let daemon {
-                    try daemon.report(success: text, log: log)
+                    try daemon.report(success: text, log: logFile)
                 } else {
                     Output.print(text)
                 }
@@ -81,6 +89,7 @@ struct ServedVolume {
             let end = mount.waitUntilUnmounted()
             engine.close()
             _ = mount.waitUntilEnded()
+            hooks.finish(seconds: 5)
             volume.close()
             place.remove()
             if case .failed(let failure) = end {
@@ -91,6 +100,27 @@ struct ServedVolume {
             place.remove()
             throw error
         }
+    }
+
+    /// The log's, if it is a file.
+    private var logFile: String? { log == MountLog.systemWord ? nil : log }
+
+    private func hooks(_ engine: Engine) throws -> Hooks {
+        let owner = source.owner
+        func program(_ option: String, _ path: String?) throws -> HookProgram? {
+            try path.map { try HookProgram(option, $0, uid: owner.uid, gid: owner.gid) }
+        }
+        return Hooks(
+            success: try program("on_success", options.onSuccess),
+            failure: try program("on_failure", options.onFailure),
+            facts: [
+                "YDBFS_SOURCE": source.name, "YDBFS_REPOSITORY": source.location.description,
+                "YDBFS_MOUNTPOINT": mountPoint,
+            ],
+            complain: { [weak engine] program, reason in
+                engine?.errors.add(
+                    "\(program.option)=\(program.path)", message: "\(program.option): \(reason)")
+            })
     }
 
     private var volumeOptions: Volume.Options {

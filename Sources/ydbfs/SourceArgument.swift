@@ -171,6 +171,17 @@ package struct SourceArgument: Sendable, Equatable {
             path: path, device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     }
 
+    /// Who owns what is backed up, as far as that is there: for root's mounts, whose programs needn't be
+    /// root's; anybody else's are his own.
+    var owner: (uid: UInt32, gid: UInt32) {
+        if geteuid() != 0 { return (geteuid(), getegid()) }
+        var status = stat()
+        for path in protected where stat(path, &status) == 0 {
+            return (status.st_uid, status.st_gid)
+        }
+        return (0, 0)
+    }
+
     /// Whether the backups lie where those of this database are looked for.
     var isBesideDatabase: Bool {
         guard case .database(let file) = kind else { return false }

@@ -180,6 +180,64 @@ import Testing
         #expect(again.output.hasPrefix("done "), "\(again.output) \(again.errors)")
     }
 
+    @Test func `A handle that wrote is answered for its own statements, a line each`() throws {
+        #expect(try sandbox.ydbfs("database.db", place).status == 0)
+        try sandbox.write(Sandbox.create, to: "create")
+        let script = """
+            exec 3<>there/control
+            cat create >&3; cat <&3; echo --
+            echo 'BACKUP shop; VERIFY shop; BACKUP shop INCREMENTAL;' >&3; cat <&3; echo --
+            echo 'BACKUP nowhere' >&3; cat <&3; echo --
+            printf 'BACKUP shop' >&3; head -c 4 <&3; cat <&3; echo --
+            exec 3<>there/shop/control
+            printf incremental >&3; grep -q '^done ' <&3 && echo right
+            """
+        for program in ["bash", "dash"] {
+            if program == "dash" { try sandbox.write("SELECT", to: "create") }
+            let answer = try shell(program, script).output
+            let parts = answer.components(separatedBy: "--\n")
+            try #require(parts.count == 5, "\(answer)")
+            #expect(parts[0].hasPrefix(program == "bash" ? "done rows=0 " : "refused: 1:1: "))
+            let lines = parts[1].split(separator: "\n").map { $0.prefix(11) }
+            #expect(lines == ["done point=", "done rows=6", "done point="], "\(parts[1])")
+            #expect(
+                parts[2].hasPrefix("refused: 1:8: there is no collection nowhere"), "\(parts[2])")
+            #expect(parts[3].hasPrefix("done point="), "\(parts[3])")
+            #expect(parts[4] == "right\n")
+        }
+        // Who only reads has the usual text, at any place; who wrote nothing yet as well.
+        let usual = try sandbox.text("there/control")
+        #expect(usual.contains("Write one of these"))
+        let whole = try shell("bash", "exec 3<>there/control; cat <&3; cat <&3")
+        #expect(whole.output == usual)
+        #expect(try shell("bash", "tail -c 5 there/control").output == String(usual.suffix(5)))
+    }
+
+    @Test func `A read that waits can be interrupted, and holds nobody up who writes`() throws {
+        #expect(try sandbox.ydbfs("database.db", place).status == 0)
+        try sandbox.write(Sandbox.create, to: "create")
+        #expect(try shell("bash", "cat create > there/control").status == 0)
+        let script = """
+            exec 3<>there/shop/control
+            exec 4< <(exec \(Sandbox.python) -c 'import sqlite3, sys, time
+            c = sqlite3.connect("database.db", isolation_level=None)
+            c.execute("BEGIN EXCLUSIVE"); print("locked", flush=True); time.sleep(6)')
+            read locked <&4
+            echo full >&3
+            timeout -s INT 0.5 cat <&3; echo "interrupted $?"
+            # The descriptor's position isn't locked by the one that waits.
+            cat <&3 & sleep 0.3
+            timeout 3 bash -c 'echo incremental >&3' && echo written
+            wait $!; cat <&3
+            """
+        let answer = try shell("bash", script)
+        let lines = answer.output.split(separator: "\n")
+        try #require(lines.count >= 4, "\(answer.output) \(answer.errors)")
+        #expect(lines[0] == "interrupted 124")
+        #expect(lines[1] == "written")
+        #expect(lines.dropFirst(2).allSatisfy { $0.hasPrefix("done ") }, "\(answer.output)")
+    }
+
     @Test func `A lock of another program keeps no shell waiting`() throws {
         #expect(try sandbox.ydbfs("database.db", place).status == 0)
         try sandbox.write(Sandbox.create, to: "create")

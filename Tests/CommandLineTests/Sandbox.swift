@@ -92,6 +92,23 @@ final class Sandbox {
         try run(Self.binary, arguments, input: input)
     }
 
+    /// The program under another time of day, as `faketime` takes it.
+    func run(at time: String, _ arguments: [String]) throws -> Result {
+        let library = try run(
+            "/bin/sh", ["-c", "ls /usr/lib/*/faketime/libfaketimeMT.so.1"]
+        ).output
+        return try run(
+            "/usr/bin/timeout", ["60", Self.binary] + arguments,
+            environment: [
+                "LD_PRELOAD": library.trimmingCharacters(in: .newlines), "FAKETIME": time,
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            ])
+    }
+
+    func ydbfs(at time: String, _ arguments: String...) throws -> Result {
+        try run(at: time, arguments)
+    }
+
     func sql(_ text: String, in database: String = "database.db") throws {
         let result = try run("/usr/bin/sqlite3", [database], input: text)
         try #require(result.status == 0, "sqlite3: \(result.errors)")

@@ -168,6 +168,13 @@ import Volume
         #expect(errors.contains("the backup scheduled for \(due) was not taken: "), "\(errors)")
         #expect(errors.contains("No such file"))
         #expect(errors.components(separatedBy: "was not taken").count == 2)
+        // It is an operation like those that began, and the next mount knows of it.
+        let failed = try #require(test.product.engine.operations.last)
+        #expect(failed.status.state == .failed && failed.kind == "incremental")
+        let other = try test.another()
+        defer { other.close() }
+        let told = try other.tree.text("operations/\(failed.name)/error")
+        #expect(told.hasPrefix("the backup scheduled for \(due) was not taken: "))
         try check("mv \"$1\".away \"$1\"", test.shop.database)
         test.at(7300)
         test.at(3 * 3600 - 1)

@@ -87,7 +87,7 @@ import ydbfs
         try files.write(to: shop.database + ".backups")
         try Self.allowed {
             let report = try StatusReport(SourceArgument(shop.database))
-            #expect(!report.text.isEmpty)
+            #expect(!report.text().isEmpty)
             #expect(try !JSONEncoder().encode(report).isEmpty)
         }
         let product = try Self.allowed { try Product(shop.database, Self.settings(clock)) }

@@ -1,0 +1,71 @@
+import Bytes
+import Engine
+import Glibc
+
+/// Where a mount says what happened while nobody looked: a file, the standard error stream of a mount
+/// in the foreground, or else the system's log, which `journalctl -t ydbfs` shows.
+final class MountLog: Sendable {
+    private enum Destination {
+        case stream(Int32)
+        case system
+    }
+
+    private let destination: Destination
+
+    /// The word of `-o log=` for the system's log.
+    static let systemWord = "syslog"
+
+    /// - Parameters:
+    ///   - log: as `-o log=` has it, absolute if it is a file.
+    ///   - isDaemon: whether the standard streams are the log file's, or nobody's.
+    init(_ log: String?, isDaemon: Bool) throws {
+        switch log {
+        case Self.systemWord: destination = .system
+        case nil: destination = isDaemon ? .system : .stream(STDERR_FILENO)
+        case let file?:
+            if isDaemon {
+                destination = .stream(STDERR_FILENO)
+            } else {
+                let descriptor = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+                guard descriptor >= 0 else { throw Failure("can't open the log file \(file)") }
+                destination = .stream(descriptor)
+            }
+        }
+        if case .system = destination { openlog(Self.name, LOG_PID, LOG_DAEMON) }
+    }
+
+    /// The system keeps the pointer.
+    private nonisolated(unsafe) static let name = strdup("ydbfs")
+
+    private static let longest = 4096
+
+    func write(_ text: String, isTrouble: Bool) {
+        let line = String(decoding: oneLine(text).utf8.prefix(Self.longest), as: UTF8.self)
+        switch destination {
+        case .system:
+            line.withCString { text in
+                withVaList([text]) { vsyslog(isTrouble ? LOG_ERR : LOG_INFO, "%s", $0) }
+            }
+        case .stream(let descriptor):
+            let bytes = Array("\(Instant.now.floorToSecond) ydbfs: \(line)\n".utf8)
+            // One call a line: several mounts may have one file. A full disk is no reason to stop.
+            _ = Glibc.write(descriptor, bytes, bytes.count)
+        }
+    }
+
+    func write(_ event: Event) {
+        switch event {
+        case .trouble(let item):
+            let place = item.collection.map { "\($0): " } ?? ""
+            let text = item.text.split(whereSeparator: \.isNewline).joined(separator: " ")
+            write("\(place)\(item.message): \(text)", isTrouble: true)
+        case .ended(let operation):
+            let status = operation.status
+            // What failed is trouble, which was told; a schedule that looks in vain is no news.
+            if status.state == .failed || status.foundNothing { return }
+            write(
+                "\(operation.collection): operation \(operation.name) \(operation.kind) "
+                    + status.summary, isTrouble: status.incomplete > 0)
+        }
+    }
+}
