@@ -43,7 +43,12 @@ final class OperationOwner: Sendable {
         // A record may say anything.
         guard Self.isName(name) else { return true }
         if state.withLock({ $0?.name == name }) { return false }
-        return (try? storage.isLocked(Self.object(name))) == false
+        do {
+            return try !storage.isLocked(Self.object(name))
+        } catch {
+            // Something else has its place: nobody has a lock on it.
+            return (error as? Failure)?.code == .corrupt
+        }
     }
 
     func isOwn(_ name: String?) -> Bool {

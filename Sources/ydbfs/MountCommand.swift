@@ -1,6 +1,7 @@
 import ArgumentParser
 import Bytes
 import Fuse
+import Glibc
 
 struct MountCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -76,6 +77,14 @@ struct MountCommand: ParsableCommand {
     @Flag(help: .hidden) var fake = false
 
     func validate() throws {
+        if (try? Paths.kind(of: mountPoint)) == .file,
+            (try? Paths.kind(of: source)) != .file || !MountCommand.isDatabase(source),
+            MountCommand.isDatabase(mountPoint)
+        {
+            throw ValidationError(
+                "\(mountPoint) is the database: ydbfs \(Paths.shellWord(mountPoint)) "
+                    + Paths.shellWord(source))
+        }
         do throws(Failure) {
             _ = try MountOptions(options, ignoresUnknown: sloppy)
         } catch  where error.code == .invalid {
@@ -83,6 +92,14 @@ struct MountCommand: ParsableCommand {
         } catch {
             // Right usage of what isn't built: `run` says so.
         }
+    }
+
+    /// Whether the file begins as SQLite's do.
+    private static func isDatabase(_ path: String) -> Bool {
+        guard let file = fopen(path, "r") else { return false }
+        defer { fclose(file) }
+        var start = [UInt8](repeating: 0, count: 16)
+        return fread(&start, 1, 16, file) == 16 && start == Array("SQLite format 3\0".utf8)
     }
 
     func run() throws {

@@ -12,6 +12,7 @@ package enum Program {
         signal(SIGXFSZ, SIG_IGN)
         do {
             let words = try MountHelper.translate(CommandLine.arguments)
+            try UnknownWords.check(words)
             var command = try Ydbfs.parseAsRoot(DashedWord.marked(words))
             try command.run()
         } catch {
@@ -52,7 +53,7 @@ package enum ExitStatus {
 struct Ydbfs: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ydbfs",
-        abstract: "Backup collections of a database as a directory of CSV files.",
+        abstract: "Backup collections of a database, as directories of CSV and Parquet files.",
         discussion: """
             A backup collection is a named set of tables that are backed up together. ydbfs mounts \
             the collections of a database: every backup point is a read-only folder with the whole \
@@ -72,6 +73,8 @@ struct Ydbfs: ParsableCommand {
               ydbfs unmount /mnt/shop
 
             Without a mount:
+              ydbfs backup shop.db             full or incremental, whichever is possible
+              ydbfs restore shop.db --at yesterday --into old.db
               ydbfs run shop.db 'BACKUP shop INCREMENTAL'
               ydbfs status shop.db
 
@@ -79,7 +82,8 @@ struct Ydbfs: ParsableCommand {
             """,
         version: "ydbfs \(Program.version)",
         subcommands: [
-            MountCommand.self, UnmountCommand.self, RunCommand.self, StatusCommand.self,
+            MountCommand.self, UnmountCommand.self, RunCommand.self, BackupCommand.self,
+            RestoreCommand.self, StatusCommand.self,
             VerifyCommand.self, ExportCommand.self, DiffCommand.self, HistoryCommand.self,
             ShowCommand.self, FindCommand.self, RepairCommand.self, RekeyCommand.self,
             HookCommand.self,

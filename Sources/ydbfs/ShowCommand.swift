@@ -13,11 +13,13 @@ struct ShowCommand: ParsableCommand {
             values as in CSV, with commas in between; in them %, / and , are written %25, %2F and \
             %2C. If several rows have it (keys that hold NULL), all are printed.
 
+              ydbfs show shop.db                     the collections
               ydbfs show shop.db shop
               ydbfs show shop.db shop/latest         or latest-full, previous, oldest, -2h
               ydbfs show shop.db shop/yesterday/orders
               ydbfs show shop.db shop/yesterday/orders/42
-            """)
+            """,
+        aliases: ["list"])
 
     @Argument(
         help: ArgumentHelp(
@@ -25,7 +27,7 @@ struct ShowCommand: ParsableCommand {
     var source: String
 
     @Argument(help: ArgumentHelp(valueName: "COLLECTION[/POINT[/TABLE[/KEY]]]"))
-    var target: String
+    var target: String?
 
     @Option(
         help: ArgumentHelp(
@@ -34,7 +36,9 @@ struct ShowCommand: ParsableCommand {
 
     func run() throws {
         let stored = try StoredTables(
-            SourceArgument(source, repository: repository), operation: "show \(target)")
+            SourceArgument(source, repository: repository),
+            operation: "show \(target ?? "collections")")
+        guard let target else { return showCollections(of: stored.repository) }
         let (collection, rest) = try split(target, in: stored.repository)
         let state = try stored.collection(collection)
         guard let rest else { return show(state) }
@@ -43,6 +47,17 @@ struct ShowCommand: ParsableCommand {
             in: state)
         guard parts.count > 1, !parts[1].isEmpty else { return show(point, of: state) }
         try show(String(parts[1]), at: point, of: state, stored)
+    }
+
+    private func showCollections(of repository: Repository) {
+        let header = ["COLLECTION", "POINTS", "NEWEST", "BYTES"]
+        let rows = repository.collections.map { state in
+            [
+                oneLine(state.name), "\(state.points.count)", state.newest?.name ?? "-",
+                "\(state.storedBytes)",
+            ]
+        }
+        for line in Output.aligned([header] + rows, leftColumns: [0, 2]) { Output.print(line) }
     }
 
     /// The collection, whose name may hold slashes, and what stands behind it.

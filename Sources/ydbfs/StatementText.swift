@@ -16,6 +16,13 @@ package struct StatementText: Sendable {
             do {
                 _ = try Statement.parse(argument)
             } catch {
+                let whole = arguments.joined(separator: " ")
+                if arguments.count > 1, (try? Statement.parse(whole)) != nil {
+                    throw Failure(
+                        .invalid,
+                        "each argument is a statement: put it in quotes: "
+                            + Paths.shellWord(whole))
+                }
                 let place = arguments.count > 1 ? "argument \(index + 1), " : ""
                 throw Failure(.invalid, "\(place)\(error)\n\(error.snippet)")
             }

@@ -93,10 +93,10 @@ package struct StatusReport: Sendable, Encodable {
 
         init(_ schedule: Schedule, _ state: CollectionState, _ look: Look?, at now: Instant) {
             // Who takes backups looks every half second, and one may be about to begin.
-            let patience: Int64 = 60
-            overdueSince = schedule.missed(at: now, state, look: look).flatMap { due in
-                now.seconds - due.seconds > patience ? due.description : nil
-            }
+            let before = Instant(seconds: now.seconds - 60)
+            overdueSince =
+                schedule.missed(at: now, state, look: look)
+                .flatMap { _ in schedule.missed(at: before, state, look: look) }?.description
             fullEvery = schedule.full?.description
             nextFull = schedule.full.map { schedule.next($0, after: now).description }
             incrementalEvery = schedule.incremental?.description

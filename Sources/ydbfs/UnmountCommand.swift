@@ -10,7 +10,8 @@ struct UnmountCommand: ParsableCommand {
             Running backups are cancelled, nothing that was finished is lost. If files are open the \
             tree disappears at once and they can still be read until they are closed, for at most \
             30 seconds; with --now they can't. umount and fusermount3 -u do the same.
-            """)
+            """,
+        aliases: ["umount"])
 
     @Argument(help: ArgumentHelp("Where it is mounted.", valueName: "MOUNTPOINT"))
     var mountPoint: String

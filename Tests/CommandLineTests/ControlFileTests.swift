@@ -198,8 +198,8 @@ import Testing
             let parts = answer.components(separatedBy: "--\n")
             try #require(parts.count == 5, "\(answer)")
             #expect(parts[0].hasPrefix(program == "bash" ? "done rows=0 " : "refused: 1:1: "))
-            let lines = parts[1].split(separator: "\n").map { $0.prefix(11) }
-            #expect(lines == ["done point=", "done rows=6", "done point="], "\(parts[1])")
+            let lines = parts[1].split(separator: "\n").map { $0.prefix { $0 != "=" } }
+            #expect(lines == ["done point", "done rows", "done point"], "\(parts[1])")
             #expect(
                 parts[2].hasPrefix("refused: 1:8: there is no collection nowhere"), "\(parts[2])")
             #expect(parts[3].hasPrefix("done point="), "\(parts[3])")
@@ -224,7 +224,7 @@ import Testing
             c.execute("BEGIN EXCLUSIVE"); print("locked", flush=True); time.sleep(6)')
             read locked <&4
             echo full >&3
-            timeout -s INT 0.5 cat <&3; echo "interrupted $?"
+            timeout 0.5 cat <&3; echo "interrupted $?"
             # The descriptor's position isn't locked by the one that waits.
             cat <&3 & sleep 0.3
             timeout 3 bash -c 'echo incremental >&3' && echo written

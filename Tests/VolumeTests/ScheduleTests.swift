@@ -205,7 +205,7 @@ import Volume
         test.at(7200, other)
         #expect(try other.tree.text("errors").contains("was not taken: collection shop is being"))
         gate.open()
-        #expect(try test.product.tree.text("shop/operation/wait").hasPrefix("done"))
+        #expect(try test.product.tree.text("operations/2/wait").hasPrefix("done"))
         test.at(7202, other)
         test.at(7203, other)
         #expect(try test.points(other) == ["full -", "full 7200"])

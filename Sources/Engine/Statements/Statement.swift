@@ -39,6 +39,13 @@ package struct Statement: Sendable, Equatable {
     package struct Settings: Sendable, Equatable {
         package var values: CollectionSettings
         package let positions: [SettingKey: SourcePosition]
+
+        /// Those of a collection that is made without any.
+        static var standard: Settings {
+            var values = CollectionSettings()
+            values.fillInStorage()
+            return Settings(values: values, positions: [:])
+        }
     }
 
     package enum Change: Sendable, Equatable {

@@ -88,8 +88,7 @@ struct StatementParser {
                 members = .tables(try tables())
             }
         }
-        try expect("WITH")
-        let settings = try settings(isWhole: true)
+        let settings = take("WITH") ? try settings(isWhole: true) : .standard
         return (name, .create(Statement.Create(members: members, settings: settings)))
     }
 

@@ -217,9 +217,11 @@ extension StatementParser {
     mutating func settingKey() throws(StatementError) -> Located<SettingKey> {
         guard case .word(let word) = token.kind else { throw unexpected("a setting") }
         guard let key = SettingKey(keyword: word) else {
-            let known = SettingKey.allCases.map(\.keyword).joined(separator: ", ")
-            throw fault(
-                "unknown setting \(quotedForMessage(word)); known: \(known)", at: token.position)
+            let known = SettingKey.allCases.map(\.keyword)
+            let help =
+                nearestWord(to: word, among: known).map { "did you mean \($0)?" }
+                ?? "known: \(known.joined(separator: ", "))"
+            throw fault("unknown setting \(quotedForMessage(word)); \(help)", at: token.position)
         }
         let position = token.position
         index += 1
@@ -256,8 +258,15 @@ extension StatementParser {
         var isAtEnd = false
         if case .end = token.kind { isAtEnd = true }
         return StatementError(
-            "expected \(expected), found \(token.shown)", at: token.position, in: bytes,
-            from: origin, isIncomplete: isAtEnd)
+            "expected \(expected), found \(token.shown)\(suggestion(from: expected))",
+            at: token.position, in: bytes, from: origin, isIncomplete: isAtEnd)
+    }
+
+    /// The one of the expected words that was probably meant.
+    private func suggestion(from expected: String) -> String {
+        guard case .word(let word) = token.kind, word.count >= 4 else { return "" }
+        let words = expected.split { !$0.isLetter }.map(String.init).filter { $0.count >= 4 }
+        return nearestWord(to: word, among: words).map { "; did you mean \($0)?" } ?? ""
     }
 
     func fault(_ message: String, at position: SourcePosition) -> StatementError {

@@ -1,0 +1,76 @@
+import Foundation
+import Testing
+
+/// Words that people type: short forms, and what is nearly right.
+@Suite struct WordsTests {
+    private let sandbox: Sandbox
+
+    init() throws {
+        sandbox = try Sandbox()
+        try sandbox.makeShop()
+    }
+
+    private func refusal(_ arguments: String...) throws -> String {
+        let result = try sandbox.run(Sandbox.binary, arguments)
+        #expect(result.status == 2 || result.status == 1, "\(arguments) \(result.output)")
+        #expect(result.errors.split(separator: "\n").count <= 3, "\(result.errors)")
+        return result.errors
+    }
+
+    @Test func `Words that are nearly right are answered with the right one`() throws {
+        #expect(try refusal("mout", "database.db", "m").contains("mout: did you mean mount?"))
+        #expect(try refusal("verfy", "database.db").contains("verfy: did you mean verify?"))
+        #expect(try refusal("--verson").contains("--verson: did you mean --version?"))
+        #expect(try refusal("m", "database.db").contains("is the database: ydbfs database.db m "))
+        #expect(try refusal().contains("usage: ydbfs SOURCE MOUNTPOINT"))
+        let quotes = try refusal("run", "database.db", "BACKUP", "shop")
+        #expect(quotes.contains("put it in quotes: 'BACKUP shop'"))
+        let statement = try refusal("run", "database.db", "BAKUP shop")
+        #expect(statement.contains("found \"BAKUP\"; did you mean BACKUP?"), "\(statement)")
+        let setting = try refusal(
+            "run", "database.db", "ALTER BACKUP COLLECTION shop SET (KEEP_DAYLY = '7')")
+        #expect(setting.contains("unknown setting \"KEEP_DAYLY\"; did you mean KEEP_DAILY?"))
+        // A file may be called as it likes.
+        try FileManager.default.copyItem(
+            atPath: "\(sandbox.path)/database.db", toPath: "\(sandbox.path)/mout")
+        let mounted = try sandbox.ydbfs("mout", "m")
+        #expect(mounted.status == 0, "\(mounted.errors)")
+        #expect(try sandbox.ydbfs("umount", "m").status == 0)
+    }
+
+    @Test func `The short forms do what their statements do`() throws {
+        let first = try sandbox.ydbfs("backup", "database.db")
+        #expect(first.status == 0, "\(first.errors)")
+        #expect(first.errors.contains("making database, of the whole database"))
+        #expect(first.output.contains("_full rows=3 "), "\(first.output)")
+        try sandbox.sql("INSERT INTO orders VALUES (3, 'milk')")
+        #expect(try sandbox.ydbfs("backup", "database.db").output.contains("_incremental rows=1 "))
+        #expect(
+            try sandbox.ydbfs("backup", "database.db", "database", "--full").output
+                .contains("_full rows=4 "))
+        let list = try sandbox.ydbfs("list", "database.db").output.split(separator: "\n")
+        #expect(list.count == 2 && list[1].hasPrefix("database         3  20"), "\(list)")
+        try sandbox.sql("DROP TABLE orders")
+        let restored = try sandbox.ydbfs(
+            "restore", "database.db", "--table", "orders", "--at", "oldest")
+        #expect(restored.status == 0, "\(restored.errors)")
+        let rows = try sandbox.run(
+            "/usr/bin/sqlite3", ["database.db", "SELECT count(*) FROM orders"])
+        #expect(rows.output == "2\n")
+        let whole = try sandbox.ydbfs("restore", "database.db", "--into", "new.db")
+        #expect(whole.status == 0, "\(whole.errors)")
+        let copy = try sandbox.run(
+            "/usr/bin/sqlite3",
+            ["new.db", "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM products)"])
+        #expect(copy.output == "3|1\n")
+        // WITH may be left out, and of several collections the name is asked for.
+        let other = try sandbox.ydbfs(
+            "run", "database.db", "CREATE BACKUP COLLECTION `it's` (TABLE orders)")
+        #expect(other.status == 0, "\(other.errors)")
+        let which = try sandbox.ydbfs("backup", "database.db")
+        #expect(which.status == 2 && which.errors.contains("There are: database, it's"))
+        #expect(try sandbox.ydbfs("backup", "database.db", "it's").output.contains("_full rows=2 "))
+        let wrong = try sandbox.ydbfs("backup", "database.db", "its")
+        #expect(wrong.status == 1 && wrong.errors.contains("there is no collection its"))
+    }
+}
