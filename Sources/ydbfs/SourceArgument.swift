@@ -36,6 +36,7 @@ package struct SourceArgument: Sendable, Equatable {
         try Self.refuseUnbuilt(name)
         if let repository { try Self.refuseUnbuilt(repository) }
         if let mount = try Mounts.at(name) {
+            try Self.requireTrusted(mount)
             try Self.requireAlive(mount)
             try Self.refuse(repository, because: "\(name) is a mount point and knows its own")
             kind = .mounted(at: mount.mountPoint)
@@ -116,6 +117,16 @@ package struct SourceArgument: Sendable, Equatable {
             .invalid,
             "\(location) lies in \(directory), which isn't to be changed: name another "
                 + "--repository")
+    }
+
+    /// What another user's process says to show needn't be so.
+    private static func requireTrusted(_ mount: MountEntry) throws {
+        if mount.isTrusted { return }
+        let user = mount.user.map { "user \($0)'s" } ?? "somebody else's"
+        throw Failure(
+            .denied,
+            "the mount at \(mount.mountPoint) is \(user), neither yours nor root's: name the database "
+                + "or its backups")
     }
 
     private static func requireAlive(_ mount: MountEntry) throws {

@@ -23,8 +23,9 @@ protocol SubmittedOperation: Sendable {
 
 /// Who carries statements out.
 protocol StatementTarget {
-    /// Accepts all of them or none.
-    func submit(_ text: StatementText) throws -> [any SubmittedOperation]
+    /// Accepts these statements of the text, all or none.
+    func submit(_ statements: [Statement], of text: StatementText) throws
+        -> [any SubmittedOperation]
     /// Whether the operations go on when this process ends.
     var outlivesUs: Bool { get }
     func close()
@@ -47,9 +48,11 @@ struct EngineTarget: StatementTarget {
         if let note = engine.ownershipNote { Output.error("note: \(note)") }
     }
 
-    func submit(_ text: StatementText) throws -> [any SubmittedOperation] {
+    func submit(
+        _ statements: [Statement], of text: StatementText
+    ) throws -> [any SubmittedOperation] {
         do throws(Failure) {
-            return try engine.submit(text.statements, owner: geteuid())
+            return try engine.submit(statements, owner: geteuid())
                 .map { EngineOperation(engine: engine, operation: $0) }
         } catch {
             throw text.pointing(error)
