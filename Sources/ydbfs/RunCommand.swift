@@ -158,7 +158,7 @@ struct RunCommand: ParsableCommand {
         // A mount has no word for another database; reading backups needs none.
         if let into {
             var options = options
-            options.restoresInto = try DestinationArgument(into).open
+            options.restoresInto = try DestinationArgument(into, owner: source.modes?.owner).open
             return try EngineTarget(source, options)
         }
         guard let mounted = try MountTarget.serving(source) else {

@@ -40,6 +40,7 @@ struct EngineTarget: StatementTarget {
     init(_ source: SourceArgument, _ options: Engine.Options) throws {
         var options = options
         options.isBesideDatabase = source.isBesideDatabase
+        options.storage = source.storage
         try source.importPoints()
         options.points = source.points
         engine = try Engine(
