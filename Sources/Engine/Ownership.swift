@@ -74,6 +74,9 @@ extension Engine {
         state.update { $0.ownership?.toAccept = nil }
     }
 
+    /// What tells the database from others now; nil if there is none.
+    package var databaseIdentity: KnownDatabase? { database?.identity() }
+
     /// What the user should know of whose backups they are.
     package var ownershipNote: String? { state.withLock { $0.ownership?.note } }
 }

@@ -54,6 +54,7 @@ package struct Plan {
 
     /// Names in the root of a mount, which no collection can have.
     package static let reservedNames: Set<String> = [
+        ".ydbfs.json",
         "README", "CACHEDIR.TAG", "control", "errors", "metrics", "operations",
     ]
     static let maxNameBytes = 255

@@ -13,6 +13,13 @@ package struct MountEntry: Sendable, Equatable {
     package var mountPoint: String
     package var type: String
     package var source: String
+    /// Whose it is, as the kernel says: of a FUSE mount the user who serves it. Nobody can make it say
+    /// somebody else.
+    package var user: UInt32?
+
+    /// Whether what it shows and answers can be believed: it is served by root, or by who asks. Any
+    /// other user may mount whatever he likes under our name, or have everybody wait for an answer.
+    package var isTrusted: Bool { user == 0 || user == geteuid() }
 }
 
 /// What is mounted in this process's mount namespace.
@@ -20,16 +27,21 @@ package enum Mounts {
     package static let type = "fuse.ydbfs"
 
     /// How long a filesystem may take to answer before it counts as hung.
-    private static let probeSeconds = 5
+    package static let probeSeconds = 5
 
     /// All mounts, in the kernel's order: of several at one place, the last one is on top.
     package static func all() throws(Failure) -> [MountEntry] {
         parse(try readWhole("/proc/self/mountinfo"))
     }
 
-    /// The mounts of ours that show `source`, which is a LOCATION.
+    /// The mounts of ours, of this user or root, that say to show `source`, which is a LOCATION.
     package static func showing(source: String) throws(Failure) -> [MountEntry] {
-        try all().filter { $0.type == type && $0.source == source }
+        try trusted().filter { $0.source.hasSameBytes(as: source) }
+    }
+
+    /// The mounts of ours that can be believed. Doesn't ask any of them.
+    package static func trusted() throws(Failure) -> [MountEntry] {
+        try all().filter { $0.type == type && $0.isTrusted }
     }
 
     /// The mount of ours on top at `path`, if there is one. Doesn't ask the mounted filesystem.
@@ -107,25 +119,30 @@ package enum Mounts {
     }
 
     /// The errno of `stat` and `statvfs`, 0 for none, or nil if there's no answer in time. `stat` alone
-    /// may be answered from the kernel's memory, `statvfs` never is. Calls to a hung filesystem can't
-    /// be interrupted, so another thread makes them and is left behind.
+    /// may be answered from the kernel's memory, `statvfs` never is.
     static func probe(_ path: String, seconds: Int) throws(Failure) -> Int32? {
-        final class Answer: Sendable {
-            let errno = Mutex<Int32>(0)
-            let isThere = DispatchSemaphore(value: 0)
-        }
-        let answer = Answer()
-        try startThread("probe") {
+        try answer(seconds: seconds) {
             var (status, statistics) = (stat(), statvfs())
             let isAnswered = stat(path, &status) == 0 && statvfs(path, &statistics) == 0
-            let result = isAnswered ? 0 : errno
-            answer.errno.withLock { $0 = result }
+            return isAnswered ? 0 : errno
+        }
+    }
+
+    /// What `ask` gives, or nil if it takes too long. Calls to a hung filesystem can't be interrupted,
+    /// so another thread makes them and is left behind.
+    package static func answer<Value: Sendable>(
+        seconds: Int = probeSeconds, _ ask: @escaping @Sendable () -> Value
+    ) throws(Failure) -> Value? {
+        let answer = LateAnswer<Value>()
+        try startThread("probe") {
+            let value = ask()
+            answer.value.withLock { $0 = value }
             answer.isThere.signal()
         }
         guard answer.isThere.wait(timeout: .now() + .seconds(seconds)) == .success else {
             return nil
         }
-        return answer.errno.withLock { $0 }
+        return answer.value.withLock { $0 }
     }
 
     static func parse(_ text: String) -> [MountEntry] {
@@ -135,10 +152,13 @@ package enum Mounts {
             guard let dash = fields.dropFirst(6).firstIndex(of: "-"), dash + 2 < fields.count,
                 let id = Int(fields[0])
             else { return nil }
+            // What the filesystem itself says, behind its source.
+            let words = fields.dropFirst(dash + 3).first?.split(separator: ",") ?? []
+            let user = words.last { $0.hasPrefix("user_id=") }?.dropFirst("user_id=".utf8.count)
             return MountEntry(
                 id: id, device: String(fields[2]), root: unescape(fields[3]),
                 mountPoint: unescape(fields[4]), type: unescape(fields[dash + 1]),
-                source: unescape(fields[dash + 2]))
+                source: unescape(fields[dash + 2]), user: user.flatMap { UInt32($0) })
         }
     }
 
@@ -162,6 +182,11 @@ package enum Mounts {
         }
         return String(decoding: plain, as: UTF8.self)
     }
+}
+
+private final class LateAnswer<Value: Sendable>: Sendable {
+    let value = Mutex<Value?>(nil)
+    let isThere = DispatchSemaphore(value: 0)
 }
 
 /// The path without symlinks, or nil if it doesn't exist. Sees mounts from outside only, so that a

@@ -17,13 +17,15 @@ package final class DirectoryStorage: Storage {
     private let prepared = Mutex<Set<String>>([])
 
     /// Nothing is touched before something is asked for.
+    ///
+    /// - Parameter owner: whose the location becomes, if root makes it.
     package init(
-        _ location: String, calls: (any SystemCalls)? = nil,
+        _ location: String, owner: FileOwner? = nil, calls: (any SystemCalls)? = nil,
         fewFiles: Int = OpenFiles.share(most: 32)
     ) {
         self.location =
             location.count > 1 && location.hasSuffix("/") ? String(location.dropLast()) : location
-        self.calls = calls ?? Kernel(below: self.location)
+        self.calls = calls ?? Kernel(below: self.location, owner: owner)
         self.fewFiles = fewFiles
     }
 

@@ -37,9 +37,11 @@ package enum Location: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Where objects are read and written. Nothing is touched before something is asked for.
-    package func storage() -> any Storage {
+    ///
+    /// - Parameter owner: whose it becomes, if root makes it.
+    package func storage(owner: FileOwner? = nil) -> any Storage {
         switch self {
-        case .directory(let path): DirectoryStorage(path)
+        case .directory(let path): DirectoryStorage(path, owner: owner)
         }
     }
 }

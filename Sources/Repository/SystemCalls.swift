@@ -108,10 +108,21 @@ package struct Space: Sendable, Equatable {
 /// The operating system itself.
 package struct Kernel: SystemCalls {
     private let folders: Folders
+    private let owner: FileOwner?
 
-    /// - Parameter location: below it no symbolic link is followed, and what is neither a file nor a
-    ///   directory is refused (`Errno.odd`).
-    package init(below location: String? = nil) { folders = Folders(below: location) }
+    /// - Parameters:
+    ///   - location: below it no symbolic link is followed, and what is neither a file nor a directory
+    ///     is refused (`Errno.odd`). What root makes there belongs to the owner of its folder.
+    ///   - owner: whose the location becomes, if root makes it.
+    package init(below location: String? = nil, owner: FileOwner? = nil) {
+        folders = Folders(below: location)
+        self.owner = owner
+    }
+
+    private func newOwner(in place: Folders.Place) -> FileOwner? {
+        if !FileOwner.isRoot { return nil }
+        return place.isBelow ? FileOwner(of: place.folder) : owner
+    }
 
     /// Files are opened so that nothing else is waited for that may be in their place.
     package func open(_ path: String, _ access: FileAccess) throws(Errno) -> Int32 {
@@ -131,7 +142,10 @@ package struct Kernel: SystemCalls {
             var status = stat()
             let isKnown = fstat(descriptor, &status) == 0
             let error = Errno.current
-            if isKnown, Self.kind(status) == .file { return descriptor }
+            if isKnown, Self.kind(status) == .file {
+                if access != .read { newOwner(in: place)?.take(descriptor) }
+                return descriptor
+            }
             close(descriptor)
             throw isKnown ? .odd : error
         }
@@ -236,6 +250,12 @@ package struct Kernel: SystemCalls {
     package func makeDirectory(_ path: String) throws(Errno) {
         try folders.reach(path) { (place) throws(Errno) in
             try checked(mkdirat(place.folder, place.name, 0o777))
+            guard let owner = newOwner(in: place) else { return }
+            let made = openat(
+                place.folder, place.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            guard made >= 0 else { return }
+            owner.take(made)
+            close(made)
         }
     }
 

@@ -11,10 +11,12 @@ import Tables
 /// what is open, and what waits for an answer.
 package final class Volume: FileSystem {
     package struct Options: Sendable {
-        /// Owner of every file, and permission bits taken away.
+        /// Owner of every file.
         package var uid: UInt32
         package var gid: UInt32
-        package var umask: UInt16 = 0
+        /// Permissions of directories, and the most of all files but those that may be written to.
+        package var directoryMode: UInt16 = 0o755
+        package var fileMode: UInt16 = 0o444
         /// Permissions of control files.
         package var controlMode: UInt16 = 0o600
         /// What is shown of every table.
@@ -103,19 +105,25 @@ package final class Volume: FileSystem {
     private func entry(_ id: NodeID, _ node: any TreeNode) throws(Errno) -> Entry {
         let appearance = try node.appearance()
         let options = tree.options
-        let isLink = node.kind == .symlink
         let lifetime = appearance.lifetimeSeconds
         return Entry(
             id,
             Attributes(
                 inode: id == NodeTable.rootID ? 1 : node.identity.inode, kind: node.kind,
-                permissions: isLink
-                    ? appearance.permissions : appearance.permissions & ~options.umask,
+                permissions: permissions(of: node, appearance),
                 uid: options.uid, gid: options.gid, sizeBytes: appearance.bytes,
                 modifiedSeconds: appearance.modified.seconds,
                 modifiedNanoseconds: appearance.modified.nanosecondsOfSecond),
             lifetimeSeconds: lifetime,
             attributesLifetimeSeconds: node.kind == .directory ? max(lifetime, 1) : lifetime)
+    }
+
+    private func permissions(of node: any TreeNode, _ appearance: Appearance) -> UInt16 {
+        switch node.kind {
+        case .directory: tree.options.directoryMode
+        case .file where !node.isWritable: appearance.permissions & tree.options.fileMode
+        case .file, .symlink: appearance.permissions
+        }
     }
 
     /// Counts a look-up, and takes it back if there is nothing to be shown.
@@ -293,9 +301,10 @@ package final class Volume: FileSystem {
                 by: max(space.blockBytes, 1))
             return (overflow ? .max : bytes) / block
         }
-        let files = tree.collections.reduce(0) { $0 + $1.state.points.count }
+        // Nobody makes files here: none are counted, as on file systems without a table of inodes, where a
+        // number would say that all are in use.
         return FileSystemStatistics(
             blocks: blocks(\.blocks), blocksFree: blocks(\.blocksFree),
-            blocksAvailable: blocks(\.blocksAvailable), files: UInt64(files))
+            blocksAvailable: blocks(\.blocksAvailable), files: 0)
     }
 }

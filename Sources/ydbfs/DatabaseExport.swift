@@ -36,12 +36,12 @@ struct DatabaseExport {
         guard lstat(file, &status) != 0 else {
             throw Failure(.exists, "\(file) is there already: name a file that isn't")
         }
-        umask(~mode & 0o777)
         var options = Engine.Options()
         options.isReadOnly = true
-        options.restoresInto = { patience in
+        options.restoresInto = { [owner = source.modes?.owner] patience in
             SQLiteDestination(
-                path: place, busyTimeout: patience ?? SQLiteSource.patience, mayCreate: true)
+                path: place, busyTimeout: patience ?? SQLiteSource.patience, mayCreate: true,
+                owner: owner)
         }
         let engine = try Engine(
             location: source.location, database: nil,
@@ -49,16 +49,6 @@ struct DatabaseExport {
         defer { engine.close() }
         try engine.export(point, tables: tables, operation)
         return try ExportedFile.size(place) ?? 0
-    }
-
-    /// The database's mode, without what its file can do without: the repository's where there is no
-    /// database.
-    private var mode: mode_t {
-        var status = stat()
-        let known = [source.file, source.location.description + "/repository.json"].compactMap(
-            \.self)
-        guard known.contains(where: { stat($0, &status) == 0 }) else { return 0o600 }
-        return status.st_mode & 0o666 | 0o600
     }
 
     /// By way of a file where temporary files are, since a database isn't written from its begin to its end.

@@ -27,6 +27,7 @@ extension SourceArgument {
         guard let points else { return [] }
         var options = Engine.Options()
         options.points = points
+        options.storage = storage
         let engine = try Engine(
             location: location, database: nil, cache: SharedCache(maxBytes: Self.importCacheBytes),
             options: options)

@@ -21,6 +21,7 @@ struct Export {
     private let directory: String
     private let files: [PointFile]
     private let operation: Operation
+    private let owner: FileOwner?
 
     private static let cacheBytes = 64 << 20
     private static let threads = 4
@@ -32,6 +33,7 @@ struct Export {
         format: RowFormat, tables: [String], to directory: String, operation: Operation
     ) throws {
         self.operation = operation
+        owner = source.modes?.owner
         self.directory = try Paths.canonical(directory)
         if source.location.contains(self.directory) {
             throw Failure(.invalid, "\(directory) lies in the repository: name another directory")
@@ -106,7 +108,7 @@ struct Export {
 
     /// Looks at the directory before anything is written, and marks it as this point's.
     private func prepare() throws -> ChecksumList {
-        try ExportedFile.makeDirectory(directory)
+        try ExportedFile.makeDirectory(directory, owner: owner)
         let manifest = files.first { $0.path == Self.manifest }!
         let text = try read(manifest)
         let place = "\(directory)/\(Self.manifest)"
@@ -117,7 +119,7 @@ struct Export {
                 "\(directory) holds another point or other files (\(Self.manifest) isn't "
                     + "this point's): name another directory")
         }
-        let sums = try ChecksumList(directory)
+        let sums = try ChecksumList(directory, owner: owner)
         if isOurs == nil, Paths.exists(sums.path) {
             throw Failure(
                 .exists,
@@ -133,7 +135,7 @@ struct Export {
             }
         }
         if isOurs == nil {
-            _ = try ExportedFile.write(to: place) { try $0.append(text) }
+            try ExportedFile.write(to: place, owner: owner) { try $0.append(text) }
         }
         return sums
     }
@@ -181,9 +183,9 @@ struct Export {
             operation.update { $0.rows += file.bytes }
             return true
         }
-        try ExportedFile.makeDirectory(ExportedFile.parent(of: place))
+        try ExportedFile.makeDirectory(ExportedFile.parent(of: place), owner: owner)
         try ExportedFile.write(
-            to: place,
+            to: place, owner: owner,
             before: { try sums.add(file.path, $0) },
             { writer in
                 try read(file) { piece in

@@ -10,25 +10,29 @@ struct ExportedFile: ~Copyable {
     private let path: String
     private var hasher = SHA256()
 
-    private init(_ path: String) throws(Failure) {
+    private init(_ path: String, _ owner: FileOwner?) throws(Failure) {
         self.path = path
-        descriptor = open(
-            path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o644)
+        // What an export left that was killed.
+        unlink(path)
+        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
         if descriptor < 0 { throw Failure("can't create \(path)") }
+        owner?.take(descriptor)
     }
 
     deinit { close(descriptor) }
 
-    /// - Parameter before: is told of the SHA-256 before the file gets its name.
+    /// - Parameters:
+    ///   - owner: whose it becomes, if root makes it.
+    ///   - before: is told of the SHA-256 before the file gets its name.
     static func write(
-        to place: String, before: (_ sha256: String) throws -> Void = { _ in },
+        to place: String, owner: FileOwner?, before: (_ sha256: String) throws -> Void = { _ in },
         _ body: (inout ExportedFile) throws -> Void
     ) throws {
         let name = Paths.lastComponent(place)
         let directory = parent(of: place)
         let temporary = "\(directory)/.ydbfs-\(Checksum.xxh3(name)).part"
         do {
-            var file = try ExportedFile(temporary)
+            var file = try ExportedFile(temporary, owner)
             try body(&file)
             let sum = try file.finish()
             try before(sum)
@@ -61,11 +65,12 @@ struct ExportedFile: ~Copyable {
     }
 
     /// Adds to the end of a file, which is made if it isn't there, durably.
-    static func append(_ bytes: [UInt8], to path: String) throws {
+    static func append(_ bytes: [UInt8], to path: String, owner: FileOwner?) throws {
         let descriptor = open(
             path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o644)
         guard descriptor >= 0 else { throw Failure("can't open \(path)") }
         defer { close(descriptor) }
+        owner?.take(descriptor)
         guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0
         else { throw Failure("can't write \(path)") }
     }
@@ -88,18 +93,22 @@ struct ExportedFile: ~Copyable {
         return end == path.startIndex ? "/" : String(path[..<end])
     }
 
-    static func makeDirectory(_ path: String) throws(Failure) {
-        if mkdir(path, 0o755) == 0 { return try sync(parent(of: path)) }
+    static func makeDirectory(_ path: String, owner: FileOwner?) throws(Failure) {
+        if mkdir(path, 0o755) == 0 {
+            owner?.take(path)
+            return try sync(parent(of: path))
+        }
         switch errno {
         case EEXIST:
             guard try Paths.kind(of: path) == .directory else {
                 throw Failure(.exists, "\(path) is no directory")
             }
         case ENOENT where path != "/":
-            try makeDirectory(parent(of: path))
+            try makeDirectory(parent(of: path), owner: owner)
             guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
                 throw Failure("can't make \(path)")
             }
+            owner?.take(path)
         default: throw Failure("can't make \(path)")
         }
     }
@@ -165,9 +174,11 @@ struct ExportedFile: ~Copyable {
 /// completed. Any thread may add.
 final class ChecksumList: Sendable {
     let path: String
+    private let owner: FileOwner?
     private let sums: Mutex<[String: String]>
 
-    init(_ directory: String) throws {
+    init(_ directory: String, owner: FileOwner?) throws {
+        self.owner = owner
         path = directory + "/SHA256SUMS"
         var sums: [String: String] = [:]
         let text = String(decoding: try ExportedFile.contents(path) ?? [], as: UTF8.self)
@@ -186,7 +197,8 @@ final class ChecksumList: Sendable {
     func add(_ name: String, _ sum: String) throws {
         try sums.withLock { sums in
             sums[name] = sum
-            try ExportedFile.append(Array(SumsLine(sum, name).text.utf8), to: path)
+            try ExportedFile.append(
+                Array(SumsLine(sum, name).text.utf8), to: path, owner: owner)
         }
     }
 
@@ -194,6 +206,8 @@ final class ChecksumList: Sendable {
     func finish() throws {
         let lines = sums.withLock(\.self).sorted { $0.key < $1.key }
             .map { SumsLine($0.value, $0.key).text }
-        try ExportedFile.write(to: path) { try $0.append(Array(lines.joined().utf8)) }
+        try ExportedFile.write(to: path, owner: owner) {
+            try $0.append(Array(lines.joined().utf8))
+        }
     }
 }

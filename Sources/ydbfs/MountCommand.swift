@@ -15,9 +15,11 @@ struct MountCommand: ParsableCommand {
 
             Options behind -o, separated by commas (a comma in a word is written \\,):
               ro                 refuse all statements
-              allow_other        let other users read (root: always)
-              uid=U gid=G        owner of all files (default: who mounts)
-              umask=BITS         permissions taken from files and directories, in octal
+              allow_other        let other users read what the database's mode lets them read
+              uid=U gid=G        owner of all files (default: who mounts; where root mounts, the \
+            database's owner)
+              umask=BITS         permissions taken from files and directories, in octal (default: as the \
+            database's mode has it)
               control=BITS       permissions of control files (default 600)
               formats=csv:parquet  formats of tables in points
               cache_size=SIZE    memory for rendered and decoded pages (default 128M)

@@ -15,7 +15,7 @@ package struct MountOptions: Sendable, Equatable {
     package var trustsFileSystem = false
     package var uid: UInt32?
     package var gid: UInt32?
-    package var umask: UInt16 = 0
+    package var umask: UInt16?
     package var controlMode: UInt16 = 0o600
     package var formats = Set(RowFormat.all)
     package var cacheBytes = 128 << 20
@@ -76,7 +76,8 @@ package struct MountOptions: Sendable, Equatable {
         "defaults", "rw", "suid", "nosuid", "dev", "nodev", "exec", "async", "atime", "diratime",
         "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "auto",
         "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "iversion",
-        "noiversion", "silent", "loud", "default_permissions",
+        "noiversion", "silent", "loud", "default_permissions", "mand", "nomand", "symfollow",
+        "nosymfollow",
     ]
     private static let passed: Set<String> = [
         "noexec", "noatime", "nodiratime", "sync", "dirsync",
@@ -219,15 +220,9 @@ package struct MountOptions: Sendable, Equatable {
 
     // MARK: Who
 
-    /// Owner of the files unless given: the user who mounts, behind sudo the one who called it.
-    package func owner(
-        of process: (uid: UInt32, gid: UInt32), environment: [String: String]
-    ) -> (uid: UInt32, gid: UInt32) {
-        var owner = process
-        if process.uid == 0 {
-            owner.uid = environment["SUDO_UID"].flatMap { UInt32($0) } ?? owner.uid
-            owner.gid = environment["SUDO_GID"].flatMap { UInt32($0) } ?? owner.gid
-        }
-        return (uid ?? owner.uid, gid ?? owner.gid)
+    /// Owner of the files unless given: the user who mounts; of what root mounts, the database's owner.
+    package func owner(of process: FileOwner, database: FileOwner?) -> FileOwner {
+        let owner = process.uid == 0 ? database ?? process : process
+        return FileOwner(uid: uid ?? owner.uid, gid: gid ?? owner.gid)
     }
 }

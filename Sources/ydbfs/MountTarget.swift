@@ -1,8 +1,10 @@
 import Bytes
 import Engine
+import FoundationEssentials
 import Fuse
 import Glibc
 import Repository
+import Volume
 
 /// A running mount does it: statements go into its `control`, what comes of them is read from
 /// `operations/`.
@@ -11,24 +13,60 @@ struct MountTarget: StatementTarget {
     let outlivesUs = true
 
     /// - Parameter root: where it is mounted.
-    init(_ root: String) { self.root = root }
+    private init(_ root: String) { self.root = root }
 
-    /// A live mount that shows what is at `location`.
-    static func showing(_ location: Location) throws(Failure) -> MountTarget? {
-        for entry in try Mounts.showing(source: location.description) where entry.root == "/" {
-            if try Mounts.health(at: entry.mountPoint) == .alive {
+    /// A mount that does what is asked of this source: of the same user or of root, alive, of this
+    /// very database and repository, and writable for us.
+    static func serving(_ source: SourceArgument) throws -> MountTarget? {
+        if case .mounted(let place) = source.kind {
+            return facts(at: place)?.isWritable == true ? MountTarget(place) : nil
+        }
+        let wanted = MountFacts(
+            location: source.location, database: source.database?.identity())
+        for entry in try Mounts.trusted() where entry.root == "/" {
+            // Another one may be mounted on top of it.
+            guard Self.mayShow(entry, wanted), try Mounts.at(entry.mountPoint)?.id == entry.id,
+                let (facts, isWritable) = facts(at: entry.mountPoint), isWritable
+            else { continue }
+            if facts.serves(wanted, needsDatabase: source.databasePath != nil) {
                 return MountTarget(entry.mountPoint)
             }
         }
         return nil
     }
 
-    func submit(_ text: StatementText) throws -> [any SubmittedOperation] {
+    /// Whether it is worth asking: the mount names the repository by this path or another one.
+    private static func mayShow(_ entry: MountEntry, _ wanted: MountFacts) -> Bool {
+        if entry.source.hasSameBytes(as: wanted.location) { return true }
+        let named = MountFacts(location: .directory(entry.source), database: nil)
+        return named.repository != nil && named.serves(wanted, needsDatabase: false)
+    }
+
+    /// What the mount at `place` is of, and whether we may write statements; nil if it doesn't answer.
+    static func facts(at place: String) -> (facts: MountFacts, isWritable: Bool)? {
+        guard (try? Mounts.health(at: place)) == .alive else { return nil }
+        let answer = try? Mounts.answer { () -> (text: String, isWritable: Bool)? in
+            guard let text = try? TextFile.read("\(place)/\(MountFacts.fileName)") else {
+                return nil
+            }
+            return (text, faccessat(AT_FDCWD, place + "/control", W_OK, AT_EACCESS) == 0)
+        }
+        guard let answer, let (text, isWritable) = answer,
+            let facts = try? JSONDecoder().decode(MountFacts.self, from: Data(text.utf8))
+        else { return nil }
+        return (facts, isWritable)
+    }
+
+    func submit(
+        _ statements: [Statement], of text: StatementText
+    ) throws -> [any SubmittedOperation] {
+        let isAll = statements.count == text.statements.count
+        let written = isAll ? text.text : statements.map { $0.text + "\n;\n" }.joined()
         let newest = try operations().max() ?? 0
         let time = Instant.now
         let control = root + "/control"
         do throws(Failure) {
-            try TextFile.write(text.text, to: control)
+            try TextFile.write(written, to: control)
         } catch {
             // A read-only mount refuses before anybody looks at the text.
             if error.code == .readOnly { throw error }
@@ -36,7 +74,7 @@ struct MountTarget: StatementTarget {
         }
         // Others may submit at the same time: ours are the first new ones that say the same.
         var candidates = try operations().filter { $0 > newest }.sorted()[...]
-        return try text.statements.map { statement in
+        return try statements.map { statement in
             while let id = candidates.popFirst() {
                 let directory = "\(root)/operations/\(id)"
                 let accepted = try TextFile.read(directory + "/statement")
@@ -69,12 +107,18 @@ struct MountTarget: StatementTarget {
             {
                 let message = lines[start].drop { $0 != " " }.dropFirst()
                 let snippet = lines[(start + 1)...].map { $0.dropFirst(4) }
-                let text = ([message] + snippet).joined(separator: "\n")
-                return Failure(.invalid, text.trimmed)
+                    .joined(separator: "\n")
+                return Failure(.invalid, message.trimmed, snippet: Self.body(snippet))
             }
             usleep(pauseMicroseconds)
         }
         return nil
+    }
+
+    /// Without empty lines at the end; blanks at the begin are a caret's place.
+    private static func body(_ snippet: String) -> String? {
+        let end = snippet.reversed().drop(while: \.isWhitespace)
+        return end.isEmpty ? nil : String(end.reversed())
     }
 
     /// Times as they are shown, comparable: fractions have as many digits as they need.

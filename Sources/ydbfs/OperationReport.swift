@@ -4,7 +4,8 @@ import Repository
 
 /// How one statement's operation ended, whoever ran it: what `run` prints.
 package struct OperationReport: Sendable, Equatable, Encodable {
-    package var id: UInt64
+    /// Nil of a statement whose turn never came.
+    package var id: UInt64?
     package var statement: String
     /// `done`, `failed`, `cancelled`; `queued` or `running` if nobody waited.
     package var state: String
@@ -28,7 +29,7 @@ package struct OperationReport: Sendable, Equatable, Encodable {
         case leftOut = "left_out"
     }
 
-    package init(id: UInt64, statement: String, state: String) {
+    package init(id: UInt64?, statement: String, state: String) {
         self.id = id
         self.statement = statement
         self.state = state
@@ -91,12 +92,13 @@ package struct OperationReport: Sendable, Equatable, Encodable {
 
     /// One line.
     package var line: String {
-        if let error { return "operation \(id) \(state): \(error)" }
+        let operation = id.map { "operation \($0)" } ?? oneLine(statement)
+        if let error { return "\(operation) \(state): \(oneLine(error))" }
         let words = [
             point, incomplete.map { "incomplete=\($0)" }, rows.map { "rows=\($0)" },
             bytes.map { "bytes=\($0)" },
             seconds.map { "seconds=\($0)" },
         ]
-        return (["operation \(id) \(state)"] + words.compactMap(\.self)).joined(separator: " ")
+        return (["\(operation) \(state)"] + words.compactMap(\.self)).joined(separator: " ")
     }
 }

@@ -1,39 +1,87 @@
 import Bytes
 import Glibc
 
-/// Who may read a repository: nobody who may not read the database.
-struct PrivateModes {
+/// Who may see what is made of a database: its file's owner and mode, never more.
+///
+/// The one switch for all that this process makes is its umask: repository, exports, restored and
+/// temporary files. Whose they are is up to `FileOwner`.
+package struct PrivateModes: Sendable, Equatable {
+    package let owner: FileOwner
     private let files: mode_t
     private let directories: mode_t
 
     private static let all: mode_t = 0o777
-    private static let owner: mode_t = 0o700
+    private static let group: mode_t = 0o070
+    private static let others: mode_t = 0o007
 
     /// Nil if the database's file isn't there to be asked.
-    init?(of database: String) {
+    package init?(of database: String) {
         var status = stat()
         guard stat(database, &status) == 0 else { return nil }
+        owner = FileOwner(uid: status.st_uid, gid: status.st_gid)
         files = status.st_mode & Self.all
         // Whoever may read files may look for them.
         let readable = files & 0o044
-        directories = Self.owner | readable | readable >> 2
+        directories = 0o700 | readable | readable >> 2
     }
+
+    /// From here on nothing is made that somebody may read who may not read the database: where the
+    /// owner can't be given, nobody but who makes it.
+    package func restrict() {
+        var mask = Self.all & ~directories
+        if !FileOwner.isRoot {
+            if geteuid() != owner.uid { mask |= Self.group | Self.others }
+            if getegid() != owner.gid { mask |= Self.group }
+        }
+        let before = umask(Self.group | Self.others)
+        umask(before | mask)
+    }
+
+    // MARK: In a mount
+
+    /// What a mount shows of a point's file whose group is `gid`: nobody writes to it.
+    package func shownFile(group gid: UInt32) -> UInt16 {
+        UInt16(truncatingIfNeeded: shown(files & 0o444 | 0o400, group: gid))
+    }
+
+    /// The owner may do everything, so that copies can be deleted.
+    package func shownDirectory(group gid: UInt32) -> UInt16 {
+        UInt16(truncatingIfNeeded: shown(directories, group: gid))
+    }
+
+    private func shown(_ mode: mode_t, group gid: UInt32) -> mode_t {
+        gid == owner.gid ? mode : mode & ~Self.group
+    }
+
+    // MARK: What is there
 
     /// Files and directories below `root`, and itself, that others may do more with. No link is followed.
     func tooWide(below root: String) throws -> [(path: String, mode: mode_t)] {
         var found: [(String, mode_t)] = []
         var pending = [root]
         while let path = pending.popLast() {
-            var status = stat()
-            guard lstat(path, &status) == 0 else { continue }
-            let isDirectory = status.st_mode & S_IFMT == S_IFDIR
-            guard isDirectory || status.st_mode & S_IFMT == S_IFREG else { continue }
-            let mode = status.st_mode & Self.all
-            let wanted = mode & (isDirectory ? directories : files | 0o600)
-            if wanted != mode { found.append((path, wanted)) }
+            guard let (isDirectory, wanted, isWide) = look(at: path) else { continue }
+            if isWide { found.append((path, wanted)) }
             if isDirectory { pending += try Paths.names(in: path).map { "\(path)/\($0)" } }
         }
         return found
+    }
+
+    /// Whether others may look into the directory or one of these in it. What lies deeper nobody comes
+    /// to but through them.
+    func isTooWide(_ root: String, _ names: [String]) -> Bool {
+        guard let (_, _, isWide) = look(at: root) else { return false }
+        return isWide || names.contains { look(at: "\(root)/\($0)")?.isWide == true }
+    }
+
+    private func look(at path: String) -> (isDirectory: Bool, wanted: mode_t, isWide: Bool)? {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return nil }
+        let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+        guard isDirectory || status.st_mode & S_IFMT == S_IFREG else { return nil }
+        let mode = status.st_mode & Self.all
+        let wanted = mode & (isDirectory ? directories : files | 0o600)
+        return (isDirectory, wanted, wanted != mode)
     }
 
     static func set(_ mode: mode_t, of path: String) throws {

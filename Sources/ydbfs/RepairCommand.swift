@@ -65,6 +65,7 @@ struct RepairCommand: ParsableCommand {
     func run() throws {
         Signals.block()
         let (file, location) = try place()
+        PrivateModes(of: file ?? location + "/repository.json")?.restrict()
         let operation = Operation.unrecorded("repair \(source)")
         try ShownProgress.watchSignals(cancelling: [operation])
         var isWhole = true

@@ -5,14 +5,17 @@ import FoundationEssentials
 import Fuse
 import Glibc
 import Repository
+import Synchronization
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
         abstract: "Carry out statements and wait for what they start.",
         discussion: """
-            Needs no mount; while SOURCE is mounted the statements go to that mount. Without \
-            statements as arguments they are read from the standard input.
+            Needs no mount; while SOURCE is mounted with the same repository, by you or by root, and \
+            you may write there, the statements go to that mount. Without statements as arguments they \
+            are read from the standard input. Each is checked when its turn comes; when one is refused \
+            or fails, those behind it are cancelled.
 
               ydbfs run shop.db "CREATE BACKUP COLLECTION shop ( TABLE orders )
                   WITH ( STORAGE = 'cluster', INCREMENTAL_BACKUP_ENABLED = 'true' )"
@@ -80,20 +83,45 @@ struct RunCommand: ParsableCommand {
         let text = try statementText()
         let target = try target(for: source, engineOptions())
         defer { target.close() }
-        let operations = try target.submit(text)
-        try Signals.watch(
-            stop: { _ in for operation in operations { operation.cancel() } },
-            stopNow: { _exit(128 + SIGINT) })
-        let waits = !noWait || !target.outlivesUs
-        if noWait, waits { Output.error("nothing is mounted that could go on: waiting") }
-        var (isDone, isWhole) = (true, true)
-        for operation in operations {
-            let report = waits ? wait(for: operation) : operation.now()
-            try show(report)
-            isDone = isDone && (report.isDone || (!waits && report.error == nil))
-            isWhole = isWhole && report.incomplete == nil
+        if noWait, target.outlivesUs {
+            let statements = text.statements
+            for operation in try target.submit(statements, of: text) { try show(operation.now()) }
+            return
         }
-        if !isDone { throw ExitCode(ExitStatus.failure) }
+        if noWait { Output.error("nothing is mounted that could go on: waiting") }
+        let turn = Turn()
+        try Signals.watch(stop: { _ in turn.stop() }, stopNow: { _exit(128 + SIGINT) })
+        try runInTurn(text, target, turn)
+    }
+
+    /// One after another, each checked when its turn comes.
+    private func runInTurn(
+        _ text: StatementText, _ target: any StatementTarget, _ turn: Turn
+    ) throws {
+        var isWhole = true
+        for (index, statement) in text.statements.enumerated() {
+            let rest = text.statements[(index + 1)...]
+            do {
+                for operation in try target.submit([statement], of: text) {
+                    turn.begin(operation)
+                    let report = wait(for: operation)
+                    try show(report)
+                    isWhole = isWhole && report.incomplete == nil
+                    if !report.isDone { throw ExitCode(ExitStatus.failure) }
+                }
+            } catch {
+                for statement in rest {
+                    var report = OperationReport(
+                        id: nil, statement: statement.text, state: "cancelled")
+                    report.error = "statement \(index + 1) failed"
+                    try show(report)
+                }
+                throw error
+            }
+            if turn.isStopped, !rest.isEmpty {
+                throw Failure(.cancelled, "stopped behind statement \(index + 1)")
+            }
+        }
         if !isWhole { throw ExitCode(ExitStatus.incomplete) }
     }
 
@@ -130,16 +158,18 @@ struct RunCommand: ParsableCommand {
         // A mount has no word for another database; reading backups needs none.
         if let into {
             var options = options
-            options.restoresInto = try DestinationArgument(into).open
+            options.restoresInto = try DestinationArgument(into, owner: source.modes?.owner).open
             return try EngineTarget(source, options)
         }
-        var mounted: MountTarget?
-        if case .mounted(let place) = source.kind {
-            mounted = MountTarget(place)
-        } else {
-            mounted = try MountTarget.showing(source.location)
+        guard let mounted = try MountTarget.serving(source) else {
+            if case .mounted(let place) = source.kind {
+                throw Failure(
+                    .denied,
+                    "\(place) takes no statements of yours: it is mounted read-only, or you may not "
+                        + "write to its control file; name the database instead")
+            }
+            return try EngineTarget(source, options)
         }
-        guard let mounted else { return try EngineTarget(source, options) }
         let mountWords = [
             ("rate", "rate=", rate != nil), ("reserve", "reserve=", reserve != nil),
             ("adopt", "adopt", adopt), ("trust-fs", "trust_fs", trustFs),
@@ -150,6 +180,30 @@ struct RunCommand: ParsableCommand {
                 "--\(word): a mount carries the statements out: give it -o \(option) instead")
         }
         return mounted
+    }
+
+    /// The statement that runs now, which a signal cancels.
+    private final class Turn: Sendable {
+        private let state = Mutex<(operation: (any SubmittedOperation)?, isStopped: Bool)>(
+            (nil, false))
+
+        var isStopped: Bool { state.withLock(\.isStopped) }
+
+        func begin(_ operation: any SubmittedOperation) {
+            let isStopped = state.withLock { state in
+                state.operation = operation
+                return state.isStopped
+            }
+            if isStopped { operation.cancel() }
+        }
+
+        func stop() {
+            let operation = state.withLock { state in
+                state.isStopped = true
+                return state.operation
+            }
+            operation?.cancel()
+        }
     }
 
     private func wait(for operation: any SubmittedOperation) -> OperationReport {

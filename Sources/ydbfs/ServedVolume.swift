@@ -1,6 +1,5 @@
 import Bytes
 import Engine
-import FoundationEssentials
 import Fuse
 import Glibc
 import Repository
@@ -43,6 +42,7 @@ struct ServedVolume {
         engineOptions.isReadOnly = options.isReadOnly
         engineOptions.rate = options.rate
         engineOptions.isBesideDatabase = source.isBesideDatabase
+        engineOptions.storage = source.storage
         engineOptions.adopts = options.adopts
         engineOptions.points = source.points
         engineOptions.repository.reserveBytes = options.reserveBytes
@@ -124,10 +124,19 @@ struct ServedVolume {
     }
 
     private var volumeOptions: Volume.Options {
+        let modes = source.modes
         let owner = options.owner(
-            of: (getuid(), getgid()), environment: ProcessInfo.processInfo.environment)
+            of: FileOwner(uid: geteuid(), gid: getegid()), database: modes?.owner)
         var volumeOptions = Volume.Options(uid: owner.uid, gid: owner.gid)
-        volumeOptions.umask = options.umask
+        if let umask = options.umask {
+            volumeOptions.fileMode &= ~umask
+            volumeOptions.directoryMode &= ~umask
+        } else if let modes {
+            // A group that was asked for may see what the database's may.
+            let group = options.gid == nil ? owner.gid : modes.owner.gid
+            volumeOptions.fileMode = modes.shownFile(group: group)
+            volumeOptions.directoryMode = modes.shownDirectory(group: group)
+        }
         volumeOptions.controlMode = options.controlMode
         volumeOptions.formats = options.formats
         volumeOptions.spoolDirectory = cacheDirectory
@@ -142,7 +151,7 @@ struct ServedVolume {
     private var fuseOptions: Mount.Options {
         Mount.Options(
             location: source.location.description,
-            allowOther: options.allowsOthers || geteuid() == 0,
+            allowOther: options.allowsOthers,
             extendedAttributes: options.hasExtendedAttributes,
             others: options.kernelWords + (options.isReadOnly ? ["ro"] : []))
     }

@@ -27,15 +27,23 @@ package struct SourceArgument: Sendable, Equatable {
     /// Locks and shared memory are relied on whatever file system the database lies on.
     private let trustsFileSystem: Bool
 
+    /// From here on this process makes no file that somebody may read who may not read the source.
+    ///
     /// - Parameter repository: the LOCATION that the user chose.
     package init(
         _ name: String, repository: String? = nil, trustsFileSystem: Bool = false
     ) throws {
+        try self.init(named: name, repository, trustsFileSystem)
+        modes?.restrict()
+    }
+
+    private init(named name: String, _ repository: String?, _ trustsFileSystem: Bool) throws {
         self.name = name
         self.trustsFileSystem = trustsFileSystem
         try Self.refuseUnbuilt(name)
         if let repository { try Self.refuseUnbuilt(repository) }
         if let mount = try Mounts.at(name) {
+            try Self.requireTrusted(mount)
             try Self.requireAlive(mount)
             try Self.refuse(repository, because: "\(name) is a mount point and knows its own")
             kind = .mounted(at: mount.mountPoint)
@@ -118,6 +126,16 @@ package struct SourceArgument: Sendable, Equatable {
                 + "--repository")
     }
 
+    /// What another user's process says to show needn't be so.
+    private static func requireTrusted(_ mount: MountEntry) throws {
+        if mount.isTrusted { return }
+        let user = mount.user.map { "user \($0)'s" } ?? "somebody else's"
+        throw Failure(
+            .denied,
+            "the mount at \(mount.mountPoint) is \(user), neither yours nor root's: name the database "
+                + "or its backups")
+    }
+
     private static func requireAlive(_ mount: MountEntry) throws {
         switch try Mounts.health(at: mount.mountPoint) {
         case .alive: return
@@ -128,6 +146,37 @@ package struct SourceArgument: Sendable, Equatable {
         case .hung:
             throw Failure(.timedOut, "the ydbfs behind \(mount.mountPoint) doesn't answer")
         }
+    }
+
+    // MARK: Who may see it
+
+    /// Of the database, of a dump, or, where it is gone, of the repository that was made of it; nil if
+    /// there is nothing yet.
+    var modes: PrivateModes? {
+        let known: [String?] =
+            switch kind {
+            case .database(let file): [file]
+            case .dump(let directory): [directory]
+            case .repository, .mounted: []
+            }
+        return (known + [location.path.map { $0 + "/repository.json" }]).compactMap(\.self)
+            .lazy.compactMap { PrivateModes(of: $0) }.first
+    }
+
+    /// For an engine: what root makes there belongs to the source's owner.
+    var storage: @Sendable (Location) -> any Storage {
+        { [owner = modes?.owner] in $0.storage(owner: owner) }
+    }
+
+    /// What the user should know of who may see the backups; nil if nobody may who may not see the
+    /// database.
+    package var exposure: String? {
+        guard case .database(let file) = kind, let place = location.path,
+            let modes = PrivateModes(of: file),
+            modes.isTooWide(place, ["repository.json", "collections", "tables", "operations"])
+        else { return nil }
+        return "others may read what is in \(location) who may not read \(file): ydbfs repair "
+            + "\(Paths.shellWord(name)) narrows that"
     }
 
     // MARK: The database
@@ -226,8 +275,11 @@ package struct SourceArgument: Sendable, Equatable {
 /// The database that `run --into` names, which may not exist yet.
 struct DestinationArgument: Sendable {
     private let file: String
+    private let owner: FileOwner?
 
-    init(_ name: String) throws {
+    /// - Parameter owner: whose a new file becomes, if root makes it.
+    init(_ name: String, owner: FileOwner?) throws {
+        self.owner = owner
         try SourceArgument.refuseUnbuilt(name)
         if Paths.exists(name), try Paths.kind(of: name) != .file {
             throw Failure(.invalid, "\(name) is no file: --into takes a SQLite database")
@@ -237,9 +289,10 @@ struct DestinationArgument: Sendable {
 
     /// For an engine.
     var open: @Sendable (Double?) throws -> any RestoreDestination {
-        { [file] patience in
+        { [file, owner] patience in
             SQLiteDestination(
-                path: file, busyTimeout: patience ?? SQLiteSource.patience, mayCreate: true)
+                path: file, busyTimeout: patience ?? SQLiteSource.patience, mayCreate: true,
+                owner: owner)
         }
     }
 }

@@ -167,6 +167,8 @@ package struct StatusReport: Sendable, Encodable {
     package var sourceError: String?
     /// SQL that removes what earlier versions of ydbfs left in the database; nil if there is nothing.
     package var leftovers: [String]?
+    /// What of it others may see who may not see the database.
+    package var exposure: String?
     /// Mount points that show it.
     package var mounts: [String]
     package var collections: [Collection]
@@ -174,7 +176,7 @@ package struct StatusReport: Sendable, Encodable {
     package var damage: [String]
 
     enum CodingKeys: String, CodingKey {
-        case source, location, database, leftovers, mounts, collections, damage
+        case source, location, database, leftovers, exposure, mounts, collections, damage
         case sourceError = "source_error"
     }
 
@@ -186,6 +188,7 @@ package struct StatusReport: Sendable, Encodable {
         let problem = argument.problem()
         sourceError = problem?.message
         leftovers = argument.leftovers
+        exposure = argument.exposure
         mounts = try Mounts.showing(source: argument.location.description).map(\.mountPoint)
         collections = []
         damage = []

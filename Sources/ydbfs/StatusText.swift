@@ -54,6 +54,7 @@ extension StatusReport {
                 "            holds what earlier versions of ydbfs left: ydbfs repair \(source) runs "
                     + leftovers.map { "\($0);" }.joined(separator: " "))
         }
+        if let exposure { lines.append("WARNING     \(exposure)") }
         if !mounts.isEmpty { lines.append("mounted at  \(mounts.joined(separator: ", "))") }
         lines += damage.map { "DAMAGED     \($0)" }
         if collections.isEmpty, damage.isEmpty {

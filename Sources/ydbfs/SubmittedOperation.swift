@@ -23,8 +23,9 @@ protocol SubmittedOperation: Sendable {
 
 /// Who carries statements out.
 protocol StatementTarget {
-    /// Accepts all of them or none.
-    func submit(_ text: StatementText) throws -> [any SubmittedOperation]
+    /// Accepts these statements of the text, all or none.
+    func submit(_ statements: [Statement], of text: StatementText) throws
+        -> [any SubmittedOperation]
     /// Whether the operations go on when this process ends.
     var outlivesUs: Bool { get }
     func close()
@@ -39,6 +40,7 @@ struct EngineTarget: StatementTarget {
     init(_ source: SourceArgument, _ options: Engine.Options) throws {
         var options = options
         options.isBesideDatabase = source.isBesideDatabase
+        options.storage = source.storage
         try source.importPoints()
         options.points = source.points
         engine = try Engine(
@@ -47,9 +49,11 @@ struct EngineTarget: StatementTarget {
         if let note = engine.ownershipNote { Output.error("note: \(note)") }
     }
 
-    func submit(_ text: StatementText) throws -> [any SubmittedOperation] {
+    func submit(
+        _ statements: [Statement], of text: StatementText
+    ) throws -> [any SubmittedOperation] {
         do throws(Failure) {
-            return try engine.submit(text.statements, owner: geteuid())
+            return try engine.submit(statements, owner: geteuid())
                 .map { EngineOperation(engine: engine, operation: $0) }
         } catch {
             throw text.pointing(error)

@@ -35,7 +35,10 @@ struct UnmountCommand: ParsableCommand {
             return Output.print("\(entry.mountPoint) didn't answer: taken away by force")
         case .alive: break
         }
-        let hasEnded = Presence.waitForEnd(at: entry.mountPoint, seconds: Self.endSecondsMax)
+        // What lies below may be another mount, whose process must be asked for nothing.
+        let isFree = try Mounts.at(entry.mountPoint) == nil
+        let hasEnded =
+            !isFree || Presence.waitForEnd(at: entry.mountPoint, seconds: Self.endSecondsMax)
         Output.print(
             hasEnded
                 ? "\(entry.mountPoint) unmounted"

@@ -91,19 +91,19 @@ import ydbfs
         #expect(throws: Failure.self) { try MountOptions(["umask=9"], ignoresUnknown: true) }
     }
 
-    @Test func `Files belong to who mounts, behind sudo to who called it`() throws {
-        let sudo = ["SUDO_UID": "1000", "SUDO_GID": "1001"]
-        func owner(_ list: String, _ uid: UInt32, _ environment: [String: String]) throws
-            -> [UInt32]
-        {
-            let owner = try MountOptions([list]).owner(of: (uid, uid), environment: environment)
+    @Test func `Files belong to who mounts, those of root's mount to the database's owner`() throws
+    {
+        let database = FileOwner(uid: 1000, gid: 1001)
+        func owner(_ list: String, _ uid: UInt32, _ database: FileOwner?) throws -> [UInt32] {
+            let owner = try MountOptions([list]).owner(
+                of: FileOwner(uid: uid, gid: uid), database: database)
             return [owner.uid, owner.gid]
         }
-        #expect(try owner("", 0, sudo) == [1000, 1001])
-        #expect(try owner("", 0, [:]) == [0, 0])
-        #expect(try owner("", 5, sudo) == [5, 5])
-        #expect(try owner("uid=7", 0, sudo) == [7, 1001])
-        #expect(try owner("uid=7,gid=8", 5, [:]) == [7, 8])
+        #expect(try owner("", 0, database) == [1000, 1001])
+        #expect(try owner("", 0, nil) == [0, 0])
+        #expect(try owner("", 5, database) == [5, 5])
+        #expect(try owner("uid=7", 0, database) == [7, 1001])
+        #expect(try owner("uid=7,gid=8", 5, nil) == [7, 8])
     }
 
     @Test(arguments: [

@@ -230,7 +230,7 @@ import Testing
         #expect(mounted.status == 0, "\(mounted.errors)")
         let result = try sandbox.run(
             "/usr/bin/stat", ["-c", "%u %g %a", "mnt", "mnt/README", "mnt/control"])
-        #expect(result.output == "1234 2345 750\n1234 2345 640\n1234 2345 640\n")
+        #expect(result.output == "1234 2345 750\n1234 2345 440\n1234 2345 640\n")
     }
 
     @Test func `In the foreground it ends with a signal`() throws {

@@ -10,13 +10,14 @@ final class NewDatabase: TableRestore {
     private let restore: SQLiteRestore
 
     init(
-        _ name: String, in directory: String, aside: String, _ restored: RestoredDatabase,
-        _ attempt: RestoreAttempt
+        _ name: String, in directory: String, aside: String, owner: FileOwner?,
+        _ restored: RestoredDatabase, _ attempt: RestoreAttempt
     ) throws {
         self.name = name
         self.aside = aside
         self.directory = directory
         let connection = try Connection(path: aside, access: .new, busyTimeout: 0)
+        owner?.take(aside)
         do {
             // Nobody else sees the file, and it goes if anything goes wrong; but a statement that fails
             // for one table's sake must be undone, which takes a journal.

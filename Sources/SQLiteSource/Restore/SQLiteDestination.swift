@@ -8,10 +8,14 @@ package struct SQLiteDestination: RestoreDestination {
     package let name: String
     private let file: SourceFile
     private let mayCreate: Bool
+    private let owner: FileOwner?
 
-    /// - Parameter mayCreate: whether the file may be missing.
-    package init(path: String, busyTimeout: Double, mayCreate: Bool) {
+    /// - Parameters:
+    ///   - mayCreate: whether the file may be missing.
+    ///   - owner: whose a new one becomes, if root makes it.
+    package init(path: String, busyTimeout: Double, mayCreate: Bool, owner: FileOwner? = nil) {
         name = path
+        self.owner = owner
         file = SourceFile(path: path, busyTimeout: busyTimeout)
         self.mayCreate = mayCreate
     }
@@ -36,7 +40,7 @@ package struct SQLiteDestination: RestoreDestination {
     ) throws -> any TableRestore {
         if isMissing {
             return try NewDatabase(
-                name, in: directory, aside: aside(attempt.id), restored, attempt)
+                name, in: directory, aside: aside(attempt.id), owner: owner, restored, attempt)
         }
         return try writing { connection in
             try SQLiteRestore(

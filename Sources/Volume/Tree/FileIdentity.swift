@@ -11,6 +11,7 @@ struct FileIdentity: Hashable, Sendable {
         case root = 1
         case readme, cacheTag, control, errors, metrics, operations, latestOperation
         case operation, statement, state, progress, error, wait, cancel
+        case facts = 24
         // Of a collection.
         case collection = 32
         case collectionControl, status, newestOperation, definition, chain, chainJSON, latest

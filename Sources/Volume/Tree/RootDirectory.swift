@@ -3,10 +3,12 @@ import Engine
 
 /// The root: texts about the mount, its control file, operations and collections.
 final class RootDirectory: TreeDirectory {
-    /// Names that no collection's directory gets.
-    static let names = [
+    /// What is listed.
+    private static let listed = [
         "README", "CACHEDIR.TAG", "control", "errors", "operations", "metrics",
     ]
+    /// Names that no collection's directory gets.
+    static let names = listed + [MountFacts.fileName]
 
     let identity = FileIdentity(.root)
     private let tree: TreeContext
@@ -18,7 +20,7 @@ final class RootDirectory: TreeDirectory {
     }
 
     func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
-        Self.names.compactMap { name in own(name).map { (name, $0) } }
+        Self.listed.compactMap { name in own(name).map { (name, $0) } }
             + tree.collections.map { ($0.fileName, CollectionDirectory(tree, $0)) }
     }
 
@@ -56,6 +58,10 @@ final class RootDirectory: TreeDirectory {
                 modified: { () throws(Errno) in tree.lastOperationTime },
                 { () throws(Errno) in [UInt8](Metrics.text(tree).utf8) })
         case "operations": return OperationsDirectory(tree)
+        case MountFacts.fileName:
+            return TextFile(tree, FileIdentity(.facts), modified: started) { () throws(Errno) in
+                MountFacts(tree.engine).text
+            }
         default: return nil
         }
     }

@@ -124,7 +124,7 @@ struct Appearance {
     }
 
     static func file(
-        bytes: UInt64, modified: Instant, permissions: UInt16 = 0o644, isImmutable: Bool = false
+        bytes: UInt64, modified: Instant, permissions: UInt16 = 0o444, isImmutable: Bool = false
     ) -> Appearance {
         Appearance(
             permissions: permissions, bytes: bytes, modified: modified,
