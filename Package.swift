@@ -90,7 +90,7 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: ["Bytes", "Engine", "Repository", "Volume", "ydbfs"],
-            exclude: ["history.py"],
+            exclude: ["history.py", "undump.py"],
             swiftSettings: house),
         .testTarget(
             name: "DumpSourceTests",

@@ -1,9 +1,10 @@
 /// One row as CSV, some bytes at a time: for rows whose text isn't to be in memory as a whole.
 package struct CSVLongRow {
-    private enum Style { case plain, quoted, hexadecimal }
+    private enum Style { case plain, quoted, hexadecimal, escaped }
 
     private let columns: [ColumnVector]
     private let forms: [CSVForm]
+    private let null: CSVNull
     /// The column that is being written, how, and how many bytes of its value have been.
     private var column = 0
     private var style: Style?
@@ -13,8 +14,9 @@ package struct CSVLongRow {
     private static let longBytes = 64 << 10
 
     /// - Parameter columns: of one row.
-    package init(_ columns: [ColumnVector], forms: [CSVForm]) {
+    package init(_ columns: [ColumnVector], forms: [CSVForm], null: CSVNull = .nothing) {
         precondition(columns.count == forms.count && columns.allSatisfy { $0.count == 1 })
+        self.null = null
         self.columns = columns
         self.forms = forms
     }
@@ -27,7 +29,8 @@ package struct CSVLongRow {
             if values.layout == .variable, values.byteCount(ofRow: 0) > Self.longBytes {
                 values.withBytes(0) { appendPart(of: $0, end - output.count, to: output) }
             } else {
-                output.append(csv: CSVRows([values], forms: [forms[column]]), 0..<1)
+                output.append(
+                    csv: CSVRows([values], forms: [forms[column]], null: null), 0..<1)
                 output.count -= 1
                 endField(output)
             }
@@ -49,7 +52,7 @@ package struct CSVLongRow {
         let style = self.style ?? Self.style(of: bytes, forms[column])
         if self.style == nil {
             self.style = style
-            if style == .quoted { output.append(byte: quote) }
+            if style == .quoted || style == .escaped { output.append(byte: quote) }
             if style == .hexadecimal { output.append("\\x") }
         }
         let part = UnsafeRawBufferPointer(
@@ -61,6 +64,12 @@ package struct CSVLongRow {
                 var writer = TextWriter(room.baseAddress!)
                 writer.hex(part)
                 return 2 * part.count
+            }
+        case .escaped:
+            output.append(room: TextWriter.escapedRoom(part.count)) { room in
+                var writer = TextWriter(room.baseAddress!)
+                writer.escapedContent(part)
+                return writer.next - room.baseAddress!
             }
         case .quoted:
             output.append(room: 2 * part.count) { room in
@@ -74,12 +83,14 @@ package struct CSVLongRow {
         }
         written += part.count
         if written < bytes.count { return }
-        if style == .quoted { output.append(byte: quote) }
+        if style == .quoted || style == .escaped { output.append(byte: quote) }
         endField(output)
     }
 
-    /// As `TextWriter.field` and `binary` have it.
+    /// As `TextWriter.field`, `binary` and `escaped` have it.
     private static func style(of bytes: UnsafeRawBufferPointer, _ form: CSVForm) -> Style {
+        if form == .escaped { return .escaped }
+        if form == .escapedNumber { return TextWriter.isNumber(bytes) ? .plain : .escaped }
         if form == .bytes, !TextWriter.isPlain(bytes) { return .hexadecimal }
         return TextWriter.isQuoted(long: bytes) ? .quoted : .plain
     }

@@ -1,10 +1,10 @@
-extension CSVRows {
-    /// Bytes of rows as CSV lines: as many as `append(csv:)` writes, without writing them. Goes column
-    /// by column, as nothing has to be in order.
-    package func byteCount(_ rows: Range<Int>) -> UInt64 {
-        check(rows)
+extension ColumnVector {
+    /// Bytes of rows in a column of CSV, without separators and without what stands for NULL: as many as
+    /// `append(csv:)` writes, without writing them.
+    package func byteCount(_ rows: Range<Int>, as form: CSVForm) -> UInt64 {
+        precondition(rows.lowerBound >= 0 && rows.upperBound <= count)
         return withExtendedLifetime(self) {
-            cells.reduce(UInt64(rows.count * cells.count)) { $0 + $1.byteCount(rows) }
+            CSVRows.Cell(self, form, separator: 0, .nothing).byteCount(rows)
         }
     }
 }
@@ -15,17 +15,26 @@ extension CSVRows.Cell {
         switch form {
         case .text: texts(rows) { TextWriter.fieldLength($0) }
         case .bytes: texts(rows) { TextWriter.binaryLength($0) }
+        case .escaped: texts(rows) { TextWriter.escapedLength($0) + 2 }
+        case .escapedNumber: texts(rows) { TextWriter.numberLength($0) }
         case .int64: sum(rows, of: Int64.self) { TextWriter.length($0) }
         case .int32: sum(rows, of: Int32.self) { TextWriter.length(Int64($0)) }
         case .uint64: sum(rows, of: UInt64.self) { TextWriter.length($0) }
         case .uint32: sum(rows, of: UInt32.self) { TextWriter.length(UInt64($0)) }
         case .bool: sum(rows, of: UInt8.self) { $0 != 0 ? 4 : 5 }
+        case .bit: sum(rows) { _ in 1 }
         case .uuid: sum(rows) { _ in 36 }
+        case .dateTime:
+            sum(rows) { value($0, as: UInt32.self) < Self.days ? 27 : writtenLength($0) }
+        case .secondsTime: sum(rows) { _ in 27 }
         case .float, .double, .decimal, .date, .unsignedDate, .seconds, .unsignedSeconds,
             .microseconds:
             sum(rows) { writtenLength($0) }
         }
     }
+
+    /// Days from 1970 to the year 10000, which has a digit more.
+    private static var days: UInt32 { 2_932_897 }
 
     /// Adds up a number of each row that isn't NULL.
     @inline(__always)

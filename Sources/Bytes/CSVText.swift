@@ -12,6 +12,29 @@ package enum CSVForm: Sendable, Hashable {
     case text
     /// As it is if it is UTF-8 and doesn't begin with `\x`, else `\x` and hexadecimal digits.
     case bytes
+
+    // What YDB's dumps have instead.
+
+    /// `1` and `0`.
+    case bit
+    /// Days and seconds since 1970 as times with microseconds.
+    case dateTime, secondsTime
+    /// In quotes, with `%` and two digits for all but a few bytes.
+    case escaped
+    /// The same, and without quotes if it is a plain number.
+    case escapedNumber
+}
+
+/// How NULL looks as CSV.
+package enum CSVNull: Sendable {
+    case nothing
+    /// `null`, as in YDB's dumps.
+    case word
+
+    package var bytes: Int { self == .word ? 4 : 0 }
+
+    /// The word's bytes, the first one lowest.
+    fileprivate var text: UInt64 { 0x6C6C_756E }
 }
 
 /// Columns to be written as CSV, looked at once: where their values lie.
@@ -22,13 +45,14 @@ package final class CSVRows {
         let marks: UnsafeRawPointer
         let hasNulls: Bool
         let separator: UInt8
+        let null: CSVNull
     }
 
     private let columns: [ColumnVector]
     private let count: Int
     let cells: UnsafeMutableBufferPointer<Cell>
 
-    package init(_ columns: [ColumnVector], forms: [CSVForm]) {
+    package init(_ columns: [ColumnVector], forms: [CSVForm], null: CSVNull = .nothing) {
         precondition(columns.count == forms.count && !columns.isEmpty)
         self.columns = columns
         count = columns[0].count
@@ -39,9 +63,8 @@ package final class CSVRows {
             cells.initializeElement(
                 at: index,
                 to: Cell(
-                    form: forms[index], values: column.address, marks: column.marks.base,
-                    hasNulls: column.layout == .variable || column.nullCount > 0,
-                    separator: UInt8(ascii: index + 1 == columns.count ? "\n" : ",")))
+                    column, forms[index],
+                    separator: UInt8(ascii: index + 1 == columns.count ? "\n" : ","), null))
         }
     }
 
@@ -53,6 +76,15 @@ package final class CSVRows {
 }
 
 extension CSVRows.Cell {
+    init(_ column: ColumnVector, _ form: CSVForm, separator: UInt8, _ null: CSVNull) {
+        self.form = form
+        values = column.address
+        marks = UnsafeRawPointer(column.marks.base)
+        hasNulls = column.layout == .variable || column.nullCount > 0
+        self.separator = separator
+        self.null = null
+    }
+
     /// A value of variable length; nil if it is NULL.
     @inline(__always)
     func bytes(_ row: Int) -> UnsafeRawBufferPointer? {
@@ -82,6 +114,13 @@ extension CSVRows.Cell {
         case .uint32: writer.decimal(UInt64(value(UInt32.self)))
         case .float: writer.python(value(Float.self))
         case .bool: writer.text(value(UInt8.self) != 0 ? "true" : "false")
+        case .bit: writer.byte(UInt8(ascii: value(UInt8.self) != 0 ? "1" : "0"))
+        case .dateTime:
+            writer.days(Int64(value(UInt32.self)))
+            writer.text("T00:00:00.000000Z")
+        case .secondsTime:
+            writer.seconds(Int64(value(UInt32.self)))
+            writer.text(".000000Z")
         case .date: writer.days(Int64(value(Int32.self)))
         case .unsignedDate: writer.days(Int64(value(UInt32.self)))
         case .seconds:
@@ -97,7 +136,7 @@ extension CSVRows.Cell {
             writer.decimal(Int128(bigEndian: value(Int128.self)), scale: scale)
         case .uuid:
             writer.uuid(UnsafeRawBufferPointer(start: values + row * 16, count: 16))
-        case .text, .bytes: preconditionFailure("written above")
+        case .text, .bytes, .escaped, .escapedNumber: preconditionFailure("written above")
         }
     }
 }
@@ -132,14 +171,27 @@ extension ByteBuffer {
                     makeRoom(TextWriter.room, &writer, &limit)
                 }
                 switch cell.form {
+                case .escaped, .escapedNumber:
+                    guard let bytes = cell.bytes(row) else {
+                        writer.null(cell.null)
+                        break
+                    }
+                    let room = TextWriter.escapedRoom(bytes.count) + 1
+                    if limit - writer.next < room { makeRoom(room, &writer, &limit) }
+                    writer.escaped(bytes, isNumber: cell.form == .escapedNumber)
                 case .text, .bytes:
-                    guard let bytes = cell.bytes(row) else { break }
+                    guard let bytes = cell.bytes(row) else {
+                        writer.null(cell.null)
+                        break
+                    }
                     let room = TextWriter.fieldRoom(bytes.count) + 1
                     if limit - writer.next < room { makeRoom(room, &writer, &limit) }
                     if cell.form == .text { writer.field(bytes) } else { writer.binary(bytes) }
                 default:
                     if !cell.hasNulls || cell.marks.load(fromByteOffset: row, as: UInt8.self) != 0 {
                         cell.write(row, to: &writer)
+                    } else {
+                        writer.null(cell.null)
                     }
                 }
                 writer.byte(cell.separator)
@@ -160,6 +212,9 @@ extension ByteBuffer {
 }
 
 extension TextWriter {
+    @inline(__always)
+    mutating func null(_ null: CSVNull) { word(null.text, count: null.bytes) }
+
     /// What `field` and `binary` need for so many bytes.
     @inline(__always)
     static func fieldRoom(_ count: Int) -> Int { 2 * count + 16 }

@@ -117,6 +117,9 @@ package struct TableSchema: Sendable, Hashable {
     /// The columns that users see.
     package var visibleColumns: ArraySlice<Column> { columns.prefix { !$0.isHidden } }
 
+    /// The column that holds rowids which users don't see.
+    var hiddenRowID: Int? { columns.firstIndex { $0.isHidden && $0.id == Self.rowIDColumnID } }
+
     /// Ids of the storage key's columns, in key order.
     package var keyIDs: [UInt32] { key.map { columns[$0].id } }
 
@@ -128,12 +131,13 @@ package struct TableSchema: Sendable, Hashable {
     }
 
     /// The columns that users see as a table of their own, for readers that look at no key.
-    var shown: TableSchema {
-        var schema = self
-        schema.columns = Array(visibleColumns)
-        schema.key = [0]
-        schema.primaryKey = []
-        return schema
+    var shown: TableSchema { TableSchema(shown: Array(visibleColumns)) }
+
+    /// Some columns as a table of their own, for readers that look at no key.
+    init(shown columns: [Column]) {
+        self.columns = columns
+        key = [0]
+        primaryKey = []
     }
 
     /// The key columns as a table of their own.

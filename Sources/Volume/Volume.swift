@@ -21,6 +21,8 @@ package final class Volume: FileSystem {
         package var controlMode: UInt16 = 0o600
         /// What is shown of every table.
         package var formats = Set(RowFormat.all)
+        /// A data file of a dump ends with the page that reaches so many bytes.
+        package var dumpFileBytes: UInt64 = 100_000_000
         package var polling = Polling.local
         /// Where what is rendered as a whole is kept; nil: where temporary files are.
         package var spoolDirectory: String?

@@ -8,6 +8,14 @@ import Volume
 
 /// Copies a point's files into a directory, several at a time.
 struct Export {
+    /// Which files.
+    enum Content {
+        /// Those of the point's folder, with the tables in one format.
+        case folder(RowFormat)
+        /// What `ydb tools restore` takes, and the point's manifest.
+        case dump
+    }
+
     struct Outcome: Sendable {
         var files = 0
         var bytes: UInt64 = 0
@@ -20,6 +28,8 @@ struct Export {
     private let volume: Volume
     private let directory: String
     private let files: [PointFile]
+    /// Tables of the point that a dump can't have.
+    let leftOut: [NotBackedUp]
     private let operation: Operation
     private let owner: FileOwner?
 
@@ -30,7 +40,7 @@ struct Export {
     /// - Parameter tables: paths; none: all.
     init(
         _ source: SourceArgument, _ collection: CollectionState, _ point: BackupPoint,
-        format: RowFormat, tables: [String], to directory: String, operation: Operation
+        content: Content, tables: [String], to directory: String, operation: Operation
     ) throws {
         self.operation = operation
         owner = source.modes?.owner
@@ -55,11 +65,22 @@ struct Export {
                     "\(point.missing(table).message); there are: "
                         + Array(Set(known)).sorted().prefix(10).joined(separator: ", "))
             }
-            files = all.filter { file in
-                guard let table = file.table else { return true }
-                let isWanted = file.format == nil || file.format == format
-                return isWanted
-                    && (tables.isEmpty || tables.contains { $0.hasSameBytes(as: table) })
+            func isWanted(_ table: String) -> Bool {
+                tables.isEmpty || tables.contains { $0.hasSameBytes(as: table) }
+            }
+            switch content {
+            case .folder(let format):
+                files = all.filter { file in
+                    (file.format == nil || file.format == format)
+                        && file.table.map(isWanted) ?? true
+                }
+                leftOut = []
+            case .dump:
+                let dump = try volume.dump(of: collection, point)
+                files =
+                    all.filter { $0.path == Self.manifest }
+                    + dump.files.filter { $0.table.map(isWanted) ?? true }
+                leftOut = dump.leftOut.filter { isWanted($0.path) }
             }
         } catch {
             volume.close()

@@ -20,16 +20,21 @@ struct ExportCommand: ParsableCommand {
             the rest: after an interruption, or for another format or more tables of the same \
             point. Files that an export didn't make are never overwritten.
 
+            --format dump makes what ydb tools restore -i takes: a folder for each table, with \
+            scheme.pb and data_NN.csv. Tables that YDB can't have are left out, and named in README.
+
             --format sqlite makes one SQLite database of the point, a file that must not be there \
             yet; - is the standard output. What comes of it is what RESTORE makes.
 
               ydbfs export shop.db shop/latest /srv/out
               ydbfs export shop.db.backups shop/20261121100000Z_full out --format parquet \
             --table orders
+              ydbfs export shop.db shop/latest /srv/dump --format dump
               ydbfs export shop.db shop/yesterday before.db --format sqlite
 
             Exit status: 0 all is there, 1 failed, 2 wrong usage, 3 all that the point has is \
-            there, but tables are missing from the point (a line each, with the reason).
+            there, but tables are missing from the point or can't be in a dump (a line each, with the \
+            reason).
             """)
 
     @Argument(
@@ -48,7 +53,7 @@ struct ExportCommand: ParsableCommand {
             "Made if it isn't there; a file for --format sqlite.", valueName: "DIRECTORY"))
     var directory: String
 
-    @Option(help: "csv, parquet or sqlite.")
+    @Option(help: "csv, parquet, dump or sqlite.")
     var format = "csv"
 
     @Option(
@@ -62,22 +67,18 @@ struct ExportCommand: ParsableCommand {
     var repository: String?
 
     func validate() throws {
-        if !["dump", Self.sqlite].contains(format), RowFormat(id: format) == nil {
-            let known = RowFormat.all.map(\.id) + [Self.sqlite]
+        if ![Self.dump, Self.sqlite].contains(format), RowFormat(id: format) == nil {
+            let known = RowFormat.all.map(\.id) + [Self.dump, Self.sqlite]
             throw ValidationError(
                 "--format \(format): expected " + known.joined(separator: ", "))
         }
     }
 
     private static let sqlite = "sqlite"
+    private static let dump = "dump"
 
     func run() throws {
         Signals.block()
-        if format == "dump" {
-            throw Failure(
-                .unsupported,
-                "--format dump isn't built yet in this version: use csv, parquet or sqlite")
-        }
         if directory.lowercased().hasPrefix("s3://") {
             throw Failure(
                 .unsupported,
@@ -89,11 +90,11 @@ struct ExportCommand: ParsableCommand {
         let (state, point) = try PointArgument(target, in: stored).find(in: stored)
         let operation = Operation.unrecorded("export \(target)", of: state.name)
         try ShownProgress.watchSignals(cancelling: [operation])
-        guard let format = RowFormat(id: format) else {
-            return try writeDatabase(argument, state, point, operation)
-        }
+        if format == Self.sqlite { return try writeDatabase(argument, state, point, operation) }
         let export = try Export(
-            argument, state, point, format: format, tables: tables, to: directory,
+            argument, state, point,
+            content: RowFormat(id: format).map { .folder($0) } ?? .dump, tables: tables,
+            to: directory,
             operation: operation)
         defer { export.close() }
         let done = try ShownProgress.run(operation, unit: "bytes") { try export.run() }
@@ -103,8 +104,10 @@ struct ExportCommand: ParsableCommand {
         Output.print(
             "\(state.name)/\(point.name) in \(directory): \(done.files) files, \(done.bytes) bytes"
                 + (done.skipped > 0 ? ", \(done.skipped) of them were there already" : ""))
-        if !tables.isEmpty || point.notBackedUp.isEmpty { return }
-        for table in point.notBackedUp { Output.print("left out: \(point.lacks(table).line)") }
+        var leftOut = export.leftOut.map { "\($0.path): \($0.reason)" }
+        if tables.isEmpty { leftOut += point.notBackedUp.map { point.lacks($0).line } }
+        if leftOut.isEmpty { return }
+        for line in leftOut { Output.print("left out: \(oneLine(line))") }
         throw ExitCode(ExitStatus.incomplete)
     }
     private func writeDatabase(

@@ -172,7 +172,7 @@ import Testing
     ) throws {
         var random = SeededGenerator(seed: 6)
         let schema = try TableSchema(types: [.int64, type])
-        let renderer = CSVRenderer(schema)
+        let renderers = [CSVRenderer(schema), CSVRenderer(dumping: schema.columns)]
         let batch = RowBatch(schema)
         let powers = (0..<19).map { Int64(repeating: 10, power: $0) }
         let edges = powers.flatMap { [$0, $0 - 1, -$0, 1 - $0] }
@@ -186,10 +186,12 @@ import Testing
             }
         }
         func check(_ rows: Range<Int>) {
-            let output = ByteBuffer()
-            renderer.render(batch, rows, into: output)
-            let counted = renderer.byteCount(batch, rows)
-            #expect(counted == output.count, "rows \(rows): \(output.array)")
+            for renderer in renderers {
+                let output = ByteBuffer()
+                renderer.render(batch, rows, into: output)
+                let counted = renderer.byteCount(batch, rows)
+                #expect(counted == output.count, "rows \(rows): \(output.array)")
+            }
         }
         for row in 0..<batch.count { check(row..<row + 1) }
         for _ in 0..<100 {

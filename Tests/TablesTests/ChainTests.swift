@@ -81,6 +81,35 @@ struct ModelTable {
         return result
     }
 
+    /// As YDB dumps it.
+    var dump: [UInt8] {
+        var result: [UInt8] = []
+        for key in rows.keys.sorted() {
+            let row = rows[key]!
+            result += "\(key),\(row.number),".utf8
+            result += row.text.map { Self.escaped($0) } ?? Array("null".utf8)
+            result.append(10)
+        }
+        return result
+    }
+
+    static func escaped(_ text: [UInt8]) -> [UInt8] {
+        let kept = Set(
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789~._-;!*@$/".utf8)
+        var result: [UInt8] = [34]
+        for byte in text {
+            if kept.contains(byte) {
+                result.append(byte)
+            } else if byte == 32 {
+                result += "+".utf8
+            } else {
+                let digits = String(byte, radix: 16, uppercase: true)
+                result += ("%" + (digits.utf8.count == 1 ? "0" : "") + digits).utf8
+            }
+        }
+        return result + [34]
+    }
+
     static func randomRow(_ random: inout SeededGenerator) -> Row {
         let texts = ["", " ", "a", "a,b", "say \"hi\"", "line\nbreak", "äöü", "plain text", "cr\r"]
         let text = Bool.random(using: &random) ? texts.randomElement(using: &random)! : nil
@@ -194,5 +223,7 @@ struct ModelTable {
         #expect(try csv.whole() == expected)
         try csv.expectParts(of: expected, &random)
         try snapshot.expectParquet(model.batch, bytes: result.sizes["parquet"]!, &random)
+        #expect(result.sizes["dump"] == UInt64(model.dump.count))
+        try snapshot.expectDump(model.dump, &random)
     }
 }

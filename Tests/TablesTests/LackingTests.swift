@@ -92,6 +92,54 @@ import Testing
         #expect(failure?.code == .corrupt)
     }
 
+    @Test func `what lacks the sizes of dumps goes on without, until it is written whole`() throws {
+        var table = ModelTable()
+        for row in 0..<rows.count {
+            let key = rows.columns[0].value(row, as: Int64.self)
+            table.rows[key] = (
+                rows.columns[1].value(row, as: Int64.self), rows.columns[2].bytes(row)
+            )
+        }
+        var limits = FormatLimits.tiny
+        limits.rebaseMinEdits = 2
+        var random = SeededGenerator(seed: 9)
+        var reference = try snapshot(without: 9)
+        var result = full
+        var upkeep = Upkeep()
+        for point in 0..<12 {
+            files.endBackup()
+            let touched = table.change(&random, space: 300, point: point, grows: true).sorted()
+            let changed = RowBatch(ModelTable.schema)
+            for key in touched {
+                ModelTable.append(key, table.rows[key] ?? (0, nil), to: changed)
+            }
+            let changes = BatchCursor(changed, present: touched.map { table.rows[$0] != nil })
+            let next = try IncrementalWriter.write(
+                parent: open(reference), hash: result.contentHash, parentChanges: 10,
+                changes: changes, table: "t", files: files, limits: limits)
+            result = try #require(next)
+            upkeep += result.upkeep
+            reference = result.snapshot
+            #expect(result.sizes.keys.sorted() == ["csv", "parquet"])
+            #expect(try open(reference).sizes() == result.sizes)
+            let csv = try CSVFile(open(reference)).whole()
+            #expect(csv == table.csv)
+            try files.expectSound(result, ModelTable.schema)
+            let old = open(reference)
+            let failure = #expect(throws: Failure.self) {
+                try old.dumpFiles(old.dumpTable(), limit: 100)
+            }
+            #expect(failure?.message.contains("no sizes as dump") == true)
+        }
+        #expect(upkeep.rebased > 0 && upkeep.slicesInserted > 0)
+        files.endBackup()
+        let whole = try FullWriter.write(
+            SnapshotCursor(open(reference)), schema: ModelTable.schema, table: "t", files: files,
+            limits: limits)
+        #expect(whole.sizes["dump"] == UInt64(table.dump.count))
+        try open(whole.snapshot).expectDump(table.dump, &random)
+    }
+
     @Test(arguments: [1, 2, 4, 5, 6, 7] as [UInt32])
     func `what lacks a number that every format needs is refused`(_ series: UInt32) throws {
         let reference = try snapshot(without: series)

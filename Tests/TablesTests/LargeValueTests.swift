@@ -116,11 +116,15 @@ import Testing
         let chain = try Self.changed()
         let whole = chain.model.csv
         let pool = chain.pool()
+        let snapshot = chain.snapshot(pool)
+        let dump = try snapshot.dumpTable()
         let files: [any RenderedFile] = [
             CSVFile(chain.snapshot(pool)), ParquetFile(chain.snapshot(pool)),
+            DumpFile(snapshot, dump, range: 0..<UInt64(chain.model.dump.count)),
         ]
         for file in files {
-            let expected = file is CSVFile ? whole : try file.whole()
+            let expected =
+                file is CSVFile ? whole : file is DumpFile ? chain.model.dump : try file.whole()
             let reader = LongPartReader(file)
             let before = pool.figures
             var offset: UInt64 = 0
@@ -158,7 +162,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [CSVForm.text, .bytes], [1, 1000, 100_000])
+    @Test(arguments: [CSVForm.text, .bytes, .escaped, .escapedNumber], [1, 1000, 100_000])
     func `a row in parts is the row at once`(form: CSVForm, piece: Int) {
         let count = 70_000
         let plain = Self.text(count, seed: 0, isQuoted: false)
@@ -166,7 +170,8 @@ import Testing
             plain, [32] + plain, plain + [32], plain + [10], [34] + plain,
             Self.text(count, seed: 0, isQuoted: true),
             Array(String(repeating: "äß€", count: count / 7).utf8),
-            [0x5C, 0x78] + plain, form == .bytes ? plain + [0xFF] : plain,
+            [0x5C, 0x78] + plain, form == .text ? plain : plain + [0xFF],
+            Array(repeating: UInt8(ascii: "1"), count: count),
         ]
         for value in values {
             let columns = [
@@ -176,12 +181,14 @@ import Testing
             columns[1].append(bytes: value)
             columns[2].appendNull()
             let forms: [CSVForm] = [.int64, form, .text]
-            let whole = ByteBuffer()
-            whole.append(csv: CSVRows(columns, forms: forms), 0..<1)
-            var row = CSVLongRow(columns, forms: forms)
-            let parts = ByteBuffer()
-            while row.append(about: piece, to: parts) {}
-            #expect(parts.array == whole.array)
+            for null in [CSVNull.nothing, .word] {
+                let whole = ByteBuffer()
+                whole.append(csv: CSVRows(columns, forms: forms, null: null), 0..<1)
+                var row = CSVLongRow(columns, forms: forms, null: null)
+                let parts = ByteBuffer()
+                while row.append(about: piece, to: parts) {}
+                #expect(parts.array == whole.array)
+            }
         }
     }
 

@@ -53,6 +53,31 @@ extension Snapshot {
     }
 }
 
+extension Snapshot {
+    /// Reads the data files of a dump, of several sizes, and compares them with what they must be.
+    func expectDump(_ expected: [UInt8], _ random: inout SeededGenerator) throws {
+        let table = try dumpTable()
+        for limit in [1, UInt64.random(in: 2...1000, using: &random), .max] {
+            let ranges = try dumpFiles(table, limit: limit)
+            var whole: [UInt8] = []
+            for (index, range) in ranges.enumerated() {
+                let file = DumpFile(self, table, range: range)
+                let bytes = try file.whole()
+                #expect(range == UInt64(whole.count)..<UInt64(whole.count + bytes.count))
+                try file.expectParts(of: bytes, &random)
+                whole += bytes
+                if ranges.count == 1 { break }
+                #expect(!bytes.isEmpty)
+                // It ends with the page that reaches the limit, and only there.
+                let last = try #require(try file.part(at: UInt64(bytes.count - 1)))
+                #expect(last.offset < limit)
+                #expect(index == ranges.count - 1 || UInt64(bytes.count) >= limit)
+            }
+            #expect(whole == expected)
+        }
+    }
+}
+
 /// Reads a Parquet file of the one layout that points have, and takes offence at any other.
 struct ParquetReader {
     struct Chunk {

@@ -10,15 +10,14 @@ extension RowFormat {
 /// `TABLE.csv`: a header line, and the rendered pages of all slices.
 package struct CSVFile: RenderedFile {
     package let snapshot: Snapshot
-    private let renderer: CSVRenderer
+    private let pages: TextPages
     private let header: ByteBuffer
-    /// The columns to be read.
-    private let shown: TableSchema
 
     package init(_ snapshot: Snapshot) {
         self.snapshot = snapshot
-        shown = snapshot.schema.shown
-        renderer = CSVRenderer(shown)
+        let shown = snapshot.schema.shown
+        let renderer = CSVRenderer(shown)
+        pages = TextPages(snapshot, shown, renderer)
         header = ByteBuffer(capacity: renderer.header.count)
         header.append(renderer.header)
     }
@@ -53,7 +52,7 @@ package struct CSVFile: RenderedFile {
 
     package func next(after page: FilePart) throws -> (slice: SlicePlace, columns: [Column])? {
         guard case .page(let place, _, _) = page.place else { return nil }
-        return try snapshot.place(after: place).map { ($0, shown.columns) }
+        return try snapshot.place(after: place).map { ($0, pages.shown.columns) }
     }
 
     package func key(_ part: FilePart) -> SharedCache.Key? {
@@ -65,53 +64,11 @@ package struct CSVFile: RenderedFile {
         guard case .page(let place, let page, _) = part.place, let key = key(part) else {
             return header
         }
-        // Some room more: the renderer wants it for a field before it writes one.
-        return try snapshot.renderedPage(
-            key, of: place, bytes: part.bytes, room: 1024
-        ) { slice, output in
-            let reader = SliceReader(
-                slice, schema: shown, pool: snapshot.pool, isSequential: isSequential)
-            let rows = try reader.merged(page: page)
-            renderer.render(
-                try rows.sources(shown, snapshot.pool), rows.pieces, into: output)
-            if isSequential { rows.forgetPassed(shown.columns, snapshot.pool) }
-        }
+        return try pages.render(key, place, page, bytes: part.bytes, isSequential: isSequential)
     }
 
     package func open(_ part: FilePart) throws -> any PartStream {
         guard case .page(let place, let page, _) = part.place else { throw Snapshot.contradiction }
-        let reader = SliceReader(
-            try snapshot.slice(place).slice, schema: shown, pool: snapshot.pool, isSequential: true)
-        let rows = PageRows(try reader.merged(page: page), shown, snapshot.pool)
-        snapshot.pool.count { $0.pagesRendered += 1 }
-        return CSVStream(rows, renderer)
-    }
-}
-
-/// A page as CSV: no more of it is in memory than a large row as it is stored, and a piece of its text.
-private final class CSVStream: PartStream, @unchecked Sendable {
-    private var rows: PageRows
-    private let renderer: CSVRenderer
-    /// The large row that is being written.
-    private var row: CSVLongRow?
-
-    private static let pieceBytes = 1 << 20
-
-    init(_ rows: PageRows, _ renderer: CSVRenderer) {
-        self.rows = rows
-        self.renderer = renderer
-    }
-
-    func next(into output: ByteBuffer) throws -> Bool {
-        if row == nil {
-            guard let batch = try rows.next() else { return false }
-            if !batch.isLargeRow {
-                renderer.render(batch, 0..<batch.count, into: output)
-                return true
-            }
-            row = renderer.longRow(batch)
-        }
-        if row?.append(about: Self.pieceBytes, to: output) != true { row = nil }
-        return true
+        return try pages.open(place, page)
     }
 }

@@ -1,18 +1,21 @@
 import Bytes
 
 /// A table's rows as CSV, by the rules of RFC 4180 and of the README: header line, LF, NULL as
-/// nothing, the empty string as `""`.
+/// nothing, the empty string as `""`. Or as the lines of YDB's dumps, which have other rules: no header,
+/// NULL as `null`, text escaped.
 ///
 /// The bytes of a row depend on nothing but the row, so that sizes can be added and subtracted.
 package struct CSVRenderer: Sendable {
     /// Changes whenever the same rows would give other bytes; stored with every sum.
     package static let version = 2
 
-    private let forms: [CSVForm]
+    let forms: [CSVForm]
+    let null: CSVNull
     package let header: [UInt8]
 
     package init(_ schema: TableSchema) {
         forms = schema.visibleColumns.map(\.type.csvForm)
+        null = .nothing
         let line = ByteBuffer()
         for (index, column) in schema.visibleColumns.enumerated() {
             if index > 0 { line.append(byte: UInt8(ascii: ",")) }
@@ -22,16 +25,30 @@ package struct CSVRenderer: Sendable {
         header = line.array
     }
 
+    /// Lines of a dump with these columns.
+    package init(dumping columns: some Sequence<Column>) {
+        forms = columns.map(\.type.dumpForm)
+        null = .word
+        header = []
+    }
+
     package func render(_ batch: RowBatch, _ rows: Range<Int>, into output: ByteBuffer) {
-        output.append(csv: CSVRows(shown(batch), forms: forms), rows)
+        output.append(csv: CSVRows(shown(batch), forms: forms, null: null), rows)
     }
 
     /// The same of one row, to be written in parts.
-    func longRow(_ batch: RowBatch) -> CSVLongRow { CSVLongRow(shown(batch), forms: forms) }
+    func longRow(_ batch: RowBatch) -> CSVLongRow {
+        CSVLongRow(shown(batch), forms: forms, null: null)
+    }
 
     /// How many bytes `render` makes of rows.
     package func byteCount(_ batch: RowBatch, _ rows: Range<Int>) -> UInt64 {
-        CSVRows(shown(batch), forms: forms).byteCount(rows)
+        let columns = shown(batch)
+        return forms.indices.reduce(UInt64(rows.count * forms.count)) { sum, index in
+            let nulls = null == .nothing ? 0 : columns[index].nullCount(in: rows)
+            return sum + columns[index].byteCount(rows, as: forms[index])
+                + UInt64(nulls * null.bytes)
+        }
     }
 
     /// Hidden columns stand behind the others.
@@ -41,11 +58,29 @@ package struct CSVRenderer: Sendable {
     }
 
     func render(_ sources: [RowBatch], _ pieces: [RowPiece], into output: ByteBuffer) {
-        output.append(csv: sources.map { CSVRows(shown($0), forms: forms) }, pieces)
+        output.append(csv: sources.map { CSVRows(shown($0), forms: forms, null: null) }, pieces)
     }
 }
 
 extension ColumnType {
+    /// How values look in YDB's dumps, as whose reader takes them; numbers as many digits as it takes to
+    /// tell them apart, where YDB's own writer cuts them.
+    fileprivate var dumpForm: CSVForm {
+        switch self {
+        case .bool: .bit
+        case .date: .dateTime
+        case .datetime: .secondsTime
+        case .date32: .int32
+        case .datetime64, .timestamp64: .int64
+        case .dyNumber: .escapedNumber
+        case .string, .yson, .utf8, .json, .jsonDocument, .tzDate, .tzDatetime, .tzTimestamp, .pg:
+            .escaped
+        case .int8, .int16, .int32, .int64, .uint8, .uint16, .uint32, .uint64, .float, .double,
+            .decimal, .timestamp, .interval, .interval64, .uuid:
+            csvForm
+        }
+    }
+
     /// How values look as CSV.
     fileprivate var csvForm: CSVForm {
         switch self {

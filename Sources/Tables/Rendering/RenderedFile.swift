@@ -70,8 +70,8 @@ package struct FilePart: Sendable, Hashable {
 extension Snapshot {
     /// Exact bytes of the table's files in each format.
     package func sizes() throws -> [String: UInt64] {
-        let totals = try root().blocks.reduce(into: SliceSums()) { $0 += $1.sums }
-        return RowFormat.sizes(totals, schema)
+        let root = try root()
+        return RowFormat.sizes(root.sums, schema, lacking: root.lacking)
     }
 
     private static var largestPage: UInt64 { 1 << 30 }

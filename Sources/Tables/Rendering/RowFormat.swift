@@ -20,6 +20,11 @@ package struct RowFormat: Sendable {
 
     package static let all: [RowFormat] = [.csv, .parquet]
 
+    /// What is recorded of a table: the sizes of its files in all formats, and in a dump.
+    package static let recorded: [RecordedSize] =
+        all.map { RecordedSize(id: $0.id, name: $0.name, version: $0.version, bytes: $0.bytes) }
+        + [DumpTable.recorded]
+
     package init?(id: String) {
         guard let found = Self.all.first(where: { $0.id == id }) else { return nil }
         self = found
@@ -43,12 +48,31 @@ package struct RowFormat: Sendable {
 
     /// By format, what is recorded of a table.
     package static var versions: [String: Int] {
-        Dictionary(uniqueKeysWithValues: all.map { ($0.id, $0.version) })
+        Dictionary(uniqueKeysWithValues: recorded.map { ($0.id, $0.version) })
     }
 
-    static func sizes(_ sums: SliceSums, _ schema: TableSchema) -> [String: UInt64] {
-        Dictionary(uniqueKeysWithValues: all.map { ($0.id, $0.bytes(sums, schema)) })
+    /// - Parameter lacking: formats that the sums don't count.
+    static func sizes(
+        _ sums: SliceSums, _ schema: TableSchema, lacking: Set<SizedFormat> = []
+    ) -> [String: UInt64] {
+        var sizes: [String: UInt64] = [:]
+        for size in recorded where size.format.map({ !lacking.contains($0) }) ?? true {
+            sizes[size.id] = size.bytes(sums, schema)
+        }
+        return sizes
     }
+}
+
+/// A size that backups record of each table.
+package struct RecordedSize: Sendable {
+    package let id: String
+    /// For messages.
+    package let name: String
+    package let version: Int
+    /// What indexes may lack of it.
+    var format: SizedFormat?
+    /// Nil if there are no such files of the table.
+    let bytes: @Sendable (SliceSums, TableSchema) -> UInt64?
 }
 
 extension RowFormat: Hashable {

@@ -14,6 +14,7 @@ package final class FilePool: Sendable {
         case rowFile, root, block, slice, runPage
         case csvPage, parquetLayout, parquetRows, parquetPage, parquetFooter
         case blockFiles, editedRows, editedColumn, keyIndex
+        case dumpPage, dumpLayout
     }
 
     /// Work done, for tests and `metrics`.
@@ -177,7 +178,7 @@ final class DecodedSlice: Sendable {
 
     /// Bytes of memory in use, about.
     func memoryBytes(columns: Int) -> Int {
-        let ofPage = 96 + columns * 24
+        let ofPage = 112 + columns * 24
         return 512 + columns * 48 + slice.pages.count * ofPage + slice.edits.capacity * 24
             + slice.tiers.count * 48 + slice.lowerBound.count
     }

@@ -58,22 +58,28 @@ package final class IncrementalWriter {
         _ parent: Snapshot, hash: ContentHash, parentChanges: UInt64, deadFiles: [UInt64: UInt64],
         table: String, files: any FileFactory, limits: FormatLimits
     ) throws {
-        // The sizes of what changes are added to those of what doesn't.
-        try parent.root().require(.csv, .parquet)
+        // The sizes of what changes are added to those of what doesn't. A table that was backed up
+        // before dumps were counted goes on without.
+        let root = try parent.root()
+        try root.require(.csv, .parquet)
         self.parent = parent
         self.limits = limits
         self.files = files
-        editor = SliceEditor(parent.schema, pool: parent.pool, limits: limits)
-        builder = SnapshotBuilder(files, schema: parent.schema, limits: limits)
         let schema = parent.schema
-        run = RunWriter(.run, schema: schema, table: table, files: files, limits: limits)
+        let measure = RowMeasure(schema, lacking: root.lacking)
+        editor = SliceEditor(measure, schema: schema, pool: parent.pool, limits: limits)
+        builder = SnapshotBuilder(
+            files, schema: schema, limits: limits, lacking: root.lacking)
+        run = RunWriter(.run, measure, schema: schema, table: table, files: files, limits: limits)
         gatherer = RunWriter(
-            .gathered, schema: schema, table: table, files: files, limits: limits)
+            .gathered, measure, schema: schema, table: table, files: files, limits: limits)
         self.parentChanges = parentChanges
         plan = try RewritePlan(
             parent, parentChanges: parentChanges, deadFiles: deadFiles, dice: hash.low,
             limits: limits)
-        makeRewriter = { SliceRewriter(parent, table: table, files: files, limits: limits) }
+        makeRewriter = {
+            SliceRewriter(parent, measure, table: table, files: files, limits: limits)
+        }
         result = TableResult(
             snapshot: BlockReference(file: 0, offset: 0, length: 0, hash: 0), sums: PageSums(),
             sizes: [:], contentHash: hash)
@@ -436,7 +442,7 @@ package final class IncrementalWriter {
         let (snapshot, totals) = try builder.finish()
         result.snapshot = snapshot
         result.sums = totals.pages
-        result.sizes = RowFormat.sizes(totals, parent.schema)
+        result.sizes = RowFormat.sizes(totals, parent.schema, lacking: builder.lacking)
         return result
     }
 }

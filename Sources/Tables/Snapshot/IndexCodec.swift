@@ -38,10 +38,11 @@ import Bytes
 /// what         of pages, and added up of slices and blocks:
 ///                1 base rows · 2 rows · 3 CSV bytes · 4 edits
 ///                6 NULLs of the column · 7 bytes of its values, if they are of variable length
+///                9 bytes as lines of a dump · 10 what these have more with the hidden rowid in front
 ///              of slices and blocks alone:
 ///                5 slices that have rows · 8 bytes of the column's pages as Parquet, with headers
-///              A reader skips others. An index that lacks 3 or one of 8 has no sizes as CSV or as
-///              Parquet; one that lacks another of these is refused.
+///              A reader skips others. An index that lacks 3, one of 8, or 9 or 10 has no sizes as
+///              CSV, as Parquet, or as a dump; one that lacks another of these is refused.
 /// ```
 package enum IndexCodec {
     static let magic = "YDBFSIX1"
@@ -94,9 +95,12 @@ package enum IndexCodec {
 
     // MARK: Writing
 
-    package static func encodeRoot(_ blocks: [BlockDescriptor], schema: TableSchema) -> ByteBuffer {
+    /// - Parameter lacking: formats whose sizes aren't known.
+    package static func encodeRoot(
+        _ blocks: [BlockDescriptor], schema: TableSchema, lacking: Set<SizedFormat> = []
+    ) -> ByteBuffer {
         let output = ByteBuffer()
-        let series = Series.ofSlices(schema)
+        let series = Series.ofSlices(schema, lacking: lacking)
         writeHead("R", to: output)
         write(series, schema, to: output)
         output.append(fixed: UInt32(blocks.count))
@@ -114,11 +118,14 @@ package enum IndexCodec {
 
     /// `sums` are those of each slice, as `RowMeasure` has them.
     package static func encodeBlock(
-        _ slices: [Slice], sums: [SliceSums], schema: TableSchema
+        _ slices: [Slice], sums: [SliceSums], schema: TableSchema, lacking: Set<SizedFormat> = []
     ) -> ByteBuffer {
         precondition(slices.count == sums.count)
         let output = ByteBuffer(capacity: 1 << 16)
-        let series = (ofSlices: Series.ofSlices(schema), ofPages: Series.ofPages(schema))
+        let series = (
+            ofSlices: Series.ofSlices(schema, lacking: lacking),
+            ofPages: Series.ofPages(schema, lacking: lacking)
+        )
         writeHead("B", to: output)
         write(series.ofSlices, schema, to: output)
         write(series.ofPages, schema, to: output)

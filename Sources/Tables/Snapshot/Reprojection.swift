@@ -37,6 +37,8 @@ package enum Reprojection {
                     } while sums.rows < slice.pages[page].rows
                     guard sums.rows == slice.pages[page].rows else { throw Snapshot.contradiction }
                     slice.pages[page].csvBytes = sums.csvBytes
+                    slice.pages[page].dumpBytes = sums.dumpBytes
+                    slice.pages[page].rowIDBytes = sums.rowIDBytes
                     slice.pages[page].columns = sums.columns
                 }
                 try builder.append(slice)

@@ -41,8 +41,8 @@ final class RunWriter {
     private var makesSlices = false
 
     init(
-        _ kind: Kind, schema: TableSchema, table: String, files: any FileFactory,
-        limits: FormatLimits
+        _ kind: Kind, _ measure: RowMeasure, schema: TableSchema, table: String,
+        files: any FileFactory, limits: FormatLimits
     ) {
         self.kind = kind
         self.schema = schema
@@ -50,7 +50,7 @@ final class RunWriter {
         self.files = files
         self.limits = limits
         batch = RowBatch(schema)
-        measure = RowMeasure(schema)
+        self.measure = measure
         columns =
             kind == .run ? Self.storedColumns(schema) : FullWriter.storedColumns(schema)
     }

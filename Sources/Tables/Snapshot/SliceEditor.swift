@@ -48,12 +48,12 @@ struct SliceEditor: Sendable {
     private let measure: RowMeasure
     private let limits: FormatLimits
 
-    init(_ schema: TableSchema, pool: FilePool, limits: FormatLimits) {
+    init(_ measure: RowMeasure, schema: TableSchema, pool: FilePool, limits: FormatLimits) {
         self.schema = schema
         self.pool = pool
         self.limits = limits
+        self.measure = measure
         hasher = RowHasher(schema)
-        measure = RowMeasure(schema)
     }
 
     func edit(_ task: EditTask) throws -> EditedPart {

@@ -13,12 +13,15 @@ final class SliceRewriter {
     private var lowerBound: [UInt8]?
     private(set) var rows: UInt64 = 0
 
-    init(_ parent: Snapshot, table: String, files: any FileFactory, limits: FormatLimits) {
+    init(
+        _ parent: Snapshot, _ measure: RowMeasure, table: String, files: any FileFactory,
+        limits: FormatLimits
+    ) {
         schema = parent.schema
         pool = parent.pool
         self.limits = limits
         writer = SliceWriter(
-            schema, kind: .rebase, table: table, files: files, limits: limits,
+            schema, measure, kind: .rebase, table: table, files: files, limits: limits,
             progress: { _ in try files.progress(rows: 0) })
         page = writer.emptyPage()
     }

@@ -29,14 +29,13 @@ final class SliceWriter {
 
     /// `progress` is told of every page's rows.
     init(
-        _ schema: TableSchema, kind: Kind, table: String, files: any FileFactory,
-        limits: FormatLimits, progress: @escaping (UInt64) throws -> Void
+        _ schema: TableSchema, _ measure: RowMeasure, kind: Kind, table: String,
+        files: any FileFactory, limits: FormatLimits, progress: @escaping (UInt64) throws -> Void
     ) {
         let spare = SpareBatches(schema, maxBytes: 2 * limits.pageBytes)
         let assembler = Assembler(
             schema, kind: kind, table: table, files: files, limits: limits)
         let stored = FullWriter.storedColumns(schema)
-        let measure = RowMeasure(schema)
         let hasher = RowHasher(schema)
         self.spare = spare
         self.assembler = assembler

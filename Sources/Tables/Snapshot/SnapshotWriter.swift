@@ -34,14 +34,20 @@ final class SnapshotBuilder {
     private let schema: TableSchema
     private let limits: FormatLimits
     private let measure: RowMeasure
+    /// Formats whose sizes aren't known, neither of blocks that are taken over.
+    let lacking: Set<SizedFormat>
     private var blocks: [BlockDescriptor] = []
     private var pending: [Slice] = []
 
-    init(_ files: any FileFactory, schema: TableSchema, limits: FormatLimits) {
+    init(
+        _ files: any FileFactory, schema: TableSchema, limits: FormatLimits,
+        lacking: Set<SizedFormat> = []
+    ) {
+        self.lacking = lacking
         self.files = files
         self.schema = schema
         self.limits = limits
-        measure = RowMeasure(schema)
+        measure = RowMeasure(schema, lacking: lacking)
     }
 
     var isEmpty: Bool { blocks.isEmpty && pending.isEmpty }
@@ -60,7 +66,8 @@ final class SnapshotBuilder {
     func endBlock() throws {
         if pending.isEmpty { return }
         let sums = pending.map { measure.sums(ofSlice: $0.pages) }
-        let block = IndexCodec.encodeBlock(pending, sums: sums, schema: schema)
+        let block = IndexCodec.encodeBlock(
+            pending, sums: sums, schema: schema, lacking: lacking)
         blocks.append(
             BlockDescriptor(
                 reference: try write(block), lowerBound: pending[0].lowerBound,
@@ -122,7 +129,8 @@ final class SnapshotBuilder {
         try endBlock()
         precondition(!blocks.isEmpty && blocks[0].lowerBound.isEmpty)
         let sums = blocks.reduce(into: SliceSums()) { $0 += $1.sums }
-        return (try write(IndexCodec.encodeRoot(blocks, schema: schema)), sums)
+        let root = IndexCodec.encodeRoot(blocks, schema: schema, lacking: lacking)
+        return (try write(root), sums)
     }
 }
 
@@ -143,7 +151,7 @@ package enum FullWriter {
     ) throws -> TableResult {
         let builder = SnapshotBuilder(files, schema: schema, limits: limits)
         let writer = SliceWriter(
-            schema, kind: .full, table: table, files: files, limits: limits,
+            schema, RowMeasure(schema), kind: .full, table: table, files: files, limits: limits,
             progress: { try files.progress(rows: $0) })
         defer { writer.close() }
         writer.begin(lowerBound: [])

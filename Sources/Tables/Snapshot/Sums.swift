@@ -12,6 +12,10 @@ package struct PageSums: Sendable, Hashable {
     package var rows: UInt64 = 0
     /// Bytes as CSV, without the header line.
     package var csvBytes: UInt64 = 0
+    /// Bytes as lines of a dump of the visible columns; 0 where dumps aren't counted.
+    package var dumpBytes: UInt64 = 0
+    /// What a dump's lines have more if they begin with the hidden rowid.
+    package var rowIDBytes: UInt64 = 0
     /// Edits in the page.
     package var edits: UInt64 = 0
     /// Of the visible columns, in the schema's order; none at all instead of nothing but zeros.
@@ -38,6 +42,8 @@ package struct PageSums: Sendable, Hashable {
         a.baseRows += b.baseRows
         a.rows += b.rows
         a.csvBytes += b.csvBytes
+        a.dumpBytes += b.dumpBytes
+        a.rowIDBytes += b.rowIDBytes
         a.edits += b.edits
         if b.columns.isEmpty { return }
         a.fill(b.columns.count)
@@ -55,6 +61,8 @@ package struct PageSums: Sendable, Hashable {
         }
         try take(loss.rows, from: &rows)
         try take(loss.csvBytes, from: &csvBytes)
+        try take(loss.dumpBytes, from: &dumpBytes)
+        try take(loss.rowIDBytes, from: &rowIDBytes)
         try take(loss.edits, from: &edits)
         if !loss.columns.isEmpty { fill(loss.columns.count) }
         for index in loss.columns.indices {
@@ -114,37 +122,47 @@ package struct SliceSums: Sendable, Hashable {
 }
 
 /// A format of files whose sizes indexes hold. One that doesn't is readable in the other formats.
-enum SizedFormat: String {
+package enum SizedFormat: String, Sendable {
     case csv = "CSV"
     case parquet = "Parquet"
+    /// Older indexes lack it, and those of incrementals on them.
+    case dump
 }
 
 /// A kind of number that an index holds, of pages or of slices and what is above them.
 ///
 /// Columns are counted in the schema's order here, and named by their ids in files.
 enum Series: Hashable {
-    case baseRows, rows, csvBytes, edits, filledSlices
+    case baseRows, rows, csvBytes, edits, filledSlices, dumpBytes, rowIDBytes
     case nulls(Int)
     case valueBytes(Int)
     case parquetBytes(Int)
 
-    /// What is stored of each page.
-    static func ofPages(_ schema: TableSchema) -> [Series] {
+    /// What is stored of each page, but for formats that are `lacking`.
+    static func ofPages(_ schema: TableSchema, lacking: Set<SizedFormat> = []) -> [Series] {
         let columns = schema.visibleColumns.indices
-        return [.baseRows, .rows, .csvBytes, .edits] + columns.map { .nulls($0) }
+        let all: [Series] =
+            [.baseRows, .rows, .csvBytes, .edits] + columns.map { .nulls($0) }
             + columns.filter { schema.columns[$0].type.layout == .variable }.map { .valueBytes($0) }
+            + [.dumpBytes] + (schema.hiddenRowID == nil ? [] : [.rowIDBytes])
+        return lacking.isEmpty ? all : all.filter { !$0.isOf(lacking) }
     }
 
     /// What is stored of each slice and block.
-    static func ofSlices(_ schema: TableSchema) -> [Series] {
-        ofPages(schema) + [.filledSlices] + schema.visibleColumns.indices.map { .parquetBytes($0) }
+    static func ofSlices(_ schema: TableSchema, lacking: Set<SizedFormat> = []) -> [Series] {
+        let own: [Series] =
+            [.filledSlices] + schema.visibleColumns.indices.map { .parquetBytes($0) }
+        return ofPages(schema, lacking: lacking) + own.filter { !$0.isOf(lacking) }
     }
+
+    private func isOf(_ formats: Set<SizedFormat>) -> Bool { format.map(formats.contains) ?? false }
 
     /// The format that alone needs it; nil if every snapshot has it.
     var format: SizedFormat? {
         switch self {
         case .csvBytes: .csv
         case .parquetBytes: .parquet
+        case .dumpBytes, .rowIDBytes: .dump
         default: nil
         }
     }
@@ -160,6 +178,8 @@ enum Series: Hashable {
         case .nulls(let index): (6, schema.columns[index].id)
         case .valueBytes(let index): (7, schema.columns[index].id)
         case .parquetBytes(let index): (8, schema.columns[index].id)
+        case .dumpBytes: (9, 0)
+        case .rowIDBytes: (10, 0)
         }
     }
 }
@@ -172,6 +192,8 @@ extension PageSums {
             case .baseRows: baseRows
             case .rows: rows
             case .csvBytes: csvBytes
+            case .dumpBytes: dumpBytes
+            case .rowIDBytes: rowIDBytes
             case .edits: edits
             case .nulls(let index): columns.isEmpty ? 0 : columns[index].nulls
             case .valueBytes(let index): columns.isEmpty ? 0 : columns[index].valueBytes
@@ -183,6 +205,8 @@ extension PageSums {
             case .baseRows: baseRows = newValue
             case .rows: rows = newValue
             case .csvBytes: csvBytes = newValue
+            case .dumpBytes: dumpBytes = newValue
+            case .rowIDBytes: rowIDBytes = newValue
             case .edits: edits = newValue
             case .nulls(let index): columns[index].nulls = newValue
             case .valueBytes(let index): columns[index].valueBytes = newValue

@@ -346,6 +346,7 @@ extension PageSums {
         var sums = self
         sums.fill(schema.visibleColumns.count)
         if lacking.contains(.csv) { sums.csvBytes = 0 }
+        if lacking.contains(.dump) { (sums.dumpBytes, sums.rowIDBytes) = (0, 0) }
         return sums
     }
 }

@@ -22,7 +22,7 @@ final class CollectionDirectory: TreeDirectory {
         "control", "status", "operation", "collection.sql", "chain", "chain.json", "chain.svg",
         "latest",
         "latest-full", "previous", "oldest", "as-of", "changes", "diff", "by-key",
-        "history",
+        "history", "dump",
     ]
 
     func children() throws(Errno) -> [(name: String, node: any TreeNode)] {
@@ -64,6 +64,7 @@ final class CollectionDirectory: TreeDirectory {
         case "changes": Diffs.byPoint(tree, shown, modified: modified)
         case "diff": Diffs.directory(tree, shown, modified: modified)
         case "by-key": RowsByKey.directory(tree, shown, modified: modified)
+        case "dump": Dumps.directory(tree, shown, modified: modified)
         case "history": RowHistories.directory(tree, shown, modified: modified)
         default: nil
         }

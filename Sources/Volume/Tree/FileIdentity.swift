@@ -15,7 +15,7 @@ struct FileIdentity: Hashable, Sendable {
         // Of a collection.
         case collection = 32
         case collectionControl, status, newestOperation, definition, chain, chainJSON, latest
-        case latestFull, previous, oldest, asOf, changes, diffs, byKey, history, chainSVG
+        case latestFull, previous, oldest, asOf, changes, diffs, byKey, history, chainSVG, dumps
         // Of a point: the sequence is the first number.
         case point = 64
         case manifest
@@ -24,6 +24,7 @@ struct FileIdentity: Hashable, Sendable {
         case sql
         case sums = 69
         case rowsOfPoint
+        case dump, dumpText, dumpTable, dumpScheme, dumpPermissions, dumpData
         // Below another file.
         case lookupReadme = 128
         case asOfLink, diff, diffSummary, diffSchema, renderedDiff

@@ -86,7 +86,7 @@ struct PointScope: TableScope {
 
     static let names = [PointSums.name, "backup.json"]
 
-    func file(named name: String) -> any TreeNode {
+    func file(named name: String, in directory: Int) -> any TreeNode {
         if name == PointSums.name { return PointSums(place) }
         let place = place
         return TextFile(

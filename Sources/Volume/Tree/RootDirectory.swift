@@ -94,6 +94,7 @@ private enum RootTexts {
         COLLECTION/chain        all points, a line each; chain.svg is a picture of them
         COLLECTION/changes/     what changed at each point; diff/A..B/ is the same between any two points
         COLLECTION/by-key/      a row by its key; history/TABLE/KEY.csv is what became of it
+        COLLECTION/dump/POINT   the point as ydb tools restore -i takes it
         metrics                 figures for Prometheus
 
             echo 'CREATE BACKUP COLLECTION shop ( TABLE orders ) WITH ( STORAGE = "cluster", \

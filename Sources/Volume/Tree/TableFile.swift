@@ -50,29 +50,50 @@ final class TableFile: TreeFile {
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
         let record = try place.table(table)
         guard let format = kind.format else { return (OpenText([UInt8](record.sql.utf8)), .keep) }
-        let state = try place.shown().state
-        let engine = place.tree.engine
-        let hold = engine.hold(record, of: state)
+        return (try place.open(record) { format.file($0) }, .keep)
+    }
+}
+
+extension PointPlace {
+    /// Opens what is rendered of a table.
+    func open(
+        _ record: TableRecord, _ file: (Snapshot) throws -> any RenderedFile
+    ) throws(Errno) -> any OpenFile {
+        let (snapshot, hold) = try snapshot(record)
+        let engine = tree.engine
         let reader = FileReader(
-            format.file(engine.snapshot(record, of: state)),
-            prefetcher: place.tree.prefetcher)
-        return (OpenTable(engine: engine, reader: reader, hold: hold), .keep)
+            try engine.reading { try file(snapshot) }, prefetcher: tree.prefetcher)
+        return OpenTable(engine: engine, reader: reader, hold: hold)
     }
 
-    /// Readable also when its point is dropped.
-    private struct OpenTable: OpenFile {
-        let engine: Engine
-        let reader: FileReader
-        let hold: PointHold
+    /// A table's rows, readable as long as there is the hold.
+    func snapshot(_ record: TableRecord) throws(Errno) -> (snapshot: Snapshot, hold: PointHold) {
+        let state = try shown().state
+        let hold = tree.engine.hold(record, of: state)
+        return (tree.engine.snapshot(record, of: state), hold)
+    }
+}
 
-        func read(at offset: UInt64, count: Int, into output: ByteBuffer) throws(Errno) {
-            do {
-                try reader.read(at: offset, count: count, into: output)
-            } catch {
-                let failure = error as? Failure ?? Failure(.system, "\(error)")
-                engine.errors.add("reading a backup", message: failure.message)
-                throw (error as? Failure)?.errno ?? .io
-            }
+/// Readable also when its point is dropped.
+private struct OpenTable: OpenFile {
+    let engine: Engine
+    let reader: FileReader
+    let hold: PointHold
+
+    func read(at offset: UInt64, count: Int, into output: ByteBuffer) throws(Errno) {
+        try engine.reading { try reader.read(at: offset, count: count, into: output) }
+    }
+}
+
+extension Engine {
+    /// Reads what is stored; what can't be read is told in `errors`.
+    func reading<R>(_ body: () throws -> R) throws(Errno) -> R {
+        do {
+            return try body()
+        } catch {
+            let failure = error as? Failure ?? Failure(.system, "\(error)")
+            errors.add("reading a backup", message: failure.message)
+            throw (error as? Failure)?.errno ?? .io
         }
     }
 }

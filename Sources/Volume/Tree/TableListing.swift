@@ -30,12 +30,17 @@ final class TableListing<Leaf: Hashable & Sendable>: Sendable {
     let paths: [UInt32: [Leaf: String]]
     private let tables: [Table]
 
-    /// - Parameter leaves: the files of a table, and what their names end in.
+    /// - Parameters:
+    ///   - fixed: names in the top directory.
+    ///   - inEach: names in every directory, the top too.
+    ///   - isExact: whether names are what tables are called, which files can be called too.
+    ///   - leaves: the files of a table, and what their names end in.
     init(
-        _ tables: [Table], fixed: [String], leaves: (Table) -> [(leaf: Leaf, suffix: String)]
+        _ tables: [Table], fixed: [String], inEach: [String] = [], isExact: Bool = false,
+        leaves: (Table) -> [(leaf: Leaf, suffix: String)]
     ) {
         self.tables = tables
-        var builder = Builder()
+        var builder = Builder(isExact: isExact)
         for name in fixed { builder.add(name, .fixed(name), to: 0) }
         // Directories first: that a table's file collides with one shows on the file.
         let places = tables.map { table in
@@ -48,6 +53,9 @@ final class TableListing<Leaf: Hashable & Sendable>: Sendable {
                 let name = builder.add(name, suffix: suffix, .table(leaf, table), to: place.index)
                 paths[table.id, default: [:]][leaf] = place.path + name
             }
+        }
+        for index in builder.directories.indices {
+            for name in inEach { builder.add(name, .fixed(name), to: index) }
         }
         self.paths = paths
         directories = builder.directories.map { directory in
@@ -85,16 +93,22 @@ final class TableListing<Leaf: Hashable & Sendable>: Sendable {
     }
 
     private struct Builder {
+        let isExact: Bool
         var directories = [Directory(parent: 0)]
         private var known: [String: (index: Int, path: String)] = [:]
+
+        init(isExact: Bool) { self.isExact = isExact }
 
         @discardableResult
         mutating func add(
             _ name: String, suffix: String = "", _ item: Item, to directory: Int
         ) -> String {
-            let name = FileName.component(name, suffix: suffix) {
-                directories[directory].byName[$0] != nil
-            }
+            let name =
+                isExact
+                ? name + suffix
+                : FileName.component(name, suffix: suffix) {
+                    directories[directory].byName[$0] != nil
+                }
             directories[directory].byName[name] = directories[directory].items.count
             directories[directory].items.append((name, item))
             return name
@@ -124,7 +138,8 @@ protocol TableScope: Sendable {
     /// Throws once what it is about is gone.
     func listing() throws(Errno) -> TableListing<Leaf>
     func modified() throws(Errno) -> Instant
-    func file(named name: String) -> any TreeNode
+    /// One of the fixed names, in one of the listing's directories.
+    func file(named name: String, in directory: Int) -> any TreeNode
     func file(_ leaf: Leaf, of table: TableListing<Leaf>.Table) -> any TreeNode
     /// Of the top directory.
     func extendedAttributes() throws(Errno) -> [(name: String, value: String)]
@@ -167,7 +182,7 @@ final class TableDirectory<Scope: TableScope>: TreeDirectory {
 
     private func node(_ item: TableListing<Scope.Leaf>.Item) -> any TreeNode {
         switch item {
-        case .fixed(let name): scope.file(named: name)
+        case .fixed(let name): scope.file(named: name, in: index)
         case .table(let leaf, let table): scope.file(leaf, of: table)
         case .directory(let index): TableDirectory(scope, index: index)
         }

@@ -119,7 +119,7 @@ struct DiffScope: TableScope {
             } ?? [], try new.shown().state.tables(at: new.sequence))
     }
 
-    func file(named name: String) -> any TreeNode {
+    func file(named name: String, in directory: Int) -> any TreeNode {
         let (scope, place) = (self, new)
         if name == "summary" {
             return SpooledFile(

@@ -30,7 +30,7 @@ final class PointSums: TreeFile {
                 switch item {
                 case .directory: continue
                 case .fixed(Self.name): continue
-                case .fixed(let name): files.append((name, scope.file(named: name), nil))
+                case .fixed(let name): files.append((name, scope.file(named: name, in: 0), nil))
                 case .table(let kind, let table):
                     let record = try place.table(table.id)
                     files.append(

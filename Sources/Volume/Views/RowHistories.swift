@@ -56,7 +56,9 @@ enum RowHistories {
             }
         }
 
-        func file(named name: String) -> any TreeNode { preconditionFailure("there is none") }
+        func file(named name: String, in directory: Int) -> any TreeNode {
+            preconditionFailure("there is none")
+        }
 
         func file(_ leaf: Leaf, of table: TableListing<Leaf>.Table) -> any TreeNode {
             let (tree, id, time) = (tree, id, time)

@@ -38,7 +38,9 @@ enum RowsByKey {
 
         func modified() throws(Errno) -> Instant { try place.cut() }
 
-        func file(named name: String) -> any TreeNode { preconditionFailure("there is none") }
+        func file(named name: String, in directory: Int) -> any TreeNode {
+            preconditionFailure("there is none")
+        }
 
         func file(_ leaf: Leaf, of table: TableListing<Leaf>.Table) -> any TreeNode {
             let place = place
