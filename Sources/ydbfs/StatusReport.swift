@@ -347,7 +347,7 @@ extension StatusReport {
             lines += ["", "no collections: CREATE BACKUP COLLECTION makes one"]
         }
         for collection in collections { lines += [""] + collection.lines }
-        return lines.joined(separator: "\n")
+        return lines.map(oneLine).joined(separator: "\n")
     }
 }
 
