@@ -51,9 +51,9 @@ package enum PathText {
     /// A word as it came, in characters.
     package static func word(_ bytes: [UInt8]) -> String {
         var text = ""
-        split(bytes, text: { text.unicodeScalars.append($0) }) { byte in
-            text.unicodeScalars.append(Unicode.Scalar(firstStandIn + UInt32(byte))!)
-        }
+        split(
+            bytes, text: { text.unicodeScalars.append($0) },
+            other: { text.unicodeScalars.append(Unicode.Scalar(firstStandIn + UInt32($0))!) })
         return text
     }
 
@@ -81,8 +81,8 @@ package enum PathText {
                 } else {
                     text.unicodeScalars.append(scalar)
                 }
-            }
-        ) { text += hex($0) }
+            },
+            other: { text += hex($0) })
         return text
     }
 
