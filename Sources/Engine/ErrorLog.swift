@@ -60,7 +60,7 @@ extension ErrorLog.Item {
     /// Several lines: time and message, then the text, or the line at fault and a caret.
     package var lines: String {
         let body = (snippet ?? text).split(separator: "\n", omittingEmptySubsequences: false)
-        let indented = body.map { "    \($0)" }.joined(separator: "\n")
-        return "\(time) \(message)\n\(indented)\n"
+        let indented = body.map { "    \(oneLine(String($0)))" }.joined(separator: "\n")
+        return "\(time) \(oneLine(message))\n\(indented)\n"
     }
 }

@@ -21,6 +21,10 @@ package struct MountPoint: Sendable {
         }
         let mounts = try Mounts.all()
         let place = try Place(path, mounts)
+        guard place.isText else {
+            throw Failure(
+                .invalid, "can't mount at \(path): its path isn't UTF-8; choose another place")
+        }
         for other in protected {
             let guarded = try Place(other, mounts)
             let relation =
@@ -91,6 +95,8 @@ private struct Place {
     /// The longest part that exists, without symlinks, and the names after it.
     let existing: String
     let missing: [String]
+    /// Whether the path is UTF-8.
+    let isText: Bool
     var path: String { missing.reduce(existing == "/" ? "" : existing) { $0 + "/" + $1 } }
 
     /// From the root to `existing`.
@@ -100,8 +106,9 @@ private struct Place {
 
     init(_ path: String, _ mounts: [MountEntry]) throws(Failure) {
         var (existing, missing) = (path, [String]())
-        if !existing.hasPrefix("/") { existing = (canonicalPath(".") ?? "") + "/" + existing }
-        var resolved = canonicalPath(existing)
+        if !existing.hasPrefix("/") { existing = "./" + existing }
+        func resolve() -> [UInt8]? { PathText.resolved(Array(existing.utf8)) }
+        var resolved = resolve()
         while resolved == nil {
             // A link to nowhere can't be completed.
             guard errno == ENOENT, let slash = existing.lastIndex(of: "/"), existing != "/" else {
@@ -110,21 +117,26 @@ private struct Place {
             let name = String(existing[existing.index(after: slash)...])
             existing = slash == existing.startIndex ? "/" : String(existing[..<slash])
             if name.isEmpty || name == "." { resolved = nil } else { missing.insert(name, at: 0) }
-            resolved = canonicalPath(existing)
+            resolved = resolve()
         }
         guard let resolved, !missing.contains("..") else {
             throw Failure(.invalid, "can't resolve \(path): it goes back from what doesn't exist")
         }
-        self.existing = resolved
+        let text = String(validating: resolved, as: UTF8.self)
+        isText = text != nil
+        let name = text ?? String(decoding: resolved, as: UTF8.self)
+        self.existing = name
         self.missing = missing
 
         var ancestors: [Identity] = []
-        let names = resolved.split(separator: "/").map(String.init)
-        for depth in 0...names.count {
-            let ancestor = "/" + names.prefix(depth).joined(separator: "/")
+        let names = name.split(separator: "/").map(String.init)
+        let slash = UInt8(ascii: "/")
+        let parts = resolved.split(separator: slash)
+        for depth in 0...parts.count {
+            let ancestor = [slash] + parts.prefix(depth).joined(separator: [slash])
             var status = stat()
-            guard lstat(ancestor, &status) == 0 else {
-                throw Failure("can't look at \(ancestor)")
+            guard PathText.withCString(ancestor, { lstat($0, &status) }) == 0 else {
+                throw Failure("can't look at \(String(decoding: ancestor, as: UTF8.self))")
             }
             ancestors.append(Identity(device: status.st_dev, inode: status.st_ino))
         }

@@ -192,9 +192,7 @@ private final class LateAnswer<Value: Sendable>: Sendable {
 /// The path without symlinks, or nil if it doesn't exist. Sees mounts from outside only, so that a
 /// dead one doesn't matter.
 func canonicalPath(_ path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved)
+    PathText.resolved(Array(path.utf8)).map { String(decoding: $0, as: UTF8.self) }
 }
 
 /// A whole file of /proc, whose size isn't known before; at most 64 MiB.

@@ -13,7 +13,10 @@ package enum Signals {
     }
 
     /// Calls `stop` at the first signal and `stopNow` at every later one, also while `stop` runs.
+    ///
+    /// - Parameter ignored: those of them that mean nothing.
     package static func watch(
+        ignoring ignored: Set<Int32> = [],
         stop: @escaping @Sendable (_ signal: Int32) -> Void,
         stopNow: @escaping @Sendable () -> Void
     ) throws(Failure) {
@@ -22,7 +25,7 @@ package enum Signals {
             var isFirst = true
             while true {
                 var number: Int32 = 0
-                guard sigwait(&set, &number) == 0 else { continue }
+                guard sigwait(&set, &number) == 0, !ignored.contains(number) else { continue }
                 let signal = number
                 if isFirst, (try? startThread("stop") { stop(signal) }) != nil {
                     isFirst = false

@@ -20,7 +20,7 @@ package enum Location: Sendable, Hashable, CustomStringConvertible {
     /// As users write it, and as the kernel shows the source of a mount.
     package var description: String {
         switch self {
-        case .directory(let path): path
+        case .directory(let path): PathText.shown(path)
         }
     }
 

@@ -43,6 +43,9 @@ package final class Repository: Sendable {
         package init() {}
     }
 
+    /// Of the repositories that it makes and reads.
+    package static let format = Descriptor.format
+
     static let descriptorLimitBytes = 1 << 16
 
     private init(_ descriptor: Descriptor, storage: any Storage, options: Options) {

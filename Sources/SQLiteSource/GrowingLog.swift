@@ -22,7 +22,7 @@ final class GrowingLog: Sendable {
     init(of database: String) {
         let resolved = realpath(database, nil)
         defer { free(resolved) }
-        path = (resolved.map { String(cString: $0) } ?? database) + "-wal"
+        path = (resolved.flatMap { String(validatingCString: $0) } ?? database) + "-wal"
         bytesAtCut = Self.size(path) ?? 0
         nextLook = Mutex(.now)
     }

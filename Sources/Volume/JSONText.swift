@@ -56,20 +56,17 @@ package enum JSONText {
     }
 
     private static func write(_ text: String, to output: ByteBuffer) {
-        output.append("\"")
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                output.append("\\")
-                output.append(byte: byte)
-            case 0x0A: output.append("\\n")
-            case 0x09: output.append("\\t")
-            case 0..<0x20:
-                output.append(byte < 16 ? "\\u000" : "\\u00")
-                output.append(String(byte, radix: 16))
-            default: output.append(byte: byte)
+        var plain = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": plain += "\\\(scalar)"
+            case "\n": plain += "\\n"
+            case "\t": plain += "\\t"
+            default: plain.unicodeScalars.append(scalar)
             }
         }
+        output.append("\"")
+        output.append(plain.escapingUnprintable)
         output.append("\"")
     }
 }

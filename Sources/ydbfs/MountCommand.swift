@@ -109,7 +109,12 @@ struct MountCommand: ParsableCommand {
         let daemon = Daemon.attached()
         if daemon == nil, !foreground, !fake {
             let outcome = try Daemon.launch(arguments: CommandLine.arguments)
-            if outcome.exitStatus != 0 { throw Failure(.system, outcome.text) }
+            // What else it says stands on lines of its own.
+            let lines = outcome.text.split(separator: "\n", maxSplits: 1).map(String.init)
+            if outcome.exitStatus != 0 {
+                throw Failure(
+                    .system, lines.first ?? "", snippet: lines.count > 1 ? lines[1] : nil)
+            }
             return Output.print(outcome.text)
         }
         do {

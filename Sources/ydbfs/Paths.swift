@@ -21,12 +21,12 @@ package enum Paths {
 
     /// Absolute and without symlinks as far as it exists; the rest may come into being later.
     package static func canonical(_ path: String) throws(Failure) -> String {
+        let path = PathText.path(ofWord: path)
         var existing = path.hasPrefix("/") ? path : "./" + path
         var missing: [Substring] = []
         while true {
-            if let resolved = realpath(existing, nil) {
-                defer { free(resolved) }
-                let base = String(cString: resolved)
+            if let resolved = PathText.resolved(Array(existing.utf8)) {
+                let base = PathText.usable(resolved)
                 return missing.reversed().reduce(base) { $0 == "/" ? "/\($1)" : "\($0)/\($1)" }
             }
             guard errno == ENOENT || errno == ENOTDIR else {
@@ -47,12 +47,14 @@ package enum Paths {
 
     /// Absolute; symlinks stay, so that a name keeps its meaning.
     package static func absolute(_ path: String) throws(Failure) -> String {
+        let path = PathText.path(ofWord: path)
         if path.hasPrefix("/") { return path }
         guard let directory = getcwd(nil, 0) else {
             throw Failure("can't find the current directory")
         }
         defer { free(directory) }
-        let base = String(cString: directory)
+        let bytes = (0..<strlen(directory)).map { UInt8(bitPattern: directory[$0]) }
+        let base = PathText.usable(bytes)
         return base == "/" ? "/" + path : base + "/" + path
     }
 

@@ -1,20 +1,33 @@
 import ArgumentParser
 import Bytes
 import Glibc
+import Repository
+import Tables
 
 /// The program: words in, exit status out.
 @main
 package enum Program {
     package static let version = "0.1.0"
 
+    /// The program's version and those of what it reads and writes.
+    static var versions: String {
+        let rendered = RowFormat.all.map { "\($0.id) \($0.version)" }.joined(separator: ", ")
+        return "ydbfs \(version) (repository format \(Repository.format); renders \(rendered))"
+    }
+
     static func main() {
-        // A file beyond RLIMIT_FSIZE is an error of `write`.
-        signal(SIGXFSZ, SIG_IGN)
+        // A file beyond RLIMIT_FSIZE is an error of `write`; the others mean nothing to us.
+        for number in [SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM] { signal(number, SIG_IGN) }
         do {
-            let words = try MountHelper.translate(CommandLine.arguments)
+            let arguments = CommandLine.unsafeArgv
+            let words = try MountHelper.translate(
+                (0..<Int(CommandLine.argc)).compactMap { arguments[$0] }.map { word in
+                    PathText.word((0..<strlen(word)).map { UInt8(bitPattern: word[$0]) })
+                })
             try UnknownWords.check(words)
             var command = try Ydbfs.parseAsRoot(DashedWord.marked(words))
             try command.run()
+            if let loss = Output.loss { throw loss }
         } catch {
             exit(report(error))
         }
@@ -24,12 +37,13 @@ package enum Program {
     /// help that was asked for, 1 for failure, 2 for usage, 3 for what was left out.
     private static func report(_ error: any Error) -> Int32 {
         if let failure = error as? Failure {
-            Output.error(failure.message)
+            Output.error(failure)
             return ExitStatus.failure
         }
         switch Ydbfs.exitCode(for: error) {
         case .success:
             Output.print(Ydbfs.fullMessage(for: error))
+            if let loss = Output.loss { return report(loss) }
             return 0
         case .validationFailure:
             let line = Ydbfs.message(for: error).split(separator: "\n").joined(separator: " ")
@@ -38,6 +52,9 @@ package enum Program {
         case let status:
             let message = Ydbfs.message(for: error)
             if !message.isEmpty { Output.error(message) }
+            if status.rawValue == ExitStatus.incomplete, let loss = Output.loss {
+                return report(loss)
+            }
             return status.rawValue
         }
     }
@@ -80,7 +97,7 @@ struct Ydbfs: ParsableCommand {
 
             Exit status: 0 done, 1 failed, 2 wrong usage, 3 done, but something was left out.
             """,
-        version: "ydbfs \(Program.version)",
+        version: Program.versions,
         subcommands: [
             MountCommand.self, UnmountCommand.self, RunCommand.self, BackupCommand.self,
             RestoreCommand.self, StatusCommand.self,

@@ -11,7 +11,8 @@ struct ProgressBar {
 
     init(_ statement: String) {
         let words = statement.split(whereSeparator: \.isWhitespace).joined(separator: " ")
-        label = words.count > Self.labelMax ? words.prefix(Self.labelMax - 1) + "…" : words
+        label = oneLine(
+            words.count > Self.labelMax ? words.prefix(Self.labelMax - 1) + "…" : words)
     }
 
     func draw(_ progress: OperationProgress) {

@@ -85,7 +85,7 @@ struct RepairCommand: ParsableCommand {
     private func place() throws -> (file: String?, location: String) {
         if let repository {
             let argument = try SourceArgument(source, repository: repository)
-            return (argument.file, argument.location.description)
+            return (argument.file, argument.location.path ?? "")
         }
         if (try? Paths.kind(of: source)) == .directory, Paths.exists(source + "/collections") {
             return (nil, try Paths.canonical(source))
@@ -94,7 +94,7 @@ struct RepairCommand: ParsableCommand {
             return (try Paths.absolute(source), try Paths.canonical(source + ".backups"))
         }
         let argument = try SourceArgument(source)
-        return (argument.file, argument.location.description)
+        return (argument.file, argument.location.path ?? "")
     }
 
     /// False if something is left that can't be mended.

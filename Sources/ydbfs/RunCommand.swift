@@ -110,13 +110,14 @@ struct RunCommand: ParsableCommand {
                     if !report.isDone { throw ExitCode(ExitStatus.failure) }
                 }
             } catch {
+                if let failure = error as? Failure { Output.error(failure) }
                 for statement in rest {
                     var report = OperationReport(
                         id: nil, statement: statement.text, state: "cancelled")
                     report.error = "statement \(index + 1) failed"
                     try show(report)
                 }
-                throw error
+                throw ExitCode(ExitStatus.failure)
             }
             if turn.isStopped, !rest.isEmpty {
                 throw Failure(.cancelled, "stopped behind statement \(index + 1)")

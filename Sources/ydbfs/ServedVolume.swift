@@ -63,8 +63,10 @@ struct ServedVolume {
             defer { withExtendedLifetime(presence) {} }
             let mount = try Mount(volume, at: place.path, options: fuseOptions)
             do {
+                // A terminal that is closed is no reason to end a mount.
                 try Signals.watch(
-                    stop: { _ in mount.unmount() }, stopNow: { mount.unmount(now: true) })
+                    ignoring: [SIGHUP], stop: { _ in mount.unmount() },
+                    stopNow: { mount.unmount(now: true) })
                 let greeting = Greeting(
                     engine: engine, source: source, place: mount.path,
                     suggests: !options.isReadOnly)
@@ -80,6 +82,7 @@ struct ServedVolume {
                     try daemon.report(success: text, log: logFile)
                 } else {
                     Output.print(text)
+                    ServiceManager.tell("READY=1")
                 }
             } catch {
                 mount.unmount(now: true)
@@ -87,6 +90,7 @@ struct ServedVolume {
             }
             engine.keepSchedules()
             let end = mount.waitUntilUnmounted()
+            ServiceManager.tell("STOPPING=1")
             engine.close()
             _ = mount.waitUntilEnded()
             hooks.finish(seconds: 5)
@@ -202,7 +206,7 @@ private struct Greeting {
             lines.append("damaged: \(damage.message): what was read before it is shown")
         }
         if case .success(let tables) = tables { lines += suggestion(tables) }
-        return lines.joined(separator: "\n")
+        return lines.map { $0.hasSuffix("END") ? $0 : oneLine($0) }.joined(separator: "\n")
     }
 
     /// What came of importing, without growing beyond what a terminal shows.
@@ -214,6 +218,11 @@ private struct Greeting {
 
     private func count(_ number: Int, _ noun: String) -> String {
         number == 1 ? "1 \(noun)" : "\(number) \(noun)s"
+    }
+
+    /// A line of a name could end the text that a shell is given.
+    private static func canBePasted(_ table: SourceTable) -> Bool {
+        oneLine(table.path).hasSameBytes(as: table.path)
     }
 
     /// A command that makes a collection of all tables.
@@ -228,7 +237,7 @@ private struct Greeting {
         _ = settings.set(.incrementalBackupEnabled, "true")
         let specification = CollectionSpecification(
             name: "my_backup_collection",
-            members: usable.count > Self.tablesMax
+            members: usable.count > Self.tablesMax || !usable.allSatisfy(Self.canBePasted)
                 ? .database : .tables(usable.map { "\(root)/\($0.path)" }),
             settings: settings)
         lines.append("there is no collection yet; paste this to make one of all tables:")

@@ -108,10 +108,11 @@ struct ShowCommand: ParsableCommand {
         _ rest: String, at point: BackupPoint, of state: CollectionState, _ stored: StoredTables
     ) throws {
         if let table = state.table(path: rest, at: point.sequence) {
-            for line in table.sql.split(separator: "\n") { Output.print(String(line)) }
+            for line in table.sql.split(separator: "\n") { Output.data(String(line)) }
             let key = table.schema.lookupKey.map { table.schema.columns[$0].name }
             return Output.print(
-                "-- \(table.rows) rows at \(point.name), known by \(key.joined(separator: ", "))")
+                "-- \(table.rows) rows at \(point.name), known by "
+                    + key.map(oneLine).joined(separator: ", "))
         }
         guard let slash = rest.lastIndex(of: "/") else {
             _ = try StoredTables.table(rest, of: state, at: point)

@@ -33,12 +33,14 @@ package struct SourceArgument: Sendable, Equatable {
     package init(
         _ name: String, repository: String? = nil, trustsFileSystem: Bool = false
     ) throws {
-        try self.init(named: name, repository, trustsFileSystem)
+        try self.init(
+            named: PathText.path(ofWord: name), repository.map { PathText.path(ofWord: $0) },
+            trustsFileSystem)
         modes?.restrict()
     }
 
     private init(named name: String, _ repository: String?, _ trustsFileSystem: Bool) throws {
-        self.name = name
+        self.name = PathText.shown(name)
         self.trustsFileSystem = trustsFileSystem
         try Self.refuseUnbuilt(name)
         if let repository { try Self.refuseUnbuilt(repository) }
@@ -217,7 +219,8 @@ package struct SourceArgument: Sendable, Equatable {
         var status = stat()
         guard stat(file, &status) == 0, let path = try? Paths.canonical(file) else { return nil }
         return KnownDatabase(
-            path: path, device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+            path: PathText.shown(path), device: UInt64(status.st_dev),
+            inode: UInt64(status.st_ino))
     }
 
     /// Who owns what is backed up, as far as that is there: for root's mounts, whose programs needn't be
@@ -280,6 +283,7 @@ struct DestinationArgument: Sendable {
     /// - Parameter owner: whose a new file becomes, if root makes it.
     init(_ name: String, owner: FileOwner?) throws {
         self.owner = owner
+        let name = PathText.path(ofWord: name)
         try SourceArgument.refuseUnbuilt(name)
         if Paths.exists(name), try Paths.kind(of: name) != .file {
             throw Failure(.invalid, "\(name) is no file: --into takes a SQLite database")

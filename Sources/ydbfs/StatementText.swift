@@ -24,7 +24,7 @@ package struct StatementText: Sendable {
                             + Paths.shellWord(whole))
                 }
                 let place = arguments.count > 1 ? "argument \(index + 1), " : ""
-                throw Failure(.invalid, "\(place)\(error)\n\(error.snippet)")
+                throw Failure(.invalid, "\(place)\(error)", snippet: error.snippet)
             }
             // A comment may end the argument.
             text += argument + "\n;\n"
@@ -36,7 +36,7 @@ package struct StatementText: Sendable {
         do {
             _ = try Statement.parse(text)
         } catch {
-            throw Failure(.invalid, "\(error)\n\(error.snippet)")
+            throw Failure(.invalid, "\(error)", snippet: error.snippet)
         }
         try self.init(checked: text + "\n;\n")
     }
@@ -61,7 +61,7 @@ package struct StatementText: Sendable {
             let position = position(line, column),
             let statement = statements.last(where: { $0.position <= position })
         else { return failure }
-        return Failure(failure.code, "\(failure.message)\n\(statement.snippet(at: position))")
+        return Failure(failure.code, failure.message, snippet: statement.snippet(at: position))
     }
 
     private func position(_ line: Int, _ column: Int) -> SourcePosition? {

@@ -100,11 +100,11 @@ struct StatusCommand: ParsableCommand {
             guard let record = state.table(path: table, at: point.sequence) else {
                 throw point.missing(table)
             }
-            return Output.print(try query.text(of: record))
+            return Output.data(try query.text(of: record))
         }
         for record in state.tables(at: point.sequence) {
-            Output.print("-- \(record.path): \(record.rows) rows")
-            Output.print(try query.text(of: record) + ";\n")
+            Output.print("-- \(oneLine(record.path)): \(record.rows) rows")
+            Output.data(try query.text(of: record) + ";\n")
         }
     }
 }

@@ -63,7 +63,7 @@ extension StatusReport {
         for collection in collections {
             lines += [""] + collection.lines(troubles: collection.troubles(maxAge: maxAge))
         }
-        return lines.joined(separator: "\n")
+        return lines.map(oneLine).joined(separator: "\n")
     }
 }
 

@@ -100,7 +100,7 @@ struct VerifyCommand: ParsableCommand {
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
         } else {
-            for line in report.damage { Output.print("DAMAGED \(line)") }
+            for line in report.damage { Output.print("DAMAGED \(oneLine(line))") }
             if names.isEmpty, report.right { Output.print("no collections: nothing to verify") }
         }
         if !report.right { throw ExitCode(ExitStatus.failure) }
@@ -118,7 +118,7 @@ struct VerifyCommand: ParsableCommand {
     }
 
     private func show(_ report: VerifyReport) {
-        Output.print(report.summary)
-        for line in report.details { Output.print("  " + line) }
+        Output.print(oneLine(report.summary))
+        for line in report.details { Output.print("  " + oneLine(line)) }
     }
 }

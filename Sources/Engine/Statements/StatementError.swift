@@ -98,7 +98,7 @@ func caretSnippet(at offset: Int, in text: some Collection<UInt8>) -> String {
     if after.count > 80 { after = after.prefix(79) + ["…"] }
 
     var line = String.UnicodeScalarView()
-    for scalar in before + after { line.append(isUnprintable(scalar) ? "\u{FFFD}" : scalar) }
+    for scalar in before + after { line.append(scalar.isUnprintable ? "\u{FFFD}" : scalar) }
     var caret = ""
     for scalar in before {
         caret += scalar == "\t" ? "\t" : String(repeating: " ", count: cells(of: scalar))
@@ -110,7 +110,7 @@ func caretSnippet(at offset: Int, in text: some Collection<UInt8>) -> String {
 func quotedForMessage(_ text: some StringProtocol) -> String {
     var shown = String.UnicodeScalarView()
     for scalar in text.unicodeScalars.prefix(60) {
-        shown.append(isUnprintable(scalar) || scalar == "\t" ? "\u{FFFD}" : scalar)
+        shown.append(scalar.isUnprintable || scalar == "\t" ? "\u{FFFD}" : scalar)
     }
     let isLonger = text.unicodeScalars.dropFirst(60).first != nil
     return "\"\(String(shown))\(isLonger ? "…" : "")\""
@@ -118,20 +118,10 @@ func quotedForMessage(_ text: some StringProtocol) -> String {
 
 /// `text` for a line of its own, whatever names stand in it.
 package func oneLine(_ text: String) -> String {
-    guard text.unicodeScalars.contains(where: isUnprintable) else { return text }
+    guard text.unicodeScalars.contains(where: \.isUnprintable) else { return text }
     var shown = String.UnicodeScalarView()
-    for scalar in text.unicodeScalars { shown.append(isUnprintable(scalar) ? "\u{FFFD}" : scalar) }
+    for scalar in text.unicodeScalars { shown.append(scalar.isUnprintable ? "\u{FFFD}" : scalar) }
     return String(shown)
-}
-
-private func isUnprintable(_ scalar: Unicode.Scalar) -> Bool {
-    switch scalar.properties.generalCategory {
-    case .control: scalar != "\t"
-    case .lineSeparator, .paragraphSeparator, .surrogate: true
-    // Format characters may turn the direction of a terminal's line around.
-    case .format: true
-    default: false
-    }
 }
 
 /// Terminal cells that a scalar takes: East Asian wide and emoji blocks 2, combining marks 0.

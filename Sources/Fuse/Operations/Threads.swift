@@ -35,7 +35,7 @@ func startProgram(
     sigemptyset(&none)
     posix_spawnattr_setsigmask(&attributes, &none)
     var defaults = none
-    for number in [SIGPIPE, SIGXFSZ] { sigaddset(&defaults, number) }
+    for number in [SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM] { sigaddset(&defaults, number) }
     posix_spawnattr_setsigdefault(&attributes, &defaults)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
     var actions = posix_spawn_file_actions_t()
@@ -43,14 +43,20 @@ func startProgram(
     defer { posix_spawn_file_actions_destroy(&actions) }
     if let inherited { posix_spawn_file_actions_adddup2(&actions, inherited, 3) }
 
-    var environment = variables
+    var envp = variables.map { strdup($0) }
     var next = environ
     while let variable = next.pointee {
-        environment.append(String(cString: variable))
+        envp.append(strdup(variable))
         next += 1
     }
-    let argv = arguments.map { strdup($0) } + [nil]
-    let envp = environment.map { strdup($0) } + [nil]
+    envp.append(nil)
+    // Our own words as they came: text holds no path that isn't UTF-8.
+    let own = CommandLine.arguments
+    let argv =
+        arguments.enumerated().map { index, word in
+            index < own.count && own[index] == word
+                ? strdup(CommandLine.unsafeArgv[index]!) : strdup(word)
+        } + [nil]
     defer { for string in argv + envp { free(string) } }
     var pid = pid_t()
     let result = posix_spawnp(&pid, path, &actions, &attributes, argv, envp)

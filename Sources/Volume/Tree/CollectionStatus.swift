@@ -24,7 +24,7 @@ enum CollectionStatus {
         if let operation = engine.newestOperation(of: shown.name) {
             lines.append(
                 "operation \(operation.name) \(operation.kind) \(operation.status.summary)")
-            lines += operation.status.notes.map { "note \(oneLine($0))" }
+            lines += operation.status.notes.map { "note \($0)" }
             lines += operation.status.leftOutLines.map { "left out \($0)" }
         }
         if let error = engine.errors.newest(collection: shown.name).last {
@@ -34,7 +34,7 @@ enum CollectionStatus {
             lines.append("repository \(moved.message)")
         }
         if let damage = state.damage { lines.append("damage \(damage.message)") }
-        lines += state.lostPoints.map { "lost \($0.name) \(oneLine($0.reason))" }
+        lines += state.lostPoints.map { "lost \($0.name) \($0.reason)" }
         if let damage = state.catalogDamage { lines.append("catalog \(damage.message)") }
         let checks = engine.repository?.checks(of: state) ?? [:]
         let live = state.points.compactMap { point in checks[point.sequence].map { (point, $0) } }
@@ -51,7 +51,7 @@ enum CollectionStatus {
         for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
             lines.append("damaged \(points.count) points, last \(points.last!.0.name): \(damage)")
         }
-        return lines.joined(separator: "\n") + "\n"
+        return lines.map { oneLine($0) + "\n" }.joined()
     }
 
     private static func scheduleLines(_ schedule: Schedule, _ state: CollectionState) -> [String] {

@@ -14,8 +14,9 @@ enum ControlUsage {
         }
         for operation in operations.suffix(8).reversed() {
             let status = operation.status
-            text += "\(operation.accepted) operation \(operation.id) \(operation.collection) "
-            text += "\(operation.kind): \(status.summary)\n"
+            let collection = oneLine(operation.collection)
+            text += "\(operation.accepted) operation \(operation.id) \(collection) "
+            text += "\(operation.kind): \(oneLine(status.summary))\n"
             for note in status.notes { text += "    \(oneLine(note))\n" }
             for line in status.leftOutLines { text += "    left out \(line)\n" }
         }

@@ -83,7 +83,7 @@ private enum RootTexts {
 
     static func readme(_ tree: TreeContext) -> String {
         """
-        Backup collections of \(tree.source), stored in \(tree.engine.location).
+        Backup collections of \(oneLine(tree.source)), stored in \(oneLine("\(tree.engine.location)")).
 
         control                 write statements here; reading it shows the last refusal and usage
         errors                  what was refused or failed, newest last

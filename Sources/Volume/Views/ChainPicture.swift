@@ -228,9 +228,7 @@ struct ChainPicture {
             case ">": result += "&gt;"
             case "\"": result += "&quot;"
             case _
-            where scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
-                || (0x202A...0x202E).contains(scalar.value)
-                || (0x2066...0x2069).contains(scalar.value) || scalar.value & 0xFFFE == 0xFFFE:
+            where scalar.isUnprintable || scalar == "\t" || scalar.value & 0xFFFE == 0xFFFE:
                 result += "\u{FFFD}"
             default: result.unicodeScalars.append(scalar)
             }
