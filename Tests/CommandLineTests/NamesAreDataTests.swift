@@ -46,7 +46,7 @@ import Testing
         let json = try sandbox.ydbfs("status", "database.db", "--json").output
         let told = try sandbox.python(
             "j['collections'][0]['tables'][0].encode().hex()", json: json)
-        let hex = Self.name.utf8.map { String($0 + 256, radix: 16).dropFirst() }.joined()
+        let hex = Self.name.utf8.map { String(Int($0) + 256, radix: 16).dropFirst() }.joined()
         #expect(told == hex, "JSON has the very name")
         let find =
             "find m -type f \\( -name status -o -name control -o -name errors -o -name 'chain*' "
