@@ -77,9 +77,15 @@ struct Export {
                 leftOut = []
             case .dump:
                 let dump = try volume.dump(of: collection, point)
-                files =
-                    all.filter { $0.path == Self.manifest }
-                    + dump.files.filter { $0.table.map(isWanted) ?? true }
+                let wanted = dump.files.filter { $0.table.map(isWanted) ?? false }
+                // Directories that hold none of them are left out too.
+                let others = dump.files.filter { file in
+                    guard let slash = file.path.lastIndex(of: "/") else { return true }
+                    let directory = file.path[...slash]
+                    return file.table == nil
+                        && wanted.contains { $0.path.hasPrefix(directory) }
+                }
+                files = all.filter { $0.path == Self.manifest } + others + wanted
                 leftOut = dump.leftOut.filter { isWanted($0.path) }
             }
         } catch {

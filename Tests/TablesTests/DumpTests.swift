@@ -132,7 +132,8 @@ import Testing
         let output = ByteBuffer()
         output.append(
             csv: CSVRows([column], forms: [.escaped], null: .word), 0..<values.count)
-        let expected = values.flatMap { ModelTable.escaped($0) + [10] }
+        var expected: [UInt8] = []
+        for value in values { expected += ModelTable.escaped(value) + [10] }
         #expect(output.array == expected)
         #expect(
             column.byteCount(0..<values.count, as: .escaped)

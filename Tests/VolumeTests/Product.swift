@@ -28,6 +28,8 @@ final class Scratch: Sendable {
 struct Settings {
     var limits = FormatLimits()
     var cacheBytes = 16 << 20
+    /// What a data file of a dump reaches before the next one begins; nil: the usual.
+    var dumpFileBytes: UInt64?
     /// Whether there is a database behind it.
     var hasDatabase = true
     var isReadOnly = false
@@ -95,9 +97,9 @@ final class Product: Sendable {
             location: .directory(self.location),
             database: settings.hasDatabase ? settings.gate?.database(database) ?? plain : nil,
             cache: SharedCache(maxBytes: settings.cacheBytes), options: options)
-        volume = try Volume(
-            engine: engine, source: database,
-            options: Volume.Options(uid: getuid(), gid: getgid()))
+        var shown = Volume.Options(uid: getuid(), gid: getgid())
+        if let limit = settings.dumpFileBytes { shown.dumpFileBytes = limit }
+        volume = try Volume(engine: engine, source: database, options: shown)
     }
 
     var tree: DirectTree { DirectTree(volume: volume) }

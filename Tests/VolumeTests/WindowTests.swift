@@ -55,6 +55,36 @@ import Testing
         }
     }
 
+    @Test(arguments: Way.allCases)
+    func `a dump's data files are as long as st_size says, whichever windows are read`(
+        way: Way
+    ) throws {
+        let shop = try Shop(rows: 700)
+        var settings = Settings()
+        settings.cacheBytes = 64 << 10
+        settings.limits = .tiny
+        settings.dumpFileBytes = 9000
+        try withTree(way, Product(shop.database, settings)) { tree in
+            for point in try makeChain(shop, tree) {
+                let name = point.split(separator: "/").last!
+                let place = "shop/dump/\(name)/orders"
+                let files = try tree.list(place).filter { $0.hasPrefix("data_") }.sorted()
+                #expect(files.count > 2)
+                var lines = 0
+                for (index, file) in files.enumerated() {
+                    #expect(file == "data_0\(index).csv")
+                    let whole = try tree.read(place + "/" + file)
+                    #expect(try tree.status(place + "/" + file).bytes == UInt64(whole.count))
+                    #expect(whole.last == 10 && (whole.count >= 9000 || file == files.last))
+                    try compareWindows(tree, place + "/" + file, whole)
+                    lines += whole.count { $0 == 10 }
+                }
+                let rows = try tree.text(point + "/orders.csv").split(separator: "\n").count - 1
+                #expect(lines == rows)
+            }
+        }
+    }
+
     private func compareWindows(_ tree: any Tree, _ path: String, _ whole: [UInt8]) throws {
         let wrong = Mutex<[String]>([])
         let readers = try (0..<6).map { reader in
