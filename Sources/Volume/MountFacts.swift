@@ -49,6 +49,9 @@ package struct MountFacts: Sendable, Equatable, Codable {
         return isPlace && database.isSame(as: other)
     }
 
+    /// Another one for other files.
+    var stamp: UInt64 { (database?.inode ?? 0) &* 31 &+ (repository?.inode ?? 0) }
+
     var text: [UInt8] {
         func json(_ file: File?) -> JSONText {
             file.map { file in

@@ -59,9 +59,10 @@ final class RootDirectory: TreeDirectory {
                 { () throws(Errno) in [UInt8](Metrics.text(tree).utf8) })
         case "operations": return OperationsDirectory(tree)
         case MountFacts.fileName:
-            return TextFile(tree, FileIdentity(.facts), modified: started) { () throws(Errno) in
-                MountFacts(tree.engine).text
-            }
+            // Another file in the database's place is told at once: no older text is kept for it.
+            let facts = MountFacts(tree.engine)
+            let identity = FileIdentity(.facts, facts.stamp)
+            return TextFile(tree, identity, modified: started) { () throws(Errno) in facts.text }
         default: return nil
         }
     }
