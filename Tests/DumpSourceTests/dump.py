@@ -165,6 +165,11 @@ TYPES = [
 KEY_TYPES = ["Int8", "Int16", "Int32", "Int64", "Uint8", "Uint16", "Uint32", "Uint64", "Utf8", "String", "Date", "Datetime", "Timestamp", "Uuid", "Bool", "Decimal(22,9)", "Date32", "Interval"]
 
 
+def column_name(type):
+    """YDB's columns are called by letters, digits, - and _."""
+    return "".join(c if c.isalnum() else "_" for c in type.name)
+
+
 def type_named(name):
     return next(t for t in TYPES if t.name == name)
 
@@ -425,7 +430,7 @@ def history(directory, rng):
 def golden(directory, generation, seed):
     """Two tables, one with a column of each type, and one whose ids have gaps since columns were dropped."""
     rng = random.Random(seed)
-    wide = Table("all/types", [Column("id", type_named("Uint64"), not_null=True)] + [Column(t.name, t) for t in TYPES], ["id"])
+    wide = Table("all/types", [Column("id", type_named("Uint64"), not_null=True)] + [Column(column_name(t), t) for t in TYPES], ["id"])
     for number in range(40):
         row = random_row(wide, rng)
         row["id"] = number

@@ -88,7 +88,9 @@ import Testing
 
     @Test func `what YDB can't hold is said`() throws {
         func problem(_ columns: [Column], key: [Int] = [0]) throws -> String? {
-            DumpTable.problem(try TableSchema(columns: columns, key: key))
+            DumpTable.problem(
+                try TableSchema(
+                    columns: columns, key: key, primaryKey: columns[key[0]].isHidden ? [] : key))
         }
         func column(_ name: String, _ type: ColumnType = .int64, id: UInt32 = 1) -> Column {
             Column(id: id, name: name, type: type)

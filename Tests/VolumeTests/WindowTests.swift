@@ -63,7 +63,7 @@ import Testing
         var settings = Settings()
         settings.cacheBytes = 64 << 10
         settings.limits = .tiny
-        settings.dumpFileBytes = 9000
+        settings.dumpFileBytes = 4000
         try withTree(way, Product(shop.database, settings)) { tree in
             for point in try makeChain(shop, tree) {
                 let name = point.split(separator: "/").last!
@@ -75,7 +75,7 @@ import Testing
                     #expect(file == "data_0\(index).csv")
                     let whole = try tree.read(place + "/" + file)
                     #expect(try tree.status(place + "/" + file).bytes == UInt64(whole.count))
-                    #expect(whole.last == 10 && (whole.count >= 9000 || file == files.last))
+                    #expect(whole.last == 10 && (whole.count >= 4000 || file == files.last))
                     try compareWindows(tree, place + "/" + file, whole)
                     lines += whole.count { $0 == 10 }
                 }

@@ -18,16 +18,13 @@ package struct DumpTable: Sendable {
     static let recorded = RecordedSize(
         id: "dump", name: "the dump", version: 1, format: .dump,
         bytes: { sums, schema in
-            if problem(schema) != nil { return nil }
             let table = DumpTable(schema) {
                 !sums.pages.columns.isEmpty && sums.pages.columns[$0].nulls > 0
             }
             return table.bytes(sums.pages)
         })
 
-    /// - Parameters:
-    ///   - schema: of a table that YDB can hold.
-    ///   - hasNulls: whether a visible column has NULLs at the point.
+    /// - Parameter hasNulls: whether a visible column has NULLs at the point.
     init(_ schema: TableSchema, hasNulls: (Int) throws -> Bool) rethrows {
         let visible = Array(schema.visibleColumns)
         guard let rowID = schema.hiddenRowID else {

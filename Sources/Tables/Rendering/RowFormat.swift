@@ -71,8 +71,7 @@ package struct RecordedSize: Sendable {
     package let version: Int
     /// What indexes may lack of it.
     var format: SizedFormat?
-    /// Nil if there are no such files of the table.
-    let bytes: @Sendable (SliceSums, TableSchema) -> UInt64?
+    let bytes: @Sendable (SliceSums, TableSchema) -> UInt64
 }
 
 extension RowFormat: Hashable {
