@@ -105,7 +105,7 @@ extension Repository {
     /// what others, who know no more than the files, read first.
     func checkEntries(of state: CollectionState) throws {
         let first = (state.catalogs.last?.entry ?? 0) + 1
-        guard first <= state.lastEntry, state.lostEntries.isEmpty else { return }
+        guard first <= state.lastEntry else { return }
         let shared = SharedValues()
         var hash: String?
         do {
@@ -116,7 +116,8 @@ extension Repository {
                         Failure(.corrupt, "it doesn't follow entry \(number - 1)"), number,
                         state.id)
                 }
-                hash = file.hash
+                // What is behind a lost entry follows that, not what stands for it.
+                hash = file.lost?.hash ?? file.hash
             }
         } catch let failure as Failure where failure.code == .corrupt {
             throw readDamage(state.id) ?? failure
