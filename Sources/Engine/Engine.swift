@@ -398,7 +398,9 @@ package final class Engine: Sendable {
     func record(
         _ start: OperationStart, _ claim: Reserve.Claim = .recording
     ) throws -> Operation {
-        let start = try makeRepository().operations.begin(start, claim)
+        let repository = try makeRepository()
+        let start = try repository.operations.begin(
+            start, claim, after: repository.lastOperation)
         let operation = Operation(
             id: start.id, statement: start.statement, kind: start.kind,
             collection: start.collection ?? "", owner: start.owner,
@@ -446,7 +448,8 @@ package final class Engine: Sendable {
             error: error, time: Instant.now.microseconds, rows: status.rows, bytes: status.bytes,
             point: status.point, notes: Array(status.notes.prefix(Self.journaledNotes)),
             incomplete: status.incomplete,
-            leftOut: Array(status.leftOut.prefix(Self.journaledLeftOut)))
+            leftOut: Array(status.leftOut.prefix(Self.journaledLeftOut)),
+            entry: repository?.takeAddedEntry(of: operation.collection))
         do {
             try repository?.operations.end(
                 operation.id, record, Self.claim(operation.kind))

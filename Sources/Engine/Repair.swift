@@ -37,6 +37,8 @@ package struct Repair {
         let description = try Repository.repairDescription(
             storage, from: copy, makesNew: makesNewIdentity)
         if !description.steps.isEmpty { return description }
+        let folders = try Repository.repairFolders(storage, from: copy)
+        if !folders.steps.isEmpty || !folders.hopeless.isEmpty { return folders }
         let repository = try Repository.open(storage, options: options)
         let places = try repository.repairPlaces(from: copy)
         if !places.steps.isEmpty { return places }

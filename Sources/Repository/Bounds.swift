@@ -226,5 +226,10 @@ extension OperationEnd {
             throw Bounds.impossible("a count of rows or bytes", "\(total)")
         }
         try Bounds.check(amount: incomplete, of: "the count of tables left out")
+        guard let entry else { return }
+        try Bounds.check(number: entry.number, of: "its entry's number")
+        if !isHex(entry.hash, count: 64) {
+            throw Bounds.impossible("its entry's SHA-256", Bounds.quoted(entry.hash))
+        }
     }
 }

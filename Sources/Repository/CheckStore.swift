@@ -23,11 +23,14 @@ package struct PointCheck: Sendable, Equatable {
     package var time: Int64
     /// Nil if all was right.
     package var damage: String?
+    /// Numbers of the files that are to blame, where it is theirs.
+    package var files: [UInt64]
 
-    package init(level: CheckLevel, time: Int64, damage: String?) {
+    package init(level: CheckLevel, time: Int64, damage: String?, files: [UInt64] = []) {
         self.level = level
         self.time = time
         self.damage = damage
+        self.files = files
     }
 
     /// A result stands until damage is found, or as much or more was looked at.
@@ -43,11 +46,15 @@ private struct CheckRecord {
     var time: Int64
     /// Sequences of points.
     var right: [UInt64]
-    var damaged: [(sequence: UInt64, damage: String)]
+    var damaged: [Damaged]
 
     var results: [(sequence: UInt64, check: PointCheck)] {
         right.map { ($0, PointCheck(level: level, time: time, damage: nil)) }
-            + damaged.map { ($0, PointCheck(level: level, time: time, damage: $1)) }
+            + damaged.map {
+                let check = PointCheck(
+                    level: level, time: time, damage: $0.damage, files: $0.files)
+                return ($0.sequence, check)
+            }
     }
 }
 
@@ -58,9 +65,25 @@ extension Repository {
         "collections/\(collection.id)/checks"
     }
 
-    /// The newest standing result for each point, by sequence, dropped ones included.
+    /// The newest standing result for each point, by sequence, dropped ones included. A file that was
+    /// found damaged harms every point that needs it, those included that came later.
     package func checks(of collection: CollectionState) -> [UInt64: PointCheck] {
-        standing((try? checkRecords(collection)) ?? []).mapValues(\.check)
+        var checks = standing((try? checkRecords(collection)) ?? []).mapValues(\.check)
+        let found = collection.points.compactMap { checks[$0.sequence] }.filter {
+            !$0.files.isEmpty
+        }
+        if found.isEmpty { return checks }
+        for point in collection.points {
+            let own = checks[point.sequence]
+            if own?.damage != nil { continue }
+            let needed = collection.neededFiles(of: point)
+            let harm = found.first { check in
+                check.files.contains(where: needed.contains)
+                    && !(own.map { $0.time >= check.time && $0.level >= check.level } ?? false)
+            }
+            if let harm { checks[point.sequence] = harm }
+        }
+        return checks
     }
 
     /// Stores what a verification found, also on a full disk, and removes the older results that no
@@ -73,7 +96,9 @@ extension Repository {
             level: first.level, time: first.time,
             right: sorted.filter { $0.value.damage == nil }.map(\.key),
             damaged: sorted.compactMap { sequence, check in
-                check.damage.map { (sequence, $0) }
+                check.damage.map {
+                    CheckRecord.Damaged(sequence: sequence, damage: $0, files: check.files)
+                }
             })
         let directory = checksDirectory(collection)
         var records = try checkRecords(collection)
@@ -115,25 +140,30 @@ extension Repository {
 extension CheckLevel: JSONValue {}
 
 extension CheckRecord: JSONValue {
-    private struct Damaged: JSONValue {
+    struct Damaged: JSONValue {
         var sequence: UInt64
         var damage: String
+        /// Earlier versions named none.
+        var files: [UInt64]
 
-        init(_ sequence: UInt64, _ damage: String) {
+        init(sequence: UInt64, damage: String, files: [UInt64]) {
             self.sequence = sequence
             self.damage = damage
+            self.files = files
         }
 
         init(json: inout JSONReader) throws {
             let member = try json.members()
             sequence = try member("sequence")
             damage = try member("damage")
+            files = try member.optional("files") ?? []
         }
 
         func write(json: inout JSONWriter) {
             json.object { json in
                 json.member("sequence", sequence)
                 json.member("damage", damage)
+                if !files.isEmpty { json.member("files", files) }
             }
         }
     }
@@ -144,7 +174,7 @@ extension CheckRecord: JSONValue {
         time = try member("time")
         try Bounds.check(time: time, of: "its time")
         right = try member("right")
-        damaged = (try member("damaged") as [Damaged]).map { ($0.sequence, $0.damage) }
+        damaged = try member("damaged")
     }
 
     func write(json: inout JSONWriter) {
@@ -152,7 +182,7 @@ extension CheckRecord: JSONValue {
             json.member("level", level)
             json.member("time", time)
             json.member("right", right)
-            json.member("damaged", damaged.map { Damaged($0.sequence, $0.damage) })
+            json.member("damaged", damaged)
         }
     }
 }

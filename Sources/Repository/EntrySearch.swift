@@ -13,16 +13,19 @@ struct EntrySearch {
     private let repository: Repository
     private let id: String
     private let copy: (any Storage)?
+    private let journaled: JournaledLog
     /// By number, the log's own files that hold such an entry without being it.
     private let misplaced: [UInt64: [String]]
 
     /// - Parameter wrong: numbers under which something else lies than their entries.
     init(
-        _ repository: Repository, _ id: String, wrong: Set<UInt64>, copy: (any Storage)?
+        _ repository: Repository, _ id: String, wrong: Set<UInt64>, copy: (any Storage)?,
+        _ journaled: JournaledLog
     ) throws {
         self.repository = repository
         self.id = id
         self.copy = copy
+        self.journaled = journaled
         let folder = "collections/\(id)/log"
         let shared = SharedValues()
         var misplaced: [UInt64: [String]] = [:]
@@ -39,20 +42,24 @@ struct EntrySearch {
         let shared = SharedValues()
         let storage = repository.storage
         for name in misplaced[number] ?? [] {
-            guard let (file, bytes) = try? storage.entry(name, shared), isRight(file, number) else {
+            guard let (file, bytes) = try? storage.entry(name, shared),
+                isRight(file, number, isOwn: true)
+            else {
                 continue
             }
             return Found(file: file, bytes: bytes, place: "\(storage.location)/\(name)")
         }
         let name = Repository.entryName(number, id)
-        guard let copy, let (file, bytes) = try copy.entry(name, shared), isRight(file, number)
+        guard let copy, let (file, bytes) = try copy.entry(name, shared),
+            isRight(file, number, isOwn: false)
         else { return nil }
         return Found(file: file, bytes: bytes, place: "\(copy.location)/\(name)")
     }
 
     /// Whether it is the entry: it follows the one before, and the one behind it says so, as does what
-    /// is recorded of its loss. Where nobody is there to be asked its own hash has to do.
-    private func isRight(_ file: LogFile, _ number: UInt64) -> Bool {
+    /// is recorded of its loss. Where none is there to be asked the journal must not know better: a copy may
+    /// have gone on by itself.
+    private func isRight(_ file: LogFile, _ number: UInt64, isOwn: Bool) -> Bool {
         guard file.number == number else { return false }
         let shared = SharedValues()
         if number == 1 {
@@ -71,7 +78,7 @@ struct EntrySearch {
         if let after = try? repository.entry(number + 1, id, shared), after.lost == nil {
             return after.previous == file.hash
         }
-        return file.lost == nil
+        return file.lost == nil && (isOwn || journaled.has(file) != false)
     }
 }
 

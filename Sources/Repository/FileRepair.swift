@@ -48,12 +48,21 @@ extension Repository {
         guard let object = try copy.open(name) else {
             throw Failure(.notFound, "\(copy.location)/\(name) is gone")
         }
+        // Beside it first: what is damaged may still have rows that read, and the disk may be full.
+        let beside = name + ".copied"
+        try storage.remove(beside)
+        do {
+            let batch = storage.beginBatch()
+            let writer = try batch.create(beside)
+            try Self.forEachPiece(of: object) { try writer.append($0) }
+            try writer.finish()
+            try batch.settle()
+        } catch {
+            try? storage.remove(beside)
+            throw error
+        }
         if try storage.isTaken(name) { _ = try storage.setAside(name) }
-        let batch = storage.beginBatch()
-        let writer = try batch.create(name)
-        try Self.forEachPiece(of: object) { try writer.append($0) }
-        try writer.finish()
-        try batch.settle()
+        try storage.move(beside, to: name)
     }
 
     private static func forEachPiece(

@@ -1,23 +1,40 @@
 import Bytes
 import Synchronization
 
-/// The points that operations made, as the journal tells it from its newest record on. It is read as
-/// far as somebody asks: what the newest operation of a collection made is mostly known.
-final class MadePoints: Sendable {
+/// What operations made, points and other entries of logs, as the journal tells it from its newest record
+/// on. It is read as far as somebody asks: what the newest operation of a collection made is mostly known.
+final class MadeEntries: Sendable {
     struct Made: Sendable {
         var operation: UInt64
         var collection: String
-        var point: String
+        /// The point that it made.
+        var point: String?
+        /// The last entry that it added to the log; nil where an earlier version has journaled it.
+        var entry: EntryMark?
+
+        /// For messages.
+        var text: String {
+            "operation \(operation) had "
+                + (point.map { "made the point \($0)" } ?? "written to it")
+        }
     }
 
     private let operations: OperationStore
     private let state = Mutex(State())
 
     private struct State: Sendable {
-        /// Those with an end that weren't looked at yet, newest first; nil before the first look.
-        var rest: [UInt64]?
+        /// Nil before the first look.
+        var listing: OperationStore.Listing?
+        /// Those with an end that weren't looked at yet, newest first.
+        var rest: [UInt64] = []
         /// Newest first.
         var found: [Made] = []
+
+        mutating func look(at operations: OperationStore) {
+            if listing != nil { return }
+            listing = (try? operations.look()) ?? OperationStore.Listing()
+            rest = listing!.ended.sorted(by: >)
+        }
     }
 
     private static let batch = 32
@@ -26,26 +43,27 @@ final class MadePoints: Sendable {
 
     init(_ operations: OperationStore) { self.operations = operations }
 
-    /// The point of this index, from the newest on; nil if there is none. What can't be read says
-    /// nothing.
+    /// The one of this index, from the newest on; nil if there is none. What can't be read says nothing.
     private func made(_ index: Int) -> Made? {
         state.withLock { state in
+            state.look(at: operations)
             while index >= state.found.count {
-                let ids = state.rest ?? (try? operations.look())?.ended.sorted(by: >) ?? []
-                if ids.isEmpty { return nil }
-                state.rest = Array(ids.dropFirst(Self.batch))
-                state.found += operations.records(Array(ids.prefix(Self.batch)))
+                if state.rest.isEmpty { return nil }
+                state.found += operations.records(Array(state.rest.prefix(Self.batch)))
                     .compactMap(Self.made)
+                state.rest.removeFirst(min(Self.batch, state.rest.count))
             }
             return state.found[index]
         }
     }
 
     private static func made(_ record: OperationRecord) -> Made? {
-        guard let end = record.end, end.state == .done, let point = end.point,
-            let collection = record.start.collection, kinds.contains(record.start.kind)
-        else { return nil }
-        return Made(operation: record.start.id, collection: collection, point: point)
+        guard let end = record.end, let collection = record.start.collection else { return nil }
+        let isPoint = end.state == .done && kinds.contains(record.start.kind)
+        let made = Made(
+            operation: record.start.id, collection: collection, point: isPoint ? end.point : nil,
+            entry: end.entry)
+        return made.point == nil && made.entry == nil ? nil : made
     }
 
     /// What was made, newest first.
@@ -63,36 +81,73 @@ final class MadePoints: Sendable {
     /// The newest of the collection that `isRight` says.
     func newest(of isRight: (String) -> Bool) -> Made? { all().first { isRight($0.collection) } }
 
-    /// What was made of the collection since the newest point that the state knows of, oldest first.
-    /// None, if the log has all that was acknowledged. Nobody misses those of a dropped collection.
+    /// What was made of the collection and its log lacks at the end, oldest first. Where no entry is
+    /// journaled, the newest point that the state knows of tells; nobody misses those of a dropped
+    /// collection then.
     func unknown(to state: CollectionState) -> [Made] {
-        if state.isDropped { return [] }
         let lastOperation = (state.points + state.droppedPoints).map(\.operation).max() ?? 0
         let names = Set(state.lostPoints.map(\.name) + [state.lastName].compactMap(\.self))
-        return all().lazy.filter { $0.collection == state.name }.prefix {
-            $0.operation > lastOperation && !names.contains($0.point)
-                && !state.isTaken(name: $0.point)
-        }.reversed()
+        func isUnknown(_ made: Made) -> Bool {
+            if let entry = made.entry { return entry.number > state.lastEntry }
+            guard let point = made.point, !state.isDropped else { return false }
+            return made.operation >= lastOperation && !names.contains(point)
+                && !state.isTaken(name: point)
+        }
+        return all().lazy.filter { $0.collection == state.name }.prefix(while: isUnknown)
+            .reversed()
+    }
+
+    /// What the journal says of the log of the collection that `isRight` says.
+    func log(of isRight: (String) -> Bool) -> JournaledLog {
+        let own = all().filter { isRight($0.collection) }
+        return JournaledLog(
+            hashes: Dictionary(
+                own.compactMap(\.entry).map { ($0.number, $0.hash) }, uniquingKeysWith: { $1 }),
+            points: Set(own.compactMap(\.point)),
+            oldest: state.withLock { state in
+                state.look(at: operations)
+                return state.listing?.ids.min()
+            })
+    }
+}
+
+/// What the journal says of one log: it tells our own entries from those of a copy that went on by itself.
+struct JournaledLog {
+    /// Of entries that operations made last, by number.
+    var hashes: [UInt64: String]
+    /// Names.
+    var points: Set<String>
+    /// What came before this operation is forgotten; nil: all is.
+    var oldest: UInt64?
+
+    /// Whether this was made here; nil if the journal doesn't say.
+    func has(_ file: LogFile) -> Bool? {
+        if let hash = hashes[file.number] { return hash == file.hash }
+        guard case .point(let record) = file.entry else { return hashes.isEmpty ? true : nil }
+        return points.contains(record.name) || oldest.map { record.operation < $0 } ?? true
     }
 }
 
 /// What stands against a log that ends too early, or is gone: files of points, and the journal.
 extension Repository {
     /// Collections of which there is something: folders, or what operations made of them.
-    func everyID(_ made: MadePoints) throws -> Set<String> {
+    func everyID(_ made: MadeEntries) throws -> Set<String> {
         let listed = try storage.list("collections") + storage.list(FilePlace.tables)
-        let ids = Set(listed.filter { isHex($0, count: 32) })
-        return ids.isEmpty ? Set(made.collections.map(collectionID)) : ids
+        let journaled = madeIDs.withLock { known in
+            // Those that are made from here on are known by their logs.
+            if known == nil { known = Set(made.collections.map(collectionID)) }
+            return known!
+        }
+        return journaled.union(listed.filter { isHex($0, count: 32) })
     }
 
     /// Why there should be a log where there is none; nil if the collection is new.
-    func lostLog(_ id: String, _ made: MadePoints) throws -> Failure? {
+    func lostLog(_ id: String, _ made: MadeEntries) throws -> Failure? {
         let what = "\(path(1, id)) is missing, and all that followed it"
         if let made = made.newest(of: { collectionID($0) == id }) {
             return Failure(
                 .corrupt,
-                "\(what), though operation \(made.operation) had made the point \(made.point) of "
-                    + "\(made.collection): \(Self.wayOut)")
+                "\(what), though \(made.text) of collection \(made.collection): \(Self.wayOut)")
         }
         if try hasFiles(of: id) {
             return Failure(
@@ -102,14 +157,14 @@ extension Repository {
     }
 
     /// Why the log should go on behind the state that it comes to.
-    func lostEnd(_ state: CollectionState, _ lost: [MadePoints.Made]) throws -> Failure? {
+    func lostEnd(_ state: CollectionState, _ lost: [MadeEntries.Made]) throws -> Failure? {
         guard let newest = lost.last else { return nil }
         // The journal was read after the log: somebody may have backed up between.
-        if try storage.size(of: Self.entryName(state.lastEntry + 1, state.id)) != nil { return nil }
+        if try storage.isTaken(Self.entryName(state.lastEntry + 1, state.id)) { return nil }
         return Failure(
             .corrupt,
-            "\(path(state.lastEntry + 1, state.id)) is missing, though operation "
-                + "\(newest.operation) had made the point \(newest.point): \(Self.wayOut)")
+            "\(path(state.lastEntry + 1, state.id)) is missing, though \(newest.text): "
+                + Self.wayOut)
     }
 
     private static let wayOut =

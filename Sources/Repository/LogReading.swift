@@ -12,6 +12,12 @@ struct Log: Sendable {
     var lastEntry: UInt64 { state?.lastEntry ?? 0 }
 }
 
+/// The last entry that a writer added to a log, and which past of the log it knew.
+struct AddedEntry: Sendable {
+    var mark: EntryMark
+    var epoch: UInt64
+}
+
 /// Following logs: what was read is remembered as long as it is still there.
 extension Repository {
     /// Reads what was committed since, by whomever; returns the names of the collections that
@@ -21,7 +27,7 @@ extension Repository {
     @discardableResult
     package func refresh() throws -> [String] {
         try checkPlace()
-        let made = MadePoints(operations)
+        let made = MadeEntries(operations)
         let known = logs.withLock { logs in
             logs.filter { $0.value.state != nil || $0.value.damage != nil }.keys
         }
@@ -31,7 +37,7 @@ extension Repository {
     }
 
     /// Returns the collection's name if its state is another one now.
-    private func refresh(collection id: String, _ made: MadePoints) -> String? {
+    private func refresh(collection id: String, _ made: MadeEntries) -> String? {
         let before = logs.withLock { $0[id] } ?? Log()
         let after = read(before, id, made)
         guard
@@ -65,12 +71,35 @@ extension Repository {
             if let now = logs[state.id], now.lastEntry > state.lastEntry { return }
             logs[state.id] = Log(state: state, epoch: state.epoch)
         }
+        if let hash = state.lastHash {
+            let mark = EntryMark(number: state.lastEntry, hash: hash)
+            added.withLock { $0[state.id] = AddedEntry(mark: mark, epoch: state.epoch) }
+        }
+    }
+
+    /// The last entry that was added here to the collection's log, for the end of the operation that did
+    /// it; nil if there is none since this was asked last, or the log is another one now.
+    package func takeAddedEntry(of collection: String) -> EntryMark? {
+        let id = collectionID(collection)
+        guard let added = added.withLock({ $0.removeValue(forKey: id) }),
+            added.epoch == epoch(of: id)
+        else { return nil }
+        return added.mark
+    }
+
+    /// The highest number that an operation of any point had: one that began anew would lose what tells
+    /// which points are the newer ones.
+    package var lastOperation: UInt64 {
+        logs.withLock { logs in
+            logs.values.compactMap(\.state).flatMap { $0.points + $0.droppedPoints }
+                .map(\.operation).max() ?? 0
+        }
     }
 
     /// Reads one collection to its end, now, and sees that all its entries are there. Nil if it has no
     /// log.
     func readWhole(_ id: String) throws -> CollectionState? {
-        _ = refresh(collection: id, MadePoints(operations))
+        _ = refresh(collection: id, MadeEntries(operations))
         let log = logs.withLock { $0[id] }
         if let damage = log?.damage { throw damage }
         try checkNumbers(upTo: log?.lastEntry ?? 0, id)
@@ -105,7 +134,7 @@ extension Repository {
     /// what others, who know no more than the files, read first.
     func checkEntries(of state: CollectionState) throws {
         let first = (state.catalogs.last?.entry ?? 0) + 1
-        guard first <= state.lastEntry, state.lostEntries.isEmpty else { return }
+        guard first <= state.lastEntry else { return }
         let shared = SharedValues()
         var hash: String?
         do {
@@ -116,7 +145,8 @@ extension Repository {
                         Failure(.corrupt, "it doesn't follow entry \(number - 1)"), number,
                         state.id)
                 }
-                hash = file.hash
+                // What is behind a lost entry follows that, not what stands for it.
+                hash = file.lost?.hash ?? file.hash
             }
         } catch let failure as Failure where failure.code == .corrupt {
             throw readDamage(state.id) ?? failure
@@ -125,14 +155,14 @@ extension Repository {
 
     /// What is wrong with a log that is read anew; nil if nothing is.
     private func readDamage(_ id: String) -> Failure? {
-        let log = readAnew(logs.withLock { $0[id] } ?? Log(), id, MadePoints(operations))
+        let log = readAnew(logs.withLock { $0[id] } ?? Log(), id, MadeEntries(operations))
         logs.withLock { $0[id] = log }
         return log.damage
     }
 
     // MARK: Reading on
 
-    private func read(_ before: Log, _ id: String, _ made: MadePoints) -> Log {
+    private func read(_ before: Log, _ id: String, _ made: MadeEntries) -> Log {
         if let known = before.state, before.damage == nil {
             do {
                 if try holds(known) {
@@ -158,7 +188,7 @@ extension Repository {
         return log
     }
 
-    private func readAnew(_ before: Log, _ id: String, _ made: MadePoints) -> Log {
+    private func readAnew(_ before: Log, _ id: String, _ made: MadeEntries) -> Log {
         var scan = LogScan(self, id, made: made)
         do {
             try scan.run()

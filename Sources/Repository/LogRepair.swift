@@ -32,7 +32,7 @@ extension Repository {
     /// How many missing entries in a row are spoken of one by one.
     private static let gapMax = 64
     /// More in a row than any log has.
-    private static let longestGap = 1 << 20
+    static let longestGap: UInt64 = 1 << 20
 
     /// Names of all collections, dropped ones too.
     package var everyName: [String] {
@@ -41,7 +41,7 @@ extension Repository {
 
     /// What there is to do about the logs, those included that only the copy has.
     package func repairLogs(from copy: (any Storage)?) throws -> RepairPlan {
-        let made = MadePoints(operations)
+        let made = MadeEntries(operations)
         let others = try copy?.list("collections").filter { isHex($0, count: 32) } ?? []
         var plan = RepairPlan()
         for id in try everyID(made).union(others).sorted() {
@@ -51,7 +51,7 @@ extension Repository {
     }
 
     private func repairLog(
-        _ id: String, from copy: (any Storage)?, _ made: MadePoints
+        _ id: String, from copy: (any Storage)?, _ made: MadeEntries
     ) throws -> RepairPlan {
         if try entryNumbers(id).isEmpty { return try repairLostLog(id, from: copy, made) }
         var scan = LogScan(self, id, checksCatalogs: true)
@@ -63,20 +63,19 @@ extension Repository {
             return plan
         }
         if !scan.unread.isEmpty {
-            return try repairEntries(scan, id, from: copy)
+            return try repairEntries(scan, id, from: copy, made)
         }
-        if let state = scan.state {
-            let end = try putBackEnd(state.lastEntry, state.lastHash, id, from: copy)
+        if let state = scan.state, !scan.lostAtEnd.isEmpty {
+            let end = try putBackEnd(state.lastEntry, state.lastHash, id, from: copy, made)
+            let lost = Self.numbers(of: scan.lostAtEnd, after: state.lastEntry)
             if let end {
                 plan.steps.append(end)
-            } else if !scan.lostAtEnd.isEmpty {
+            } else {
                 plan.steps.append(
-                    recordLoss(
-                        of: state.lastEntry + 1...state.lastEntry + 1, id, state.name, scan,
-                        "\(path(state.lastEntry + 1, id)) is missing"))
+                    recordLoss(of: lost, id, state.name, scan, missing(lost, id).message))
             }
         }
-        if plan.steps.isEmpty { plan = try putBackMarked(scan, id, from: copy) }
+        if plan.steps.isEmpty { plan = try putBackMarked(scan, id, from: copy, made) }
         if plan.steps.isEmpty, let fault = scan.catalogFaults.first, let name = scan.state?.name {
             plan.steps.append(
                 RepairStep("\(fault.message): a new one is made from the log") {
@@ -110,13 +109,13 @@ extension Repository {
 
     /// What can be done about entries that are missing or damaged.
     private func repairEntries(
-        _ scan: LogScan, _ id: String, from copy: (any Storage)?
+        _ scan: LogScan, _ id: String, from copy: (any Storage)?, _ made: MadeEntries
     ) throws -> RepairPlan {
         let listed = Set(try entryNumbers(id))
         let search = try EntrySearch(
             self, id,
             wrong: listed.filter { number in scan.unread.contains { $0.contains(number) } },
-            copy: copy)
+            copy: copy, journaled(id, made))
         func what(_ number: UInt64) -> String {
             "\(path(number, id)) is \(listed.contains(number) ? "damaged" : "missing")"
         }
@@ -129,7 +128,7 @@ extension Repository {
                     return plan
                 }
             }
-            guard numbers.count <= Self.longestGap else {
+            guard UInt64(numbers.count) <= Self.longestGap else {
                 plan.hopeless.append(missing(numbers, id).message)
                 return plan
             }
@@ -181,7 +180,7 @@ extension Repository {
     }
 
     /// Nobody else writes to the collection, as far as that can be kept.
-    private func repairLock(_ id: String) throws -> any StorageLock {
+    func repairLock(_ id: String) throws -> any StorageLock {
         let name = Self.lockName(id)
         if let lock = try storage.lock(name) { return lock }
         throw Failure(.busy, "\(storage.location)/\(name) is held by who writes: try again later")
@@ -198,7 +197,7 @@ extension Repository {
         let isLast =
             numbers.upperBound > scan.state?.lastEntry ?? 0
             && numbers.upperBound >= scan.unread.last?.upperBound ?? 0
-        let points = isLast ? scan.lostAtEnd : []
+        let points = isLast ? scan.lostAtEnd.compactMap(\.point) : []
         let text =
             numbers.upperBound < scan.isKnownBefore
             ? "\(what), and no copy has it, but a catalog has what it said: nothing is lost, and that "
@@ -209,7 +208,7 @@ extension Repository {
         return RepairStep(text) { try self.record(points, lostIn: numbers, id, name) }
     }
 
-    private func record(
+    func record(
         _ points: [String], lostIn numbers: ClosedRange<UInt64>, _ id: String, _ name: String
     ) throws {
         let lock = try repairLock(id)
@@ -239,10 +238,11 @@ extension Repository {
         }
     }
 
-    private func replace(_ number: UInt64, _ id: String, with bytes: [UInt8]) throws {
+    func replace(_ number: UInt64, _ id: String, with bytes: [UInt8]) throws {
         let object = Self.entryName(number, id)
         if try storage.isTaken(object) { _ = try storage.setAside(object) }
-        guard try storage.publish(bytes, as: object) else {
+        // Nothing makes room before the log is mended.
+        guard try reserve.publish(bytes, as: object, .freeing) else {
             throw Failure(.busy, "\(path(number, id)) has come into being: try again")
         }
     }
@@ -250,11 +250,11 @@ extension Repository {
     /// Losses that were recorded although somebody has the entries, if all can be read with them that
     /// was backed up since.
     private func putBackMarked(
-        _ scan: LogScan, _ id: String, from copy: (any Storage)?
+        _ scan: LogScan, _ id: String, from copy: (any Storage)?, _ made: MadeEntries
     ) throws -> RepairPlan {
         var plan = RepairPlan()
         if scan.markers.isEmpty { return plan }
-        let search = try EntrySearch(self, id, wrong: [], copy: copy)
+        let search = try EntrySearch(self, id, wrong: [], copy: copy, journaled(id, made))
         var found: [UInt64: EntrySearch.Found] = [:]
         for number in scan.markers { found[number] = try search.find(number) }
         if found.isEmpty { return plan }
@@ -278,105 +278,6 @@ extension Repository {
             }
         }
         return plan
-    }
-
-    // MARK: Ends
-
-    /// What a copy has behind the end of the log, or all of it.
-    private func putBackEnd(
-        _ last: UInt64, _ lastHash: String?, _ id: String, from copy: (any Storage)?
-    ) throws -> RepairStep? {
-        guard let copy else { return nil }
-        let shared = SharedValues()
-        var (number, hash) = (last, lastHash)
-        while let file = try copiedEntry(number + 1, id, copy, shared), file.previous == hash,
-            number > 0 || file.collection.map(collectionID) == id
-        {
-            number += 1
-            hash = file.lost?.hash ?? file.hash
-        }
-        if number == last { return nil }
-        let numbers = last + 1...number
-        return RepairStep(
-            "\(missing(numbers, id).message): put back from \(copy.location)"
-        ) {
-            let lock = try self.repairLock(id)
-            defer { withExtendedLifetime(lock) {} }
-            for number in numbers {
-                let name = Self.entryName(number, id)
-                guard let bytes = try copy.read(name, limit: LogFile.limitBytes) else {
-                    throw Failure(.notFound, "\(copy.location)/\(name) is gone")
-                }
-                guard try self.storage.publish(bytes, as: name) else {
-                    throw Failure(.busy, "\(self.path(number, id)) has come into being: try again")
-                }
-            }
-        }
-    }
-
-    /// An entry that a copy has, whole; that of another place is none.
-    private func copiedEntry(
-        _ number: UInt64, _ id: String, _ copy: any Storage, _ shared: SharedValues
-    ) throws -> LogFile? {
-        try copy.entry(Self.entryName(number, id), shared)
-            .flatMap { $0.file.number == number ? $0.file : nil }
-    }
-
-    /// What there is to do where no entry is left of a log.
-    private func repairLostLog(
-        _ id: String, from copy: (any Storage)?, _ made: MadePoints
-    ) throws -> RepairPlan {
-        var plan = RepairPlan()
-        if let all = try putBackEnd(0, nil, id, from: copy) {
-            plan.steps.append(all)
-            return plan
-        }
-        guard let lost = try lostLog(id, made) else { return plan }
-        let what = "\(path(1, id)) is missing, and all that followed it"
-        let known = made.newest { self.collectionID($0) == id }
-        if let (catalog, state) = try newestCatalog(id) {
-            let file = LogFile(
-                number: state.lastEntry + 1, previous: state.lastHash, time: options.now(),
-                entry: .catalog(catalog))
-            plan.steps.append(
-                RepairStep(
-                    "\(what), and no copy has it, but \(catalog.name) has what it said up to entry "
-                        + "\(state.lastEntry): it is taken from there"
-                ) {
-                    let lock = try self.repairLock(id)
-                    defer { withExtendedLifetime(lock) {} }
-                    try self.replace(file.number, id, with: file.encoded().bytes)
-                })
-        } else if let known {
-            let nothing = CollectionState(id: id, name: known.collection)
-            let points = made.unknown(to: nothing).map(\.point)
-            plan.steps.append(
-                RepairStep(
-                    "\(what), and no copy has it: the loss of \(points.joined(separator: ", ")) is "
-                        + "recorded, so that \(known.collection) can be made anew; its files stay"
-                ) {
-                    try self.record(points, lostIn: 1...1, id, known.collection)
-                })
-        } else {
-            plan.hopeless.append(lost.message)
-        }
-        return plan
-    }
-
-    /// The newest catalog among the collection's files, whether an entry names it or not.
-    private func newestCatalog(_ id: String) throws -> (CatalogReference, CollectionState)? {
-        var newest: (CatalogReference, CollectionState)?
-        for name in try storage.list(FilePlace.indexes(of: id)).sorted()
-        where DataFileKind(name: name) == .cat {
-            guard
-                let bytes = try? storage.read(
-                    FilePlace.object(name, of: id), limit: CatalogFile.limitBytes),
-                let state = try? CatalogFile.decoded(CatalogFile.buffer(bytes), id: id),
-                collectionID(state.name) == id, state.lastEntry > newest?.1.lastEntry ?? 0
-            else { continue }
-            newest = (CatalogReference(name: name, content: bytes), state)
-        }
-        return newest
     }
 }
 

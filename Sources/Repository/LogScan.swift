@@ -26,9 +26,9 @@ struct LogScan {
     private let checksCatalogs: Bool
     /// By number, what is read instead of what is there.
     private let substitutes: [UInt64: LogFile]
-    private let made: MadePoints
-    /// Names of the points that the journal knows to have been made behind all that could be read.
-    private(set) var lostAtEnd: [String] = []
+    private let made: MadeEntries
+    /// What the journal knows to have been made behind all that could be read.
+    private(set) var lostAtEnd: [MadeEntries.Made] = []
     /// What keeps an entry from being read that isn't damaged: nobody knows what it says.
     private(set) var obstacle: Failure?
     /// A catalog has what the entries before this one said, whether they can be read or not.
@@ -46,13 +46,13 @@ struct LogScan {
     ///   - made: what the journal knows, as far as it was read already.
     init(
         _ repository: Repository, _ id: String, checksCatalogs: Bool = false,
-        substitutes: [UInt64: LogFile] = [:], made: MadePoints? = nil
+        substitutes: [UInt64: LogFile] = [:], made: MadeEntries? = nil
     ) {
         self.repository = repository
         self.id = id
         self.checksCatalogs = checksCatalogs
         self.substitutes = substitutes
-        self.made = made ?? MadePoints(repository.operations)
+        self.made = made ?? MadeEntries(repository.operations)
     }
 
     /// Throws what keeps it from looking at all, also that there should be a log and is none.
@@ -88,7 +88,7 @@ struct LogScan {
             let lost = made.unknown(to: state)
             if let failure = try repository.lostEnd(state, lost) {
                 note(failure)
-                lostAtEnd = lost.map(\.point)
+                lostAtEnd = lost
             }
         }
         if state == nil, damage == nil { damage = repository.missing(1...1, id) }

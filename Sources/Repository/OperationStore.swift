@@ -49,11 +49,13 @@ package struct OperationEnd: Sendable, Equatable {
     package var incomplete: UInt64
     /// The first of them, with the reasons.
     package var leftOut: [NotBackedUp]
+    /// The last entry that it added to the log of its collection, if any.
+    package var entry: EntryMark?
 
     package init(
         state: State, error: String? = nil, time: Int64, rows: UInt64 = 0, bytes: UInt64 = 0,
         point: String? = nil, notes: [String] = [], incomplete: UInt64 = 0,
-        leftOut: [NotBackedUp] = []
+        leftOut: [NotBackedUp] = [], entry: EntryMark? = nil
     ) {
         self.state = state
         self.error = error
@@ -64,6 +66,18 @@ package struct OperationEnd: Sendable, Equatable {
         self.notes = notes
         self.incomplete = incomplete
         self.leftOut = leftOut
+        self.entry = entry
+    }
+}
+
+/// Which entry of a log, and what it said: its SHA-256.
+package struct EntryMark: Sendable, Equatable {
+    package var number: UInt64
+    package var hash: String
+
+    package init(number: UInt64, hash: String) {
+        self.number = number
+        self.hash = hash
     }
 }
 
@@ -109,9 +123,11 @@ package final class OperationStore: Sendable {
 
     /// Journals the start, durably, and returns the record with its id.
     ///
-    /// - Parameter claim: what may be given up for it on a full disk.
+    /// - Parameters:
+    ///   - claim: what may be given up for it on a full disk.
+    ///   - last: a number that was used, whether the journal still knows it or not.
     package func begin(
-        _ operation: OperationStart, _ claim: Reserve.Claim = .recording
+        _ operation: OperationStart, _ claim: Reserve.Claim = .recording, after last: UInt64 = 0
     ) throws -> OperationStart {
         try checkPlace()
         var operation = operation
@@ -122,7 +138,7 @@ package final class OperationStore: Sendable {
         try removeUnfinished()
         var ids = Self.listing(listed).ids
         repeat {
-            operation.id = (ids.max() ?? 0) + 1
+            operation.id = max(ids.max() ?? 0, last) + 1
             ids.insert(operation.id)
         } while try !reserve.publish(
             operation.sealed, as: Self.name(operation.id, ""),
@@ -288,7 +304,7 @@ extension OperationEnd: JSONValue {
             rows: member.optional("rows") ?? 0, bytes: member.optional("bytes") ?? 0,
             point: member.optional("point"), notes: member.optional("notes") ?? [],
             incomplete: member.optional("incomplete") ?? 0,
-            leftOut: member.optional("leftOut") ?? [])
+            leftOut: member.optional("leftOut") ?? [], entry: member.optional("entry"))
         try checkBounds()
     }
 
@@ -303,6 +319,21 @@ extension OperationEnd: JSONValue {
             if !notes.isEmpty { json.member("notes", notes) }
             if incomplete > 0 { json.member("incomplete", incomplete) }
             if !leftOut.isEmpty { json.member("leftOut", leftOut) }
+            json.member("entry", entry)
+        }
+    }
+}
+
+extension EntryMark: JSONValue {
+    init(json: inout JSONReader) throws {
+        let member = try json.members()
+        try self.init(number: member("number"), hash: member("hash"))
+    }
+
+    func write(json: inout JSONWriter) {
+        json.object { json in
+            json.member("number", number)
+            json.member("hash", hash)
         }
     }
 }

@@ -10,6 +10,8 @@ extension Repository {
         var failure: Failure
         /// Whether a copy may have it.
         var isRecord = false
+        /// Whether something is damaged; otherwise it can't be looked at now.
+        var isDamage: Bool { failure.code == .corrupt }
     }
 
     /// What is wrong beside the logs: it keeps nobody from reading.
@@ -20,9 +22,10 @@ extension Repository {
         func look(_ name: String, isRecord: Bool = false, _ body: () throws -> Void) {
             do {
                 try body()
-            } catch let failure as Failure where failure.code == .corrupt {
-                faults.append(PlaceFault(name: name, failure: failure, isRecord: isRecord))
-            } catch {}
+            } catch {
+                faults.append(
+                    PlaceFault(name: name, failure: Self.failure(error), isRecord: isRecord))
+            }
         }
         for folder in [OperationStore.directory, Self.databases] {
             look(folder) { _ = try storage.list(folder) }
@@ -41,6 +44,10 @@ extension Repository {
     package func repairPlaces(from copy: (any Storage)?) throws -> RepairPlan {
         var plan = RepairPlan()
         for fault in findPlaceFaults() {
+            if !fault.isDamage {
+                plan.hopeless.append(fault.failure.message)
+                continue
+            }
             let what = "\(storage.location)/\(fault.name) isn't what it should be"
             let limit = Self.databaseLimitBytes
             if fault.isRecord, let copy,

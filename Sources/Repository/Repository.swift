@@ -13,6 +13,10 @@ package final class Repository: Sendable {
     let logs = Mutex<[String: Log]>([:])
     private let setbacks = Mutex<[Setback]>([])
     private let displaced = Mutex<Failure?>(nil)
+    /// Collections that the journal tells of; nil before it was read for them.
+    let madeIDs = Mutex<Set<String>?>(nil)
+    /// By collection, the last entry that was added here and that no end of an operation tells of yet.
+    let added = Mutex<[String: AddedEntry]>([:])
 
     /// Another past was found than the one that had been read.
     package struct Setback: Sendable {

@@ -46,7 +46,7 @@ package protocol Storage: Sendable {
     /// last component: `0000000007.json.damaged`. Nothing is lost by it.
     func setAside(_ name: String) throws -> String
 
-    /// Gives a directory another name, with all that is in it; none there is success.
+    /// Gives an object, or a directory with all that is in it, another name; none there is success.
     func move(_ directory: String, to name: String) throws
 
     /// Removes an object; none there is success.

@@ -123,6 +123,34 @@ package final class WriterLock: Sendable {
                         + ": make a full backup of \(collection.name)")
             }
         }
+        try checkVerified(newest, of: collection)
+    }
+
+    /// What a verification found damaged of the newest point, and is still so: it may have been mended
+    /// since.
+    private func checkVerified(_ newest: BackupPoint, of collection: CollectionState) throws {
+        guard let check = repository.checks(of: collection)[newest.sequence],
+            let damage = check.damage
+        else { return }
+        let wayOut =
+            "make a full backup of \(collection.name), or mend it by ydbfs repair --from COPY"
+        if check.files.isEmpty {
+            throw Failure(
+                .corrupt,
+                "\(newest.name), which it would continue, is damaged: \(damage): \(wayOut) and verify "
+                    + "it again")
+        }
+        let needed = collection.neededFiles(of: newest)
+        for number in check.files where needed.contains(number) {
+            let file = try collection.file(number)
+            // Not what was opened before it was mended.
+            repository.dataFiles.close(object(file.place))
+            do {
+                try repository.file(file, of: collection).verify()
+            } catch let failure as Failure where failure.code == .corrupt {
+                throw Failure(.corrupt, "\(failure.message): \(wayOut)")
+            }
+        }
     }
 
     private func object(_ place: String) -> String { FilePlace.object(place, of: id) }

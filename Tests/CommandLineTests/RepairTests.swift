@@ -272,4 +272,60 @@ import Testing
         try change(12)
         #expect(!sandbox.exists(name))
     }
+
+    // MARK: Ends of logs
+
+    @Test func `An alteration that is gone from the log's end is missed, and put back`() throws {
+        try run("ALTER BACKUP COLLECTION shop SET (MAX_CHAIN = '9')")
+        try shell("rm -r copy; cp -a database.db.backups copy; rm \(Self.log)/0000000005.json")
+        for result in [try status(), try verify()] {
+            #expect(result.status == 1, "\(result)")
+            #expect(result.output.contains("0000000005.json is missing"), "\(result)")
+        }
+        #expect(try repair("--from", "copy").status == 0)
+        try expectWhole(points: 3)
+    }
+
+    @Test func `What a copy did by itself is none of the log's`() throws {
+        let made = try sandbox.ydbfs(
+            "run", "database.db", "--repository", "copy", "--adopt", "BACKUP shop INCREMENTAL")
+        #expect(made.status == 0, "\(made)")
+        let healthy = try repair("--from", "copy")
+        #expect(healthy.status == 0 && healthy.output.contains("nothing to mend"), "\(healthy)")
+        try change(12)
+        try shell("rm \(Self.log)/0000000005.json")
+        let mended = try repair("--from", "copy")
+        #expect(mended.output.contains("its loss is recorded"), "\(mended)")
+        #expect(try status().output.contains("LOST 20"))
+    }
+
+    @Test func `A collection that is gone is missed beside another one`() throws {
+        let other = Sandbox.create.replacing("shop", with: "other")
+        try run(other + "BACKUP other")
+        try shell("rm -r copy; cp -a database.db.backups copy")
+        try shell(
+            """
+            cd database.db.backups; c=$(ls -t collections | head -1)
+            rm -r collections/$c tables/$c
+            """)
+        #expect(try status().status == 1)
+        #expect(try verify().status == 1)
+        #expect(try repair("--from", "copy").status == 0)
+        try expectWhole(points: 4)
+    }
+
+    @Test(arguments: ["collections", "collections/*", "collections/*/log", "tables/*"])
+    func `A link in a folder's place gives way to what a copy has`(_ folder: String) throws {
+        try shell("cd database.db.backups; f=$(echo \(folder)); mv $f ../x; ln -s $PWD/../x $f")
+        let mended = try repair("--from", "copy")
+        #expect(mended.status == 0, "\(mended)")
+        try expectWhole(points: 3)
+    }
+
+    @Test func `A pipe in the newest entry's place hides no other`() throws {
+        try shell("cd \(Self.log); rm 0000000004.json; mkfifo 0000000004.json")
+        #expect(try pointCount == 2)
+        #expect(try repair("--from", "copy").status == 0)
+        try expectWhole(points: 3)
+    }
 }

@@ -93,14 +93,17 @@ package struct Verifier {
         let time = Instant.now.microseconds
         // That the database has moved on is no fault of the point.
         let level = report.level == .source && !report.differences.isEmpty ? .content : report.level
+        let numbers = Dictionary(
+            state.presentFiles.map { ($0.name, $0.number) }, uniquingKeysWith: { $1 })
         var found: [UInt64: PointCheck] = [:]
         for point in report.points {
-            let damage = report.damages.first { damage in
+            let damages = report.damages.filter { damage in
                 damage.harms.contains { $0.points.contains(point.name) }
             }
             let isCompared = level != .source || point.name == report.sourcePoint
             found[point.sequence] = PointCheck(
-                level: isCompared ? level : .content, time: time, damage: damage?.message)
+                level: isCompared ? level : .content, time: time, damage: damages.first?.message,
+                files: damages.compactMap(\.file).compactMap { numbers[$0] })
         }
         do {
             for level in Set(found.values.map(\.level)) {
