@@ -26,7 +26,7 @@ struct BackupCommand: ParsableCommand {
     @OptionGroup var common: ShortFormOptions
 
     func run() throws {
-        let argument = try SourceArgument(source, repository: common.repository)
+        let argument = try SourceArgument.given(source, repository: common.repository)
         let states = try common.collections(argument)
         guard let state = try common.choose(collection, among: states) else {
             return try create(argument)
@@ -86,7 +86,7 @@ struct RestoreCommand: ParsableCommand {
     @OptionGroup var common: ShortFormOptions
 
     func run() throws {
-        let argument = try SourceArgument(source, repository: common.repository)
+        let argument = try SourceArgument.given(source, repository: common.repository)
         let states = try common.collections(argument)
         guard let state = try common.choose(collection, among: states) else {
             throw Failure(.notFound, "\(source) has no collection, so there is nothing to restore")

@@ -56,7 +56,7 @@ struct DiffCommand: ParsableCommand {
 
     func run() throws {
         let stored = try StoredTables(
-            SourceArgument(source.text, repository: repository),
+            SourceArgument.given(source.text, repository: repository),
             operation: "diff \(from.text) \(to.text)")
         let diff = try PointDiff(stored, from: from.text, to: to.text, table: table?.text)
         switch format {

@@ -84,7 +84,7 @@ struct ExportCommand: ParsableCommand {
                 .unsupported,
                 "\(directory): exporting to S3 isn't built yet in this version: name a directory")
         }
-        let argument = try SourceArgument(source, repository: repository)
+        let argument = try SourceArgument.given(source, repository: repository)
         try argument.importPoints()
         let stored = try Repository.open(argument.location)
         let (state, point) = try PointArgument(target, in: stored).find(in: stored)

@@ -43,7 +43,7 @@ struct FindCommand: ParsableCommand {
     func run() throws {
         let condition = try SearchCondition(words.last!)
         let stored = try StoredTables(
-            SourceArgument(source, repository: repository), operation: "find \(words.last!)")
+            SourceArgument.given(source, repository: repository), operation: "find \(words.last!)")
         let state = try collection(stored)
         let past = try stored.past(condition.table, of: state)
         let search = RowSearch(

@@ -41,7 +41,8 @@ struct HistoryCommand: ParsableCommand {
     func run() throws {
         let table = table.text
         let stored = try StoredTables(
-            SourceArgument(source.text, repository: repository), operation: "history \(table)")
+            SourceArgument.given(source.text, repository: repository), operation: "history \(table)"
+        )
         let state = try stored.collection(collection.text)
         let past = try stored.past(table, of: state)
         let key = try TableKey(words: key.map(\.text), of: past.newest.schema)

@@ -84,7 +84,7 @@ struct RepairCommand: ParsableCommand {
     /// The database, if there is one, and the repository, whose description may be what is damaged.
     private func place() throws -> (file: String?, location: String) {
         if let repository {
-            let argument = try SourceArgument(source, repository: repository)
+            let argument = try SourceArgument.given(source, repository: repository)
             return (argument.file, argument.location.path ?? "")
         }
         if (try? Paths.kind(of: source)) == .directory, Paths.exists(source + "/collections") {
@@ -93,7 +93,7 @@ struct RepairCommand: ParsableCommand {
         if (try? Paths.kind(of: source)) == .file {
             return (try Paths.absolute(source), try Paths.canonical(source + ".backups"))
         }
-        let argument = try SourceArgument(source)
+        let argument = try SourceArgument.given(source)
         return (argument.file, argument.location.path ?? "")
     }
 

@@ -78,7 +78,7 @@ struct RunCommand: ParsableCommand {
 
     func run() throws {
         Signals.block()
-        let source = try SourceArgument(
+        let source = try SourceArgument.given(
             source, repository: repository, trustsFileSystem: trustFs)
         let text = try statementText()
         let target = try target(for: source, engineOptions())

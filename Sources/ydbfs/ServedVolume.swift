@@ -18,7 +18,7 @@ struct ServedVolume {
     init(
         _ source: String, at mountPoint: String, _ repository: String?, _ options: MountOptions
     ) throws {
-        self.source = try SourceArgument(
+        self.source = try SourceArgument.given(
             source, repository: repository ?? options.repository,
             trustsFileSystem: options.trustsFileSystem)
         self.mountPoint = mountPoint

@@ -36,7 +36,7 @@ struct ShowCommand: ParsableCommand {
 
     func run() throws {
         let stored = try StoredTables(
-            SourceArgument(source, repository: repository),
+            SourceArgument.given(source, repository: repository),
             operation: "show \(target ?? "collections")")
         guard let target else { return showCollections(of: stored.repository) }
         let (collection, rest) = try split(target, in: stored.repository)

@@ -27,8 +27,17 @@ package struct SourceArgument: Sendable, Equatable {
     /// Locks and shared memory are relied on whatever file system the database lies on.
     private let trustsFileSystem: Bool
 
-    /// From here on this process makes no file that somebody may read who may not read the source.
-    ///
+    /// For a verb: from here on this process makes no file that somebody may read who may not read the
+    /// source. Throws as `init` does.
+    static func given(
+        _ name: String, repository: String? = nil, trustsFileSystem: Bool = false
+    ) throws -> SourceArgument {
+        let source = try SourceArgument(
+            name, repository: repository, trustsFileSystem: trustsFileSystem)
+        source.modes?.restrict()
+        return source
+    }
+
     /// - Parameter repository: the LOCATION that the user chose.
     package init(
         _ name: String, repository: String? = nil, trustsFileSystem: Bool = false
@@ -36,7 +45,6 @@ package struct SourceArgument: Sendable, Equatable {
         try self.init(
             named: PathText.path(ofWord: name), repository.map { PathText.path(ofWord: $0) },
             trustsFileSystem)
-        modes?.restrict()
     }
 
     private init(named name: String, _ repository: String?, _ trustsFileSystem: Bool) throws {

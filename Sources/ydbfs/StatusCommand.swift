@@ -76,7 +76,7 @@ struct StatusCommand: ParsableCommand {
 
     func run() throws {
         let maxAge = try maximumAge()
-        let argument = try SourceArgument(source, repository: repository)
+        let argument = try SourceArgument.given(source, repository: repository)
         try argument.importPoints()
         if let sql { return try printQuery(of: sql, argument) }
         let report = try StatusReport(argument, only: collection)

@@ -69,7 +69,7 @@ struct VerifyCommand: ParsableCommand {
 
     func run() throws {
         Signals.block()
-        let argument = try SourceArgument(source, repository: repository)
+        let argument = try SourceArgument.given(source, repository: repository)
         try argument.importPoints()
         let repository = try Repository.open(argument.location)
         let target = try target.map { try PointArgument($0, in: repository) }
