@@ -199,7 +199,8 @@ import Testing
         #expect(try abs(before - disk.free) < 64 << 10)
         // The reserve was there for the journal: it knows how it ended.
         let status = try disk.sandbox.ydbfs("status", "disk/r")
-        #expect(status.output.contains(" failed: "), "\(status.output)")
+        #expect(status.status == 1)
+        #expect(status.output.contains("FAILED: the last backup failed at "), "\(status.output)")
         try disk.sandbox.sql("DELETE FROM orders WHERE id > 500", in: "shop.db")
         try disk.done("BACKUP shop")
         #expect(try disk.points().count == 1)

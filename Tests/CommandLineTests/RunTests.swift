@@ -130,7 +130,6 @@ import Testing
 
     @Test(arguments: [
         ["rekey", "x"], ["export", "database.db", "shop/latest", "s3://b/p"],
-        ["export", "database.db", "shop/latest", "out", "--format", "dump"],
         ["run", "database.db", "--into", "grpc://h:1/d", "RESTORE shop"],
         ["mount", "database.db", "m", "-o", "encrypt"], ["grpc://h:1/d", "m"],
         ["run", "s3://b/p", "BACKUP shop"],
