@@ -235,11 +235,7 @@ package struct SourceArgument: Sendable, Equatable {
     /// root's; anybody else's are his own.
     var owner: (uid: UInt32, gid: UInt32) {
         if geteuid() != 0 { return (geteuid(), getegid()) }
-        var status = stat()
-        for path in protected where stat(path, &status) == 0 {
-            return (status.st_uid, status.st_gid)
-        }
-        return (0, 0)
+        return modes.map { ($0.owner.uid, $0.owner.gid) } ?? (0, 0)
     }
 
     /// Whether the backups lie where those of this database are looked for.
