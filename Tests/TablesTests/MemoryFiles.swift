@@ -59,7 +59,9 @@ final class MemoryFiles: FileFactory, FileOpener {
         let outcome = try TableAudit(pool) { _ in }.audit(result.snapshot, schema: schema)
         #expect(outcome.faults == [])
         #expect(outcome.contentHash == result.contentHash && outcome.rows == result.sums.rows)
-        #expect(outcome.sizes == result.sizes)
+        // What the snapshot doesn't say of a format can't be compared; CSV's it always says here.
+        let said = outcome.sizes.filter { result.sizes[$0.key] != nil }
+        #expect(said == result.sizes && said["csv"] != nil)
     }
 
     var all: [UInt64: MemoryObject] { state.withLock { $0.files } }
