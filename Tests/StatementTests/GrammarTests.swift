@@ -194,7 +194,6 @@ import Testing
         ("BACKUP shop WITH (uid = a, uid = b)", 1, 28, "twice"),
         ("CREATE BACKUP COLLECTION s (TABLE a,) WITH (STORAGE=s3)", 1, 37, "expected TABLE"),
         ("CREATE BACKUP COLLECTION s (TABLE a, TABLE a) WITH (STORAGE=s3)", 1, 44, "twice"),
-        ("CREATE BACKUP COLLECTION s (TABLE a);", 1, 37, "expected WITH"),
         ("CREATE BACKUP COLLECTION s WITH (STORAGE='cluster')", 1, 28, "( TABLE"),
         ("CREATE BACKUP COLLECTION s DATABASE WITH ()", 1, 43, "a setting"),
         ("CREATE BACKUP COLLECTION s DATABASE WITH (\n\tSTORAGE = 'tape')", 2, 12, "'filesystem'"),
