@@ -99,12 +99,6 @@ struct RestoreCommand: ParsableCommand {
         }
         try common.run(source, statement, more: into.map { ["--into", $0] } ?? [])
     }
-
-    /// For a statement; a quote is doubled.
-    private func quotedValue(_ text: String) -> String {
-        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")
-            + "'"
-    }
 }
 
 /// What the short forms share.

@@ -210,14 +210,14 @@ struct HookProgram: Sendable {
     private func wait(_ pid: pid_t, _ descriptor: Int32) -> (status: Int32?, output: String) {
         var output: [UInt8] = []
         var (status, isOpen): (Int32, Bool) = (0, true)
-        let end = Self.now + Self.seconds
+        let end = SuspendingClock.now + .seconds(Self.seconds)
         while true {
             // What it has left running may keep the pipe open.
             if waitpid(pid, &status, WNOHANG) == pid {
                 drain(descriptor, into: &output, waiting: 0)
                 return (status, Self.text(output))
             }
-            if Self.now > end {
+            if SuspendingClock.now > end {
                 kill(-pid, SIGKILL)
                 while waitpid(pid, &status, 0) < 0, errno == EINTR {}
                 return (nil, Self.text(output))
@@ -250,11 +250,5 @@ struct HookProgram: Sendable {
     private static func text(_ output: [UInt8]) -> String {
         oneLine(
             String(decoding: output, as: UTF8.self).split(separator: "\n").joined(separator: " "))
-    }
-
-    private static var now: Double {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 }
