@@ -123,7 +123,6 @@ package final class Engine: Sendable {
         self.options = options
         limit = options.rate.map(RateLimit.init)
         errors = ErrorLog()
-        errors.watch { [changes] _ in changes.increment() }
         do {
             let repository = try Repository.open(
                 options.storage(location), options: options.repository)

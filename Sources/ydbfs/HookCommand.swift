@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bytes
+import Fuse
 import Glibc
 
 /// What a mount runs to run a hook: takes the rights of a user and becomes the program.
@@ -20,9 +21,9 @@ struct HookCommand: ParsableCommand {
             }
         }
         guard chdir("/") == 0 else { throw Failure("can't change to /") }
-        signal(SIGXFSZ, SIG_DFL)
+        for number in Program.ignoredSignals { signal(number, SIG_DFL) }
         // What this program has opened is no hook's business.
-        for descriptor in Int32(3)..<64 { close(descriptor) }
+        closeInherited(after: STDERR_FILENO)
         var arguments = [strdup(program), nil]
         execv(program, &arguments)
         throw Failure("can't run \(program)")

@@ -1,5 +1,6 @@
 import Bytes
 import Engine
+import Fuse
 import Glibc
 
 /// Programs that are run when an operation has ended: `-o on_success=`, `-o on_failure=`. One at a time,
@@ -171,39 +172,14 @@ struct HookProgram: Sendable {
     private func start(
         _ file: String, _ facts: [String: String], output: Int32
     ) throws(Failure) -> pid_t {
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var set = sigset_t()
-        sigemptyset(&set)
-        posix_spawnattr_setsigmask(&attributes, &set)
-        for number in [SIGPIPE, SIGXFSZ] { sigaddset(&set, number) }
-        posix_spawnattr_setsigdefault(&attributes, &set)
-        posix_spawnattr_setpgroup(&attributes, 0)
-        let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP
-        posix_spawnattr_setflags(&attributes, Int16(flags))
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
-        posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
-        let environment = facts.sorted { $0.key < $1.key }.map { key, value in
+        let fixed = ["PATH=\(Self.searchPath)", "LANG=C.UTF-8"]
+        let variables = facts.sorted { $0.key < $1.key }.map { key, value in
             let text = String(decoding: value.utf8.prefix(Self.factBytesMax), as: UTF8.self)
             return "\(key)=\(text.filter { $0 != "\0" })"
         }
-        let fixed = ["PATH=\(Self.searchPath)", "LANG=C.UTF-8"]
-        let words = ["ydbfs", HookCommand.name, "\(uid)", "\(gid)", file]
-        let argv = words.map { strdup($0) } + [nil]
-        let variables = fixed + environment
-        let envp = variables.map { strdup($0) } + [nil]
-        defer { for string in argv + envp { free(string) } }
-        var pid = pid_t()
-        let result = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, argv, envp)
-        guard result == 0 else {
-            throw Failure("can't start \(file)", errno: Errno(rawValue: result))
-        }
-        return pid
+        return try startProgram(
+            "/proc/self/exe", ["ydbfs", HookCommand.name, "\(uid)", "\(gid)", file],
+            variables: fixed + variables, isApart: true, output: output)
     }
 
     /// Its status as `waitpid` has it, nil if it had to be killed, and how its output begins.

@@ -15,9 +15,11 @@ package enum Program {
         return "ydbfs \(version) (repository format \(Repository.format); renders \(rendered))"
     }
 
+    /// A file beyond RLIMIT_FSIZE is an error of `write`; the others mean nothing to us.
+    static let ignoredSignals = [SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM]
+
     static func main() {
-        // A file beyond RLIMIT_FSIZE is an error of `write`; the others mean nothing to us.
-        for number in [SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM] { signal(number, SIG_IGN) }
+        for number in ignoredSignals { signal(number, SIG_IGN) }
         do {
             let arguments = CommandLine.unsafeArgv
             let words = try MountHelper.translate(

@@ -164,6 +164,34 @@ import Testing
         }
     }
 
+    @Test func `A program has the signals of a shell, and its own group and environment`() throws {
+        let guarded = try Guarded()
+        let told = "\(sandbox.path)/told"
+        try "".write(toFile: told, atomically: false, encoding: .utf8)
+        let hook = try guarded.program(
+            "hook",
+            """
+            #!/bin/sh
+            env | grep -c FROM_OUTSIDE >> \(told)
+            ls /proc/self/fd | wc -l >> \(told)
+            kill -ALRM $$
+            sleep 5
+            """)
+        try create()
+        let mounted = try sandbox.run(
+            Sandbox.binary, ["database.db", place, "-o", "on_success=\(hook)"],
+            environment: ["FROM_OUTSIDE": "1"])
+        try #require(mounted.status == 0, "\(mounted.errors)")
+        _ = try shell("exec 3<>there/control; echo 'BACKUP shop' >&3; cat <&3")
+        for _ in 0..<500 where try !sandbox.text("there/errors").contains("on_success: ") {
+            usleep(20_000)
+        }
+        let errors = try sandbox.text("there/errors")
+        #expect(errors.contains("on_success: it was ended by signal 14"), "\(errors)")
+        // Three streams, and the one by which `ls` looks.
+        #expect(try sandbox.text("told") == "0\n4\n")
+    }
+
     @Test func `A program that others could change isn't run`() throws {
         let guarded = try Guarded()
         let hook = try guarded.program("hook", "#!/bin/sh\n")

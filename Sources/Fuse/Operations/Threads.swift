@@ -23,10 +23,16 @@ func startThread(_ purpose: String, _ body: @escaping @Sendable () -> Void) thro
     pthread_detach(thread)
 }
 
-/// Starts a program: `argv[0]` is `arguments[0]`, the environment ours and `variables`. Signals are
-/// as a shell would give them. With `inherited`, that descriptor becomes descriptor 3.
-func startProgram(
-    _ path: String, _ arguments: [String], variables: [String] = [], inherited: Int32? = nil
+/// Starts a program: `argv[0]` is `arguments[0]`. Signals are as a shell would give them.
+///
+/// - Parameters:
+///   - variables: `NAME=VALUE`, beside our own environment.
+///   - isApart: without our environment, and in a process group of its own.
+///   - inherited: becomes descriptor 3.
+///   - output: where both output streams go; nothing is read then.
+package func startProgram(
+    _ path: String, _ arguments: [String], variables: [String] = [], isApart: Bool = false,
+    inherited: Int32? = nil, output: Int32? = nil
 ) throws(Failure) -> pid_t {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
@@ -37,15 +43,23 @@ func startProgram(
     var defaults = none
     for number in [SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM] { sigaddset(&defaults, number) }
     posix_spawnattr_setsigdefault(&attributes, &defaults)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+    posix_spawnattr_setpgroup(&attributes, 0)
+    let group = isApart ? POSIX_SPAWN_SETPGROUP : 0
+    posix_spawnattr_setflags(
+        &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | group))
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     if let inherited { posix_spawn_file_actions_adddup2(&actions, inherited, 3) }
+    if let output {
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+        posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
+    }
 
     var envp = variables.map { strdup($0) }
     var next = environ
-    while let variable = next.pointee {
+    while !isApart, let variable = next.pointee {
         envp.append(strdup(variable))
         next += 1
     }
@@ -76,7 +90,7 @@ func exitStatus(of pid: pid_t) -> Int32 {
 
 /// Closes what this process inherited beyond `last`: a daemon that keeps somebody's pipe or lock
 /// open keeps them waiting. To be called before anything is opened.
-func closeInherited(after last: Int32) {
+package func closeInherited(after last: Int32) {
     guard let directory = opendir("/proc/self/fd") else { return }
     var inherited: [Int32] = []
     while let entry = readdir(directory) {
