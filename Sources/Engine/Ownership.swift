@@ -25,13 +25,13 @@ struct Ownership: Sendable {
         if known.contains(database) { return }
         toAccept = database
         if let damage, !known.contains(where: { $0.isSame(as: database) }) {
-            let what = "\(damage.message): it says whose backups these are"
+            let what = "\(damage.message): nobody says whose backups these are"
             if adopts || isBeside {
                 note = "\(what); they are taken for those of \(database.path)"
             } else {
                 refusal = Failure(
                     damage.code,
-                    "\(what): ydbfs repair mends it, --adopt takes them for those of "
+                    "\(what): ydbfs repair --from COPY mends it, --adopt takes them for those of "
                         + "\(database.path)")
             }
             return

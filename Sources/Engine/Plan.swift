@@ -137,6 +137,8 @@ package struct Plan {
                         + "(INCREMENTAL_BACKUP_ENABLED = 'true')", at: backup.kindPosition)
             }
             if !state.hasFull {
+                // What can't be read may be one.
+                if let damage = engine.repository?.damage(of: name) { throw damage }
                 throw statement.refusal(
                     .noData, "\(name) has no full backup yet: take one first",
                     at: backup.kindPosition)
@@ -235,6 +237,12 @@ package struct Plan {
     ) throws(Failure) -> CollectionDefinition {
         if let definition = state.definition { return definition }
         if let damage = engine.repository?.damage(of: statement.collection.name) { throw damage }
+        if let state = engine.collection(statement.collection.name), !state.isDropped {
+            throw statement.refusal(
+                .notFound,
+                "the definition of \(state.name) is lost: CREATE BACKUP COLLECTION makes it anew, and "
+                    + "its points stay", at: statement.collection.position)
+        }
         let names = engine.collections.prefix(10).map(\.name).joined(separator: ", ")
         throw statement.refusal(
             .notFound,

@@ -33,10 +33,13 @@ package struct PointCheck: Sendable, Equatable {
         self.files = files
     }
 
-    /// A result stands until damage is found, or as much or more was looked at.
+    /// A result stands until damage is found, or as much or more was looked at. What was wrong with files
+    /// is over when these are right.
     func isReplaced(by newer: PointCheck) -> Bool {
-        newer.damage != nil || newer.level >= level
+        newer.damage != nil || newer.level >= level || (isOfFiles && newer.level >= .hashes)
     }
+
+    package var isOfFiles: Bool { damage != nil && !files.isEmpty }
 }
 
 /// One verification of a collection as it is stored, in `collections/CID/checks/NUMBER.json`. Beside

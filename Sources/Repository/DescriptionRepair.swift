@@ -35,7 +35,10 @@ extension Repository {
             } else if makesNew {
                 plan.steps.append(try newIdentity(storage, names, what))
             } else {
-                throw failure
+                throw Failure(
+                    .corrupt,
+                    "\(failure.fault), and nothing is left that says which repository it is: put it back "
+                        + "from a copy (--from COPY), or make another one (--new-identity)")
             }
             return plan
         }

@@ -17,12 +17,12 @@ extension Repository {
                 let object = FilePlace.object(reference.place, of: state.id)
                 if let copy, try Self.has(copy, object, reference) {
                     plan.steps.append(
-                        RepairStep("\(failure.message): it is put back from \(copy.location)") {
+                        RepairStep("\(failure.fault): it is put back from \(copy.location)") {
                             try self.putBack(object, from: copy)
                         })
                 } else {
                     plan.hopeless.append(
-                        "\(failure.message), and no copy has it: ydbfs verify names the points that it "
+                        "\(failure.fault), and no copy has it: ydbfs verify names the points that it "
                             + "harms; a full backup of \(state.name) needs nothing older")
                 }
             }
@@ -36,12 +36,17 @@ extension Repository {
     private static func has(
         _ copy: any Storage, _ name: String, _ reference: FileReference
     ) throws -> Bool {
-        guard let object = try copy.open(name), try object.sizeBytes == reference.bytes else {
+        do {
+            guard let object = try copy.open(name), try object.sizeBytes == reference.bytes else {
+                return false
+            }
+            var hasher = SHA256()
+            try forEachPiece(of: object) { hasher.update(bufferPointer: $0) }
+            return hexText(hasher.finalize()) == reference.sha256
+        } catch let failure as Failure where failure.code == .corrupt {
+            // Something else lies there.
             return false
         }
-        var hasher = SHA256()
-        try forEachPiece(of: object) { hasher.update(bufferPointer: $0) }
-        return hexText(hasher.finalize()) == reference.sha256
     }
 
     private func putBack(_ name: String, from copy: any Storage) throws {

@@ -60,14 +60,21 @@ extension Errno {
 }
 
 extension Failure {
+    private static let oddAdvice = ": put back what was there, or let ydbfs repair move it aside"
+
+    /// The message without what to do about it, for who does it.
+    var fault: String {
+        message.hasSuffix(Self.oddAdvice)
+            ? String(message.dropLast(Self.oddAdvice.count)) : message
+    }
+
     /// As for every call, but for what is odd.
     init(_ what: String, ofPlace error: Errno) {
         if error == .odd {
             self.init(
                 .corrupt,
                 "\(what): it is no regular file or directory, or lies behind a symbolic link, none "
-                    + "of which is followed: put back what was there, or let ydbfs repair move it aside"
-            )
+                    + "of which is followed\(Self.oddAdvice)")
         } else {
             self.init(what, errno: error)
         }

@@ -1,4 +1,5 @@
 import Bytes
+import Synchronization
 
 /// A database that a repository's backups are of, as far as one can tell two files apart.
 package struct KnownDatabase: Sendable, Equatable {
@@ -32,10 +33,25 @@ extension Repository {
     /// Why it can't be told whether these are all; nil if they are.
     package func databaseDamage() -> Failure? {
         do {
-            return try readDatabases().damaged.first?.failure
+            let (known, damaged) = try readDatabases()
+            return damaged.first?.failure ?? (known.isEmpty ? lostDatabases : nil)
         } catch {
             return Self.failure(error)
         }
+    }
+
+    /// Points of a database were never made without saying of which.
+    private var lostDatabases: Failure? {
+        let isOfDatabase = logs.withLock { logs in
+            logs.values.compactMap(\.state).contains {
+                !$0.points.isEmpty && $0.lastDefinition?.sourceKind == nil
+            }
+        }
+        if !isOfDatabase { return nil }
+        return Failure(
+            .corrupt,
+            "\(storage.location)/\(Self.databases) has lost what it held: it said whose backups these "
+                + "are")
     }
 
     /// Those that can be read, and by name of their files why others can't be.

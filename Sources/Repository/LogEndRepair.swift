@@ -16,6 +16,11 @@ extension Repository {
         made.log { collectionID($0) == id }
     }
 
+    /// The name of the collection, if the journal knows it.
+    func journaledName(_ id: String, _ made: MadeEntries) -> String? {
+        made.newest { collectionID($0) == id }?.collection
+    }
+
     /// What a copy has behind the end of the log, or all of it: up to the last entry of which the journal
     /// says that it was made here. What the copy did by itself is none of ours.
     func putBackEnd(
@@ -73,7 +78,7 @@ extension Repository {
         }
         guard let lost = try lostLog(id, made) else { return plan }
         let what = "\(path(1, id)) is missing, and all that followed it"
-        let known = made.newest { self.collectionID($0) == id }
+        let known = journaledName(id, made)
         if let (catalog, state) = try newestCatalog(id) {
             let file = LogFile(
                 number: state.lastEntry + 1, previous: state.lastHash, time: options.now(),
@@ -88,7 +93,7 @@ extension Repository {
                     try self.replace(file.number, id, with: file.encoded().bytes)
                 })
         } else if let known {
-            let nothing = CollectionState(id: id, name: known.collection)
+            let nothing = CollectionState(id: id, name: known)
             let lost = made.unknown(to: nothing)
             let points = lost.compactMap(\.point)
             let loss =
@@ -96,10 +101,10 @@ extension Repository {
             plan.steps.append(
                 RepairStep(
                     "\(what), and no copy has it: \(loss) is recorded, so that "
-                        + "\(known.collection) can be made anew; its files stay"
+                        + "\(known) can be made anew; its files stay"
                 ) {
                     let numbers = Self.numbers(of: lost, after: 0)
-                    try self.record(points, lostIn: numbers, id, known.collection)
+                    try self.record(points, lostIn: numbers, id, known)
                 })
         } else {
             plan.hopeless.append(lost.message)

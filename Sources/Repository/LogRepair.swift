@@ -112,18 +112,22 @@ extension Repository {
         _ scan: LogScan, _ id: String, from copy: (any Storage)?, _ made: MadeEntries
     ) throws -> RepairPlan {
         let listed = Set(try entryNumbers(id))
+        let journal = journaled(id, made)
         let search = try EntrySearch(
             self, id,
             wrong: listed.filter { number in scan.unread.contains { $0.contains(number) } },
-            copy: copy, journaled(id, made))
+            copy: copy, journal)
         func what(_ number: UInt64) -> String {
             "\(path(number, id)) is \(listed.contains(number) ? "damaged" : "missing")"
         }
         var plan = RepairPlan()
         for numbers in scan.unread {
-            if numbers.count > Self.gapMax, try search.find(numbers.lowerBound) == nil {
+            let isBehindEnd = journal.hashes.keys.max() == numbers.lowerBound - 1
+            if numbers.count > Self.gapMax || isBehindEnd,
+                try search.find(numbers.lowerBound) == nil
+            {
                 let strays = listed.filter { $0 > numbers.upperBound }.sorted()
-                if strays.allSatisfy({ isStray($0, id) }) {
+                if !strays.isEmpty, strays.allSatisfy({ isStray($0, id) }) {
                     plan.steps += strays.map { putAside($0, id, behind: numbers) }
                     return plan
                 }
@@ -144,7 +148,7 @@ extension Repository {
             }
             for lost in lost {
                 let what = lost.count > 1 ? missing(lost, id).message : what(lost.lowerBound)
-                if let name = known(id)?.name ?? scan.state?.name {
+                if let name = known(id)?.name ?? scan.state?.name ?? journaledName(id, made) {
                     plan.steps.append(recordLoss(of: lost, id, name, scan, what))
                 } else {
                     plan.hopeless.append(
@@ -271,13 +275,20 @@ extension Repository {
             if isBetter {
                 plan.steps.append(
                     putBack(found, number, id, "\(path(number, id)) is recorded as lost"))
-            } else {
+            } else if isNamed(number, id, scan) {
                 plan.hopeless.append(
                     "\(path(number, id)), which is recorded as lost, and \(found.place) has it: what "
                         + "was backed up since rests on the loss; read its points there")
             }
         }
         return plan
+    }
+
+    /// Whether something that was lost with this entry is still named: it wasn't given up.
+    private func isNamed(_ number: UInt64, _ id: String, _ scan: LogScan) -> Bool {
+        let lost = (try? entry(number, id, SharedValues()))?.lost?.points ?? []
+        let names = Set(lost + [LostPoint.unknown(in: number).name])
+        return scan.state?.lostPoints.contains { names.contains($0.name) } == true
     }
 }
 

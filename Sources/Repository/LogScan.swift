@@ -140,7 +140,7 @@ struct LogScan {
         default: break
         }
         if state == nil {
-            state = try CollectionState(first: file, id: id, identify: repository.collectionID)
+            state = try begun(by: file)
         } else if isBehindGap {
             state!.goOn(before: file)
             state!.salvage(file)
@@ -149,6 +149,18 @@ struct LogScan {
             try next.follow(file)
             state = next
         }
+    }
+
+    /// The state that the first entry that could be read makes. Where the definition before it is lost the
+    /// journal may still know whose log it is.
+    private func begun(by file: LogFile) throws -> CollectionState {
+        if isBehindGap, file.collection == nil, let name = repository.journaledName(id, made) {
+            var state = CollectionState(id: id, name: name)
+            state.goOn(before: file)
+            state.salvage(file)
+            return state
+        }
+        return try CollectionState(first: file, id: id, identify: repository.collectionID)
     }
 
     /// A catalog that was made before an entry was lost has what that said: from there on nothing is

@@ -34,18 +34,33 @@ extension Repository {
         for file in [Reserve.name, Self.scheduleLockName] + ids.map(Self.lockName) {
             look(file) { _ = try storage.size(of: file) }
         }
-        for (name, failure) in (try? readDatabases().damaged) ?? [] {
+        let (known, damaged) = (try? readDatabases()) ?? ([], [])
+        for (name, failure) in damaged {
             faults.append(PlaceFault(name: name, failure: failure, isRecord: true))
+        }
+        if known.isEmpty, damaged.isEmpty, !faults.contains(where: { $0.name == Self.databases }),
+            let failure = databaseDamage()
+        {
+            faults.append(PlaceFault(name: Self.databases, failure: failure, isRecord: true))
         }
         return faults
     }
 
     /// What there is to do about it.
-    package func repairPlaces(from copy: (any Storage)?) throws -> RepairPlan {
+    ///
+    /// - Parameter database: the one that the repository lies beside.
+    package func repairPlaces(
+        from copy: (any Storage)?, database: KnownDatabase?
+    ) throws -> RepairPlan {
         var plan = RepairPlan()
         for fault in findPlaceFaults() {
             if !fault.isDamage {
                 plan.hopeless.append(fault.failure.message)
+                continue
+            }
+            if fault.isRecord, fault.name == Self.databases {
+                plan.add(
+                    try repairLostDatabases(fault.failure, from: copy, database: database))
                 continue
             }
             let what = "\(storage.location)/\(fault.name) isn't what it should be"
@@ -62,13 +77,41 @@ extension Repository {
             } else {
                 let rest =
                     fault.isRecord
-                    ? "; it said which database the backups are of: the next one that is backed up is "
-                        + "taken for theirs" : ""
+                    ? "; it said which database the backups are of" : ""
                 plan.steps.append(
                     RepairStep("\(what): it is moved aside\(rest)") {
                         _ = try self.storage.setAside(fault.name)
                     })
             }
+        }
+        return plan
+    }
+
+    private func repairLostDatabases(
+        _ failure: Failure, from copy: (any Storage)?, database: KnownDatabase?
+    ) throws -> RepairPlan {
+        var plan = RepairPlan()
+        for number in (try copy?.numbers(in: Self.databases)) ?? [] {
+            let name = "\(Self.databases)/\(LogFile.name(number))"
+            guard let copy, let bytes = try? copy.read(name, limit: Self.databaseLimitBytes),
+                (try? KnownDatabase(sealed: bytes)) != nil
+            else { continue }
+            plan.steps.append(
+                RepairStep(
+                    "\(storage.location)/\(name) is missing: put back from \(copy.location)"
+                ) {
+                    _ = try self.storage.publish(bytes, as: name)
+                })
+        }
+        if !plan.steps.isEmpty { return plan }
+        if let database {
+            plan.steps.append(
+                RepairStep(
+                    "\(failure.message): \(database.path), which they lie beside, is recorded anew"
+                ) { try self.accept(database) })
+        } else {
+            plan.hopeless.append(
+                "\(failure.message), and no copy says it: a backup with --adopt records it anew")
         }
         return plan
     }

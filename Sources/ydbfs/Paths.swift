@@ -19,6 +19,13 @@ package enum Paths {
 
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// Whether both are there and the same directory, whatever their names.
+    static func isSame(_ path: String, as other: String) -> Bool {
+        var (first, second) = (stat(), stat())
+        return stat(path, &first) == 0 && stat(other, &second) == 0
+            && first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+
     /// Absolute and without symlinks as far as it exists; the rest may come into being later.
     package static func canonical(_ path: String) throws(Failure) -> String {
         let path = PathText.path(ofWord: path)

@@ -22,11 +22,7 @@ struct PointArgument {
                 (collection, point) = (text, nil)
                 return
             }
-            let others = names.isEmpty ? "none" : names.prefix(10).joined(separator: ", ")
-            throw Failure(
-                .notFound,
-                "there is no collection \(parts.count > 1 ? name : text) at "
-                    + "\(repository.storage.location); there are: \(others)")
+            throw repository.missing(collection: parts.count > 1 ? name : text)
         }
         (collection, point) = (name, parts.last.map(String.init))
     }
@@ -39,11 +35,23 @@ struct PointArgument {
     /// The point, which must be there.
     func find(in repository: Repository) throws -> (CollectionState, BackupPoint) {
         guard let state = repository.collection(collection) else {
-            throw Failure(.notFound, "there is no collection \(collection)")
+            throw repository.missing(collection: collection)
         }
         guard let moment = try moment(in: repository) else {
             throw Failure(.invalid, "name a point: \(collection)/latest, or one that status shows")
         }
         return (state, try moment.point(in: state))
+    }
+}
+
+extension Repository {
+    /// There is no such collection; or nobody knows, as its log can't be read.
+    func missing(collection name: String) -> Failure {
+        if let damage = damage(of: name) { return damage }
+        let names = collections.map(\.name)
+        let others = names.isEmpty ? "none" : names.prefix(10).joined(separator: ", ")
+        return Failure(
+            .notFound, "there is no collection \(name) at \(storage.location); there are: \(others)"
+        )
     }
 }

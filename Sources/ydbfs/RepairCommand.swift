@@ -70,7 +70,7 @@ struct RepairCommand: ParsableCommand {
         try ShownProgress.watchSignals(cancelling: [operation])
         var isWhole = true
         if Paths.exists(location) {
-            isWhole = try mend(location, operation)
+            isWhole = try mend(location, of: file, operation)
         } else if from != nil {
             throw Failure(.notFound, "there is no repository at \(location)")
         }
@@ -98,11 +98,17 @@ struct RepairCommand: ParsableCommand {
     }
 
     /// False if something is left that can't be mended.
-    private func mend(_ location: String, _ operation: Operation) throws -> Bool {
-        let copy = try from.map { DirectoryStorage(try Paths.canonical($0)) }
+    private func mend(
+        _ location: String, of file: String?, _ operation: Operation
+    ) throws -> Bool {
+        let copy = try from.map { try Self.copy($0, of: location) }
         let repair = Repair(
             DirectoryStorage(location), from: copy, makesNewIdentity: newIdentity,
             forgetsLosses: forgetLost,
+            database: file.flatMap {
+                try? Paths.canonical($0 + ".backups") == location
+                    ? SourceArgument.identity($0) : nil
+            },
             operation: operation)
         // Each round shows what rests on the one before.
         var (round, before) = (1, [String]())
@@ -128,6 +134,16 @@ struct RepairCommand: ParsableCommand {
             before = steps.map(\.text)
             round += 1
         }
+    }
+
+    /// The repository under another name, as a bind mount gives it one, is no copy: what it lacks would be
+    /// taken for lost.
+    private static func copy(_ path: String, of location: String) throws -> DirectoryStorage {
+        let copy = try Paths.canonical(path)
+        if Paths.isSame(copy, as: location) {
+            throw Failure(.invalid, "\(path) is the repository itself: name a copy of it")
+        }
+        return DirectoryStorage(copy)
     }
 
     private func narrowModes(_ location: String, as file: String) throws {

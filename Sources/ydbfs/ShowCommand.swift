@@ -68,10 +68,7 @@ struct ShowCommand: ParsableCommand {
         let found = names.filter { target.hasSameBytes(as: $0) || target.hasPrefix($0 + "/") }.max {
             $0.utf8.count < $1.utf8.count
         }
-        guard let found else {
-            throw Failure(
-                .notFound, "there is no collection \(target)" + StoredTables.list(names))
-        }
+        guard let found else { throw repository.missing(collection: target) }
         let rest = target.dropFirst(found.count + 1)
         return (found, rest.isEmpty ? nil : String(rest))
     }

@@ -223,7 +223,7 @@ package struct SourceArgument: Sendable, Equatable {
             })
     }
 
-    private static func identity(_ file: String) -> KnownDatabase? {
+    static func identity(_ file: String) -> KnownDatabase? {
         var status = stat()
         guard stat(file, &status) == 0, let path = try? Paths.canonical(file) else { return nil }
         return KnownDatabase(

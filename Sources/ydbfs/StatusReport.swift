@@ -193,7 +193,10 @@ package struct StatusReport: Sendable, Encodable {
         collections = []
         damage = []
         guard let repository = try Self.repository(argument) else {
-            if let only { throw Self.missing(only, [], location) }
+            if let only {
+                throw Failure(
+                    .notFound, "there is no collection \(only) at \(location); there are: none")
+            }
             if let problem {
                 throw Failure(
                     problem.code, "\(problem.message), and it has no backups at \(location)")
@@ -206,7 +209,7 @@ package struct StatusReport: Sendable, Encodable {
         if let only {
             states = states.filter { $0.name == only }
             if states.isEmpty {
-                throw Self.missing(only, repository.collections.map(\.name), location)
+                throw repository.missing(collection: only)
             }
             damage = states.compactMap(\.damage?.message)
         } else {
@@ -236,12 +239,6 @@ package struct StatusReport: Sendable, Encodable {
             return "there is no repository at \(location) any more, though \(mount) shows "
                 + "\(shown.joined(separator: ", ")): is its disk mounted?"
         }
-    }
-
-    private static func missing(_ name: String, _ names: [String], _ location: String) -> Failure {
-        let others = names.isEmpty ? "none" : names.prefix(10).joined(separator: ", ")
-        return Failure(
-            .notFound, "there is no collection \(name) at \(location); there are: \(others)")
     }
 
     /// What keeps a collection from being backed up as it should be, a line each.

@@ -32,6 +32,9 @@ extension StatusReport.Collection {
         return Period(seconds: seconds).description
     }
 
+    /// Whether its log still says what it is made of.
+    private var isDefined: Bool { isDatabase || !tables.isEmpty }
+
     fileprivate var ageLine: String? {
         guard let lastSuccess, let lastSuccessAge else { return nil }
         return "  last backup \(lastSuccess), \(Self.age(lastSuccessAge)) ago"
@@ -116,7 +119,12 @@ extension StatusReport.Collection {
         lines += dropped.map { "  dropped \($0): UNDROP BACKUP has it back" }
         let pinned = points.filter(\.pinned).map(\.name)
         if !pinned.isEmpty { lines.append("  pinned \(pinned.joined(separator: ", "))") }
-        if points.isEmpty { return lines + ["  no points yet: BACKUP \(name) makes the first"] }
+        if !isDefined {
+            lines.append("  its definition is lost: CREATE BACKUP COLLECTION \(name) makes it anew")
+        }
+        if points.isEmpty {
+            return isDefined ? lines + ["  no points yet: BACKUP \(name) makes the first"] : lines
+        }
         var rows = [
             [
                 "POINT", "KIND", "CUT", "VERIFIED", "TABLES", "INCOMPLETE", "ROWS", "CHANGED",

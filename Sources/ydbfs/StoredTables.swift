@@ -43,8 +43,10 @@ struct StoredTables {
     }
 
     func collection(_ name: String) throws -> CollectionState {
-        guard let state = repository.collection(try PointArgument(name, in: repository).collection)
-        else { throw Failure(.notFound, "there is no collection \(name)") }
+        let name = try PointArgument(name, in: repository).collection
+        guard let state = repository.collection(name) else {
+            throw repository.missing(collection: name)
+        }
         return state
     }
 

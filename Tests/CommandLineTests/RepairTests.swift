@@ -3,75 +3,10 @@ import Testing
 
 /// Whatever is damaged in a repository: status and verify name it, nothing is deleted meanwhile, and
 /// `repair` leads out.
-@Suite struct RepairTests {
-    private let sandbox: Sandbox
-    private static let log = "database.db.backups/collections/*/log"
+@Suite struct RepairTests: RepairedShop {
+    let sandbox: Sandbox
 
-    /// A full backup and two incrementals, and a copy from then: entries 1 to 4.
-    init() throws {
-        sandbox = try Sandbox()
-        try sandbox.makeShop()
-        try run(Sandbox.create + "BACKUP shop")
-        for number in 10...11 { try change(number) }
-        try shell("cp -a database.db.backups copy")
-    }
-
-    @discardableResult
-    private func shell(_ script: String) throws -> Sandbox.Result {
-        try sandbox.run("/bin/bash", ["-c", script], environment: ["Y": Sandbox.binary])
-    }
-
-    private func run(_ statements: String) throws {
-        let result = try sandbox.ydbfs("run", "database.db", statements)
-        try #require(result.status == 0, "\(result.errors)")
-    }
-
-    private func change(_ number: Int) throws {
-        try sandbox.sql("INSERT INTO orders VALUES (\(number), 'tea')")
-        try run("BACKUP shop INCREMENTAL")
-    }
-
-    /// As many entries of the log.
-    private func alterations(_ count: Int) -> String {
-        (1...count).map { "ALTER BACKUP COLLECTION shop SET (MAX_CHAIN = '\($0)')" }
-            .joined(separator: "; ")
-    }
-
-    private func status() throws -> Sandbox.Result { try sandbox.ydbfs("status", "database.db") }
-    private func verify() throws -> Sandbox.Result { try sandbox.ydbfs("verify", "database.db") }
-
-    private func repair(_ options: String...) throws -> Sandbox.Result {
-        try sandbox.run(
-            "/usr/bin/timeout", ["60", Sandbox.binary, "repair", "database.db"] + options)
-    }
-
-    private var pointCount: Int {
-        get throws {
-            let json = try sandbox.ydbfs("status", "database.db", "--json").output
-            return Int(
-                try sandbox.python("sum(len(c['points']) for c in j['collections'])", json: json))!
-        }
-    }
-
-    /// Every file there, but for journal and results of verifications.
-    private var files: Set<String> {
-        get throws {
-            let found = try shell("find database.db.backups -type f").output
-            return Set(
-                found.split(separator: "\n").map(String.init).filter {
-                    $0.contains("/data/") || $0.contains("/tables/")
-                })
-        }
-    }
-
-    private func expectWhole(points: Int) throws {
-        // A verification's result stands until the next one.
-        let verified = try verify()
-        let status = try status()
-        #expect(status.status == 0, "\(status)")
-        #expect(verified.status == 0, "\(verified)")
-        #expect(try pointCount == points)
-    }
+    init() throws { sandbox = try Self.makeSandbox() }
 
     @Test func `A backup over a hole is refused by a mount that remembers what was there`() throws {
         try #require(try sandbox.ydbfs("database.db", "m").status == 0)
@@ -271,61 +206,5 @@ import Testing
         try shell("touch -d '2 hours ago' \(name)")
         try change(12)
         #expect(!sandbox.exists(name))
-    }
-
-    // MARK: Ends of logs
-
-    @Test func `An alteration that is gone from the log's end is missed, and put back`() throws {
-        try run("ALTER BACKUP COLLECTION shop SET (MAX_CHAIN = '9')")
-        try shell("rm -r copy; cp -a database.db.backups copy; rm \(Self.log)/0000000005.json")
-        for result in [try status(), try verify()] {
-            #expect(result.status == 1, "\(result)")
-            #expect(result.output.contains("0000000005.json is missing"), "\(result)")
-        }
-        #expect(try repair("--from", "copy").status == 0)
-        try expectWhole(points: 3)
-    }
-
-    @Test func `What a copy did by itself is none of the log's`() throws {
-        let made = try sandbox.ydbfs(
-            "run", "database.db", "--repository", "copy", "--adopt", "BACKUP shop INCREMENTAL")
-        #expect(made.status == 0, "\(made)")
-        let healthy = try repair("--from", "copy")
-        #expect(healthy.status == 0 && healthy.output.contains("nothing to mend"), "\(healthy)")
-        try change(12)
-        try shell("rm \(Self.log)/0000000005.json")
-        let mended = try repair("--from", "copy")
-        #expect(mended.output.contains("its loss is recorded"), "\(mended)")
-        #expect(try status().output.contains("LOST 20"))
-    }
-
-    @Test func `A collection that is gone is missed beside another one`() throws {
-        let other = Sandbox.create.replacing("shop", with: "other")
-        try run(other + "BACKUP other")
-        try shell("rm -r copy; cp -a database.db.backups copy")
-        try shell(
-            """
-            cd database.db.backups; c=$(ls -t collections | head -1)
-            rm -r collections/$c tables/$c
-            """)
-        #expect(try status().status == 1)
-        #expect(try verify().status == 1)
-        #expect(try repair("--from", "copy").status == 0)
-        try expectWhole(points: 4)
-    }
-
-    @Test(arguments: ["collections", "collections/*", "collections/*/log", "tables/*"])
-    func `A link in a folder's place gives way to what a copy has`(_ folder: String) throws {
-        try shell("cd database.db.backups; f=$(echo \(folder)); mv $f ../x; ln -s $PWD/../x $f")
-        let mended = try repair("--from", "copy")
-        #expect(mended.status == 0, "\(mended)")
-        try expectWhole(points: 3)
-    }
-
-    @Test func `A pipe in the newest entry's place hides no other`() throws {
-        try shell("cd \(Self.log); rm 0000000004.json; mkfifo 0000000004.json")
-        #expect(try pointCount == 2)
-        #expect(try repair("--from", "copy").status == 0)
-        try expectWhole(points: 3)
     }
 }

@@ -43,12 +43,33 @@ struct Retention {
     /// Sequences of the dropped points that can't be had back any more.
     static func expired(_ state: CollectionState, now: Instant) throws -> [UInt64] {
         let settings = try CollectionSettings(stored: state.lastDefinition?.settings ?? [:])
-        let limit = now - settings.keepDropped
+        let jump = lastTimeBeforeJump(to: now, state)
         return state.droppedPoints.filter { point in
             // Whatever the clock says: nothing is kept for no time.
-            settings.keepDropped.seconds == 0
-                || Instant(microseconds: point.dropped ?? .max) <= limit
+            if settings.keepDropped.seconds == 0 { return true }
+            let dropped = Instant(microseconds: point.dropped ?? .max)
+            let clock = jump.map { dropped <= $0 ? $0 : now } ?? now
+            return dropped <= clock - settings.keepDropped
         }.map(\.sequence)
+    }
+
+    /// A clock that is so much further than all that was known is believed after an hour of it.
+    private static let (doubtfulJump, doubtfulTime): (Int64, Int64) = (31 * 86_400, 3_600)
+
+    /// The last time that is known before the clock jumped, if that was just now: what was dropped until
+    /// then must not be gone for good because somebody set the clock wrong once.
+    static func lastTimeBeforeJump(to now: Instant, _ state: CollectionState) -> Instant? {
+        let all = state.points + state.droppedPoints
+        let known = (all.map(\.cut) + all.compactMap(\.dropped))
+            .map(Instant.init(microseconds:)).filter { $0 < now }
+        var first = now
+        for time in known.sorted(by: >) {
+            if first.seconds - time.seconds > doubtfulJump {
+                return now.seconds - first.seconds < doubtfulTime ? time : nil
+            }
+            first = time
+        }
+        return nil
     }
 
     var hasLeavings: Bool {

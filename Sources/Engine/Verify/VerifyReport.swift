@@ -78,8 +78,12 @@ extension VerifyReport {
             let harmed = points.count { !$0.harmed.isEmpty }
             let lost = damages.count { $0.lost != nil }
             return "\(collection) is damaged: \(damages[0].message)\(others); "
-                + (lost == 0 ? "" : "\(lost) points are lost, ")
-                + "\(harmed) of \(points.count) \(lost == 0 ? "" : "others ")are harmed"
+                + [
+                    lost == 0 ? nil : "\(lost) points are lost",
+                    points.isEmpty
+                        ? nil
+                        : "\(harmed) of \(points.count) \(lost == 0 ? "" : "others ")are harmed",
+                ].compactMap(\.self).joined(separator: ", ")
         }
         if let first = differences.first {
             let others = differences.count > 1 ? " (and \(differences.count - 1) more tables)" : ""
@@ -118,7 +122,9 @@ extension VerifyReport {
     private var stillReads: [String] {
         let whole = points.filter { $0.harmed.isEmpty }
         var lines: [String] = []
-        let isLost = damages.contains { $0.lost != nil }
+        // What isn't known to be there may have been a point.
+        let isLost = damages.contains { $0.lost != nil || $0.file == nil }
+        if points.isEmpty { return [] }
         if whole.count == points.count {
             lines.append(isLost ? "every other point still reads" : "every point still reads")
         } else {

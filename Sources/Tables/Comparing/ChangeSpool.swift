@@ -51,32 +51,73 @@ struct ChangeSpool: Sendable {
     /// By place.
     var places: TableSchema { schema }
 
-    /// Appends a row of one side.
-    ///
-    /// - Parameters:
-    ///   - place: nil if nobody asks for it.
-    ///   - fillsIn: an old row gets in added columns what stands in for them.
+    /// Appends a row of one side, with its place among the keys. An old row gets in added columns what
+    /// stands in for them.
     func append(
-        _ row: Int, of batch: RowBatch, _ type: ChangeType, place: (KeyList, Int)?,
-        fillsIn: Bool = false, to output: RowBatch
+        _ row: Int, of batch: RowBatch, _ type: ChangeType, keys: KeyList, to output: RowBatch
     ) {
-        if let (keys, index) = place {
-            // Where keys of both sides have no order in common, what went comes first.
-            let head: [UInt8] = joined.haveSameOrder ? [] : [type.isOld ? 0 : 1]
-            output.columns[0].append(bytes: head + keys[index])
-        } else {
-            output.columns[0].appendNull()
-        }
+        // Where keys of both sides have no order in common, what went comes first.
+        let head: [UInt8] = joined.haveSameOrder ? [] : [type.isOld ? 0 : 1]
+        output.columns[0].append(bytes: head + keys[row])
         output.columns[1].append(type.rawValue)
         let places = type.isOld ? joined.oldPlaces : joined.newPlaces
         for (index, place) in places.enumerated() {
             let column = output.columns[index + Self.headColumns]
             if let place {
                 column.append(batch.columns[place], row: row)
-            } else if fillsIn, type.isOld, let standIn = standIns[index] {
+            } else if type.isOld, let standIn = standIns[index] {
                 column.append(bytes: standIn)
             } else {
                 column.appendNull()
+            }
+        }
+    }
+
+    /// Appends consecutive rows of one side. Nobody asks for their places.
+    func append(
+        _ rows: Range<Int>, of batch: RowBatch, _ type: ChangeType, to output: RowBatch
+    ) {
+        for _ in rows {
+            output.columns[0].appendNull()
+            output.columns[1].append(type.rawValue)
+        }
+        for (index, place) in (type.isOld ? joined.oldPlaces : joined.newPlaces).enumerated() {
+            let column = output.columns[index + Self.headColumns]
+            if let place {
+                column.append(batch.columns[place], rows: rows)
+            } else {
+                for _ in rows { column.appendNull() }
+            }
+        }
+    }
+
+    /// Appends consecutive rows of both sides as updates, the old row of each in front of the new one.
+    /// Nobody asks for their places.
+    func append(
+        updates count: Int, _ old: RowBatch, from first: Int, _ new: RowBatch, from second: Int,
+        to output: RowBatch
+    ) {
+        for _ in 0..<count {
+            for type in [ChangeType.before, .after] {
+                output.columns[0].appendNull()
+                output.columns[1].append(type.rawValue)
+            }
+        }
+        for index in joined.oldPlaces.indices {
+            let column = output.columns[index + Self.headColumns]
+            let before = joined.oldPlaces[index].map { old.columns[$0] }
+            let after = joined.newPlaces[index].map { new.columns[$0] }
+            for row in 0..<count {
+                if let before {
+                    column.append(before, row: first + row)
+                } else {
+                    column.appendNull()
+                }
+                if let after {
+                    column.append(after, row: second + row)
+                } else {
+                    column.appendNull()
+                }
             }
         }
     }

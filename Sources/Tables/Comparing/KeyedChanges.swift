@@ -40,28 +40,75 @@ final class KeyedChanges: RowCursor {
             let hasOld = try old?.load(checkpoint) ?? false
             let hasNew = try new?.load(checkpoint) ?? false
             if !hasOld && !hasNew { return false }
-            if hasOld, hasNew, joined.haveSameOrder {
-                passEqual(old!, new!)
-                if old!.isAtEnd || new!.isAtEnd { continue }
+            let room = min(Self.block, (maxRows - output.count + 1) / 2)
+            guard hasOld, hasNew, joined.haveSameOrder, let old, let new else {
+                if hasOld, let old {
+                    append(old, min(old.left, room), .delete, to: output)
+                } else if let new {
+                    append(new, min(new.left, room), .insert, to: output)
+                }
+                continue
             }
-            let order =
-                !hasOld ? 1 : !hasNew || !joined.haveSameOrder ? -1 : old!.compare(new!)
-            let isUpdate = order == 0 && !isPaired
-            if order <= 0 { append(old!, isUpdate ? .before : .delete, to: output) }
-            if order >= 0 { append(new!, isUpdate ? .after : .insert, to: output) }
+            passEqual(old, new)
+            if old.isAtEnd || new.isAtEnd { continue }
+            let pairs = old.pairs(with: new, atMost: room)
+            if pairs > 0 {
+                appendDiffering(old, new, pairs, to: output)
+            } else if old.compare(new) < 0 {
+                append(old, old.count(before: new, atMost: room), .delete, to: output)
+            } else {
+                append(new, new.count(before: old, atMost: room), .insert, to: output)
+            }
         }
         return true
     }
 
-    private func append(_ rows: ComparedRows, _ type: ChangeType, to output: RowBatch) {
+    /// Rows that are only on one side.
+    private func append(
+        _ rows: ComparedRows, _ count: Int, _ type: ChangeType, to output: RowBatch
+    ) {
         let merged = rows.merged
-        spool.append(
-            merged.index, of: merged.batch, type,
-            place: isPaired ? (merged.keys, merged.index) : nil,
-            fillsIn: isPaired, to: output)
-        merged.index += 1
-        merged.letGo()
+        let range = merged.index..<merged.index + count
+        if isPaired {
+            for row in range {
+                spool.append(row, of: merged.batch, type, keys: merged.keys, to: output)
+            }
+        } else {
+            spool.append(range, of: merged.batch, type, to: output)
+        }
+        rows.advance(count)
     }
+
+    /// Of so many pairs of one key each those that aren't the same.
+    private func appendDiffering(
+        _ old: ComparedRows, _ new: ComparedRows, _ count: Int, to output: RowBatch
+    ) {
+        let isSame = ComparedRows.sameRows(old, new, count, joined)
+        var index = 0
+        while index < count {
+            let end = isSame[index...count].firstIndex { $0 != isSame[index] } ?? count
+            let run = min(end, count) - index
+            if isSame[index] {
+                old.advance(run)
+                new.advance(run)
+            } else if isPaired {
+                for _ in 0..<run {
+                    append(old, 1, .delete, to: output)
+                    append(new, 1, .insert, to: output)
+                }
+            } else {
+                spool.append(
+                    updates: run, old.merged.batch, from: old.merged.index, new.merged.batch,
+                    from: new.merged.index, to: output)
+                old.advance(run)
+                new.advance(run)
+            }
+            index += run
+        }
+    }
+
+    /// Rows that are handled together, column by column, where many differ.
+    private static let block = 32
 
     /// Rows that are compared together.
     private static let stride = 16
@@ -75,11 +122,6 @@ final class KeyedChanges: RowCursor {
             old.merged.index += count
             new.merged.index += count
             left -= count
-        }
-        while left > 0, ComparedRows.areSame(old, new, 1, joined) {
-            old.merged.index += 1
-            new.merged.index += 1
-            left -= 1
         }
     }
 }
@@ -111,6 +153,28 @@ private final class ComparedRows {
         merged.keys.compare(merged.index, other.merged.keys, other.merged.index)
     }
 
+    func advance(_ count: Int) {
+        merged.index += count
+        merged.letGo()
+    }
+
+    /// How many of the next rows have the keys of the other side's next rows.
+    func pairs(with other: ComparedRows, atMost limit: Int) -> Int {
+        let (keys, others) = (merged.keys, other.merged.keys)
+        let (first, second) = (merged.index, other.merged.index)
+        return (0..<min(limit, left, other.left)).first {
+            keys.compare(first + $0, others, second + $0) != 0
+        } ?? min(limit, left, other.left)
+    }
+
+    /// How many of the next rows come before the other side's next one.
+    func count(before other: ComparedRows, atMost limit: Int) -> Int {
+        let (keys, others) = (merged.keys, other.merged.keys)
+        let (first, second) = (merged.index, other.merged.index)
+        return (0..<min(limit, left)).first { keys.compare(first + $0, others, second) >= 0 }
+            ?? min(limit, left)
+    }
+
     /// Whether the next rows are the same. Both sides have the columns of the key, so that rows of
     /// different keys aren't.
     static func areSame(
@@ -118,13 +182,38 @@ private final class ComparedRows {
     ) -> Bool {
         let rows = old.merged.index..<old.merged.index + count
         let first = new.merged.index
-        return zip(old.columns, new.columns).allSatisfy {
-            ColumnVector.identical($0, rows, $1, from: first)
+        for index in old.columns.indices
+        where !ColumnVector.identical(old.columns[index], rows, new.columns[index], from: first) {
+            return false
         }
-            && (first..<first + count).allSatisfy { row in
-                joined.hasStandIns(new.merged.batch, row)
-                    && joined.looksSame(
-                        old.merged.batch, rows.lowerBound + row - first, new.merged.batch, row)
+        return joined.hasNoDoubt || (0..<count).allSatisfy { looksSame(old, new, $0, joined) }
+    }
+
+    /// For each of the next rows whether it is the same, and a value more that is of no row.
+    static func sameRows(
+        _ old: ComparedRows, _ new: ComparedRows, _ count: Int, _ joined: JoinedSchema
+    ) -> [Bool] {
+        var isSame = [Bool](repeating: true, count: count + 1)
+        let (first, second) = (old.merged.index, new.merged.index)
+        for (a, b) in zip(old.columns, new.columns) {
+            for row in 0..<count where isSame[row] {
+                isSame[row] = ColumnVector.identical(a, first + row, b, second + row)
             }
+        }
+        if !joined.hasNoDoubt {
+            for row in 0..<count where isSame[row] {
+                isSame[row] = looksSame(old, new, row, joined)
+            }
+        }
+        isSame[count] = !isSame[count - 1]
+        return isSame
+    }
+
+    private static func looksSame(
+        _ old: ComparedRows, _ new: ComparedRows, _ row: Int, _ joined: JoinedSchema
+    ) -> Bool {
+        joined.hasStandIns(new.merged.batch, new.merged.index + row)
+            && joined.looksSame(
+                old.merged.batch, old.merged.index + row, new.merged.batch, new.merged.index + row)
     }
 }

@@ -69,6 +69,8 @@ package final class RowSearch {
     private var scanned: [Scanned: [UInt32]] = [:]
     private var blocks: [BlockReference: [RunRow]] = [:]
     private var slices: [SliceIdentity: [RunRow]] = [:]
+    /// Whether one of the rows that a tier of edits brought has the value.
+    private var tiers: [BlockReference: Bool] = [:]
     private var last: (snapshot: Snapshot, rows: [RunRow])?
 
     package static let maxHits = 10_000
@@ -91,7 +93,9 @@ package final class RowSearch {
         if let last, last.snapshot.showsSame(as: snapshot) {
             rows = last.rows
         } else {
-            if last?.snapshot.schema != snapshot.schema { (blocks, slices) = ([:], [:]) }
+            if last?.snapshot.schema != snapshot.schema {
+                (blocks, slices, tiers) = ([:], [:], [:])
+            }
             rows = try snapshot.root().blocks.flatMap { try self.rows($0, snapshot, column) }
         }
         last = (snapshot, rows)
@@ -157,8 +161,11 @@ package final class RowSearch {
             let bare = try snapshot.bareSlice(index, of: block)
             let identity = SliceIdentity(bare)
             if let rows = slices[identity] { return rows }
-            let rows = try self.rows(
-                bare.tiers.isEmpty ? bare : snapshot.slice(index, of: block), snapshot.pool, column)
+            let rows =
+                try mayHave(bare, snapshot, column)
+                ? self.rows(
+                    bare.tiers.isEmpty ? bare : snapshot.slice(index, of: block), snapshot.pool,
+                    column) : []
             slices[identity] = rows
             return rows
         }
@@ -166,29 +173,67 @@ package final class RowSearch {
         return rows
     }
 
+    /// Whether a slice's base rows or its edits have the value somewhere: most slices needn't be put
+    /// together to know that they show no such row.
+    private func mayHave(_ bare: Slice, _ snapshot: Snapshot, _ column: Column) throws -> Bool {
+        if try !baseMatches(bare, snapshot.pool, column).isEmpty { return true }
+        return try bare.tiers.contains { tier in
+            if let known = tiers[tier.reference] { return known }
+            let edits = try snapshot.pool.tier(tier, schema: snapshot.schema)
+            var files = MatchedFiles(self, snapshot.pool, column)
+            let has = try edits.contains { try $0.kind.hasRow && files.hold($0.row) }
+            tiers[tier.reference] = has
+            return has
+        }
+    }
+
+    /// The matches of the files that some edits name, which are few.
+    private struct MatchedFiles {
+        private let search: RowSearch
+        private let pool: FilePool
+        private let column: Column
+        private var files: [(number: UInt64, matches: [UInt32])] = []
+
+        init(_ search: RowSearch, _ pool: FilePool, _ column: Column) {
+            (self.search, self.pool, self.column) = (search, pool, column)
+        }
+
+        mutating func hold(_ row: RunRow) throws -> Bool {
+            if let index = files.firstIndex(where: { $0.number == row.file }) {
+                return files[index].matches.holds(row.row)
+            }
+            files.append((row.file, try search.matches(row.file, pool, column)))
+            return files[files.count - 1].matches.holds(row.row)
+        }
+    }
+
+    /// The rows of a slice's base that have the value, by place in the slice.
+    private func baseMatches(
+        _ slice: Slice, _ pool: FilePool, _ column: Column
+    ) throws -> [(position: Int, row: UInt32)] {
+        if slice.count == 0 { return [] }
+        let file = try pool.rowFile(slice.file)
+        guard slice.rowGroup < file.groups.count else { throw Snapshot.contradiction }
+        let first = file.groups[slice.rowGroup].firstRow + slice.firstRow
+        let matches = try matches(slice.file, pool, column)
+        return matches[matches.firstIndex(notBefore: UInt32(first))...]
+            .prefix { Int($0) < first + slice.count }.map { (Int($0) - first, $0) }
+    }
+
     /// Where the rows lie that a slice shows and that have the value, in key order.
     private func rows(_ slice: Slice, _ pool: FilePool, _ column: Column) throws -> [RunRow] {
         var found: [(position: Int, isBase: Bool, row: RunRow)] = []
+        let base = try baseMatches(slice, pool, column)
         var covered = Set<Int>()
+        var files = MatchedFiles(self, pool, column)
         for edit in slice.edits {
-            if edit.kind != .insert { covered.insert(Int(edit.position)) }
-            if edit.kind.hasRow, try matches(edit.row.file, pool, column).holds(edit.row.row) {
+            if edit.kind != .insert, !base.isEmpty { covered.insert(Int(edit.position)) }
+            if try edit.kind.hasRow && files.hold(edit.row) {
                 found.append((Int(edit.position), edit.kind == .replace, edit.row))
             }
         }
-        if slice.count > 0 {
-            let file = try pool.rowFile(slice.file)
-            guard slice.rowGroup < file.groups.count else { throw Snapshot.contradiction }
-            let first = file.groups[slice.rowGroup].firstRow + slice.firstRow
-            let matches = try matches(slice.file, pool, column)
-            var index = matches.firstIndex(notBefore: UInt32(first))
-            while index < matches.count, Int(matches[index]) < first + slice.count {
-                let position = Int(matches[index]) - first
-                if !covered.contains(position) {
-                    found.append((position, true, RunRow(file: slice.file, row: matches[index])))
-                }
-                index += 1
-            }
+        for (position, row) in base where !covered.contains(position) {
+            found.append((position, true, RunRow(file: slice.file, row: row)))
         }
         // Inserts at a position stand in front of its base row, in the order in which they came.
         let order = found.enumerated().sorted {
