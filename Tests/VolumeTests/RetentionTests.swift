@@ -69,6 +69,32 @@ import Volume
         try story.check("gone for good, opened again")
     }
 
+    @Test func `one jump of the clock ends the time of no dropped point`() throws {
+        let story = try RetentionStory("KEEP_DROPPED = '24h'")
+        try story.backup("full")
+        let second = try story.backup()
+        try story.backup()
+        try story.alter("DROP", second)
+        let years: Int64 = 12 * 365 * 86_400
+        story.clock.advance(seconds: years)
+        try story.backup()
+        story.clock.advance(seconds: -years)
+        try story.alter("UNDROP", second)
+        try story.check("it is back")
+    }
+
+    @Test func `a clock that stays ahead is believed`() throws {
+        let story = try RetentionStory("KEEP_DROPPED = '24h'")
+        try story.backup("full")
+        let second = try story.backup()
+        try story.alter("DROP", second)
+        try story.backup("incremental", hours: 12 * 365 * 24)
+        #expect(story.state.droppedPoint(named: second) != nil)
+        try story.backup("incremental", hours: 2)
+        #expect(errno { try story.alter("UNDROP", second) } == ENOENT)
+        try story.check("it is gone for good")
+    }
+
     @Test func `what must not be dropped is refused`() throws {
         let story = try RetentionStory()
         let full = try story.backup("full")
