@@ -92,12 +92,6 @@ package struct Plan {
         case .backup(let backup): return try self.backup(statement, backup, &state)
         case .alter(let changes): return try alter(statement, changes, &state)
         case .restore(let restore):
-            if state.definition?.sourceKind == "dump" {
-                throw statement.refusal(
-                    .unsupported,
-                    "RESTORE from a dump of YDB isn't built yet in this version: ydbfs export gives "
-                        + "its tables as CSV and Parquet", at: statement.position)
-            }
             return try self.restore(statement, restore, &state)
         case .verify(let verify): return try self.verify(statement, verify, &state)
         case .compact: return try compact(statement, &state)

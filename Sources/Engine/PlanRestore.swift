@@ -32,7 +32,14 @@ extension Plan {
             }
             request.targets = selection.tables.map(\.target)
             try checkTargets(request.targets, destination?.names, statement)
-            if let destination { try checkObstacles(selection.restored(at: point), destination) }
+            if let destination {
+                let isForeign = collection.isForeign
+                let obstacles = try unlessLocked {
+                    try destination.obstacles(
+                        to: selection.restored(at: point, foreignTo: isForeign ? destination : nil))
+                }
+                if let refusal = engine.refusal(obstacles ?? []) { throw refusal }
+            }
         } else {
             request.targets = request.tables?.map(\.target) ?? []
             try checkTargets(request.targets, destination?.names, statement)
@@ -95,13 +102,6 @@ extension Plan {
     /// asks again all that is asked here.
     func openDestination() throws(Failure) -> (any RestoreDestination)? {
         try unlessLocked { try engine.openDestination(patience: Engine.handlerPatience) }
-    }
-
-    private func checkObstacles(
-        _ restored: RestoredDatabase, _ destination: any RestoreDestination
-    ) throws(Failure) {
-        let obstacles = try unlessLocked { try destination.obstacles(to: restored) }
-        if let refusal = engine.refusal(obstacles ?? []) { throw refusal }
     }
 
     func unlessLocked<R>(_ body: () throws -> R) throws(Failure) -> R? {

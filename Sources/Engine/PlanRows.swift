@@ -24,6 +24,12 @@ extension Plan {
         // A queued backup may change what the newest point has.
         let awaitsBackup =
             if case .newest = request.moment { state.queuedBackups > 0 } else { false }
+        if let collection = engine.collection(name), collection.isForeign {
+            throw statement.refusal(
+                .unsupported,
+                "\(name) holds tables of YDB, and no rows of them can be put into a table that is "
+                    + "there: RESTORE the table whole", at: statement.position)
+        }
         if let collection = engine.collection(name), !awaitsBackup {
             try check(request, restore, of: collection, statement)
         }

@@ -60,13 +60,20 @@ struct RestoreSelection {
     var isWhole: Bool
     var virtualTables: Set<String> = []
 
-    func restored(at point: BackupPoint) -> RestoredDatabase {
+    /// - Parameter destination: of a collection that another system's tables are in.
+    func restored(
+        at point: BackupPoint, foreignTo destination: (any RestoreDestination)?
+    ) throws -> RestoredDatabase {
         RestoredDatabase(
-            tables: tables.map { record, target in
-                RestoredTable(
+            tables: try tables.map { record, target in
+                var table = RestoredTable(
                     path: record.path, target: target, schema: record.schema, sql: record.sql,
                     sequence: record.sequence,
                     shadowOf: isWhole || !virtualTables.isEmpty ? record.shadowOf : nil)
+                if let form = try destination?.form(of: table) {
+                    (table.form, table.schema, table.sql) = (form, form.schema, form.sql)
+                }
+                return table
             }, views: point.views, isWhole: isWhole, virtualTables: virtualTables,
             facts: point.facts)
     }
@@ -91,13 +98,15 @@ extension Engine {
         defer { withExtendedLifetime(holds) {} }
         let destination = try openDestination(patience: nil)
         removeLeftovers(destination, operation)
-        let restored = selection.restored(at: point)
+        let restored = try selection.restored(
+            at: point, foreignTo: state.isForeign ? destination : nil)
         if let refusal = refusal(try destination.obstacles(to: restored)) { throw refusal }
         let attempt = RestoreAttempt(
             id: attemptPrefix(repository) + "\(operation.id)", isStrict: request.isStrict,
             isCancelled: { operation.isCancelling }, hasWritten: operation.pay)
         let job = RestoreJob(
-            records: selection.tables.map(\.record), limits: options.limits,
+            records: selection.tables.map(\.record), forms: restored.tables.map(\.form),
+            limits: options.limits,
             restore: try destination.openRestore(restored, attempt: attempt),
             isStrict: request.isStrict, operation: operation)
         try job.run { snapshot($0, of: state) }
@@ -169,6 +178,10 @@ extension Engine {
 /// The tables of one RESTORE on their way into a database.
 private final class RestoreJob {
     private let records: [TableRecord]
+    /// What becomes of rows that come from another system.
+    private let forms: [RestoredForm?]
+    /// By number, the rows of such tables as they were loaded.
+    private var loaded: [Int: ContentHash] = [:]
     private let limits: FormatLimits
     private let restore: any TableRestore
     private let isStrict: Bool
@@ -177,10 +190,12 @@ private final class RestoreJob {
     private var leftOut: [Int: Failure] = [:]
 
     init(
-        records: [TableRecord], limits: FormatLimits, restore: any TableRestore, isStrict: Bool,
+        records: [TableRecord], forms: [RestoredForm?], limits: FormatLimits,
+        restore: any TableRestore, isStrict: Bool,
         operation: Operation
     ) {
         self.records = records
+        self.forms = forms
         self.limits = limits
         self.restore = restore
         self.isStrict = isStrict
@@ -193,16 +208,19 @@ private final class RestoreJob {
             for number in numbers {
                 try perform(number) {
                     try restore.begin(number)
-                    try load(open(records[number]))
+                    try load(number, open(records[number]))
                 }
             }
             for number in numbers where leftOut[number] == nil {
-                try perform(number) { try check(restore.inspect(number), records[number]) }
+                try perform(number) { try check(number, restore.inspect(number)) }
             }
             if !numbers.isEmpty, leftOut.count == numbers.count { throw nothing() }
             let published = try restore.publish()
             operation.update { status in
                 status.notes += published.notes
+                for number in numbers where leftOut[number] == nil {
+                    status.notes += forms[number]?.notes ?? []
+                }
                 for (number, failure) in leftOut.sorted(by: { $0.key < $1.key }) {
                     status.leaveOut(
                         NotBackedUp(path: records[number].path, reason: failure.message))
@@ -250,22 +268,41 @@ private final class RestoreJob {
             reasons.joined(separator: "; ") + rest + "; nothing was restored")
     }
 
-    private func load(_ snapshot: Snapshot) throws {
+    private func load(_ number: Int, _ snapshot: Snapshot) throws {
+        let form = forms[number]
+        let hashers = form.map { (RowHasher(snapshot.schema), RowHasher($0.schema)) }
+        var (stored, held, count) = (ContentHash(), ContentHash(), UInt64(0))
         let pages = SnapshotPages(snapshot)
         while let batch = try pages.next() {
             try operation.checkpoint()
-            try restore.append(batch)
+            if let form, let hashers {
+                let converted = try form.convert(batch, count)
+                count += UInt64(batch.count)
+                stored += hashers.0.hash(batch)
+                held += hashers.1.hash(converted)
+                try restore.append(converted)
+            } else {
+                try restore.append(batch)
+            }
             operation.update { status in
                 status.rows += UInt64(batch.count)
                 status.bytes += UInt64(batch.byteCount)
             }
         }
+        guard form != nil else { return }
+        // What is read back can only be compared with what was converted.
+        guard stored.description == records[number].contentHash else {
+            throw Failure(.corrupt, "its rows don't read as they were backed up")
+        }
+        loaded[number] = held
     }
 
     /// Compares the rows that are there now with the recorded count and content.
-    private func check(_ rows: any RowCursor, _ record: TableRecord) throws {
-        let hasher = RowHasher(record.schema)
-        let batch = RowBatch(record.schema)
+    private func check(_ number: Int, _ rows: any RowCursor) throws {
+        let record = records[number]
+        let schema = forms[number]?.schema ?? record.schema
+        let hasher = RowHasher(schema)
+        let batch = RowBatch(schema)
         var (hash, count) = (ContentHash(), UInt64(0))
         while try rows.next(into: batch, maxRows: limits.pageRows, maxBytes: limits.pageBytes) {
             try operation.checkpoint()
@@ -273,10 +310,16 @@ private final class RestoreJob {
             count += UInt64(batch.count)
             batch.removeAll()
         }
-        guard count == record.rows, hash.description == record.contentHash else {
+        let expected = loaded[number]?.description ?? record.contentHash
+        guard count == record.rows, hash.description == expected else {
             throw Failure(
                 .corrupt,
                 "the \(count) rows loaded are not the \(record.rows) backed up")
         }
     }
+}
+
+extension CollectionState {
+    /// Its tables are another system's than a database's that they can go back to.
+    var isForeign: Bool { lastDefinition?.sourceKind != nil }
 }

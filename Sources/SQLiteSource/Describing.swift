@@ -85,18 +85,11 @@ struct Describing {
         var key = declared
         if !table.isWithoutRowID, !table.keyIsRowID, !isByDeclaredKey {
             key = [described.count]
-            described.append(hiddenRowID(beside: columns))
+            described.append(.hiddenRowID(beside: Set(columns.map { folded($0.name) })))
         }
         return TableDescription(
             schema: try TableSchema(columns: described, key: key, primaryKey: declared),
             sql: table.sql, shadowOf: table.kind.owner, notes: notes)
-    }
-
-    private func hiddenRowID(beside columns: [TableDefinition.Column]) -> Column {
-        let names = Set(columns.map { folded($0.name) })
-        var name = "__ydbfs_rowid"
-        while names.contains(folded(name)) { name += "_" }
-        return Column(id: TableSchema.rowIDColumnID, name: name, type: .int64, isHidden: true)
     }
 
     /// For each column the parent's that it continues: the one of its name, or the one that stood in
@@ -199,6 +192,15 @@ struct Describing {
             }
             return Dictionary(uniqueKeysWithValues: found.enumerated().map { ($0, $1) })
         }
+    }
+}
+
+extension Column {
+    /// That of a table's rowid, beside columns with these folded names.
+    static func hiddenRowID(beside names: Set<[UInt8]>) -> Column {
+        var name = "__ydbfs_rowid"
+        while names.contains(folded(name)) { name += "_" }
+        return Column(id: TableSchema.rowIDColumnID, name: name, type: .int64, isHidden: true)
     }
 }
 

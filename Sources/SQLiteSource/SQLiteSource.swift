@@ -110,6 +110,10 @@ extension SQLiteSource: RestoreDestination {
         try destination.obstacles(to: restored)
     }
 
+    package func form(of table: RestoredTable) throws -> RestoredForm {
+        try destination.form(of: table)
+    }
+
     package func openRestore(
         _ restored: RestoredDatabase, attempt: RestoreAttempt
     ) throws -> any TableRestore {

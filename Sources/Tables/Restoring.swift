@@ -8,6 +8,9 @@ package protocol RestoreDestination: Sendable {
     /// The rules for names of tables there.
     var names: any TableNameRules { get }
 
+    /// How a table of another system is held there.
+    func form(of table: RestoredTable) throws -> RestoredForm
+
     /// Why this can't be restored as things are, a line each. Writes nothing.
     func obstacles(to restored: RestoredDatabase) throws -> [String]
 
@@ -77,6 +80,8 @@ package struct RestoredTable: Sendable {
     package var sequence: Int64?
     /// The virtual table whose content it holds.
     package var shadowOf: String?
+    /// Where it comes from another system: what becomes of its rows. `schema` and `sql` are those of the form.
+    package var form: RestoredForm?
 
     package init(
         path: String, target: String, schema: TableSchema, sql: String, sequence: Int64? = nil,
@@ -91,6 +96,28 @@ package struct RestoredTable: Sendable {
     }
 
     package var isRenamed: Bool { !path.hasSameBytes(as: target) }
+}
+
+/// A table of another system in the types that a destination has.
+package struct RestoredForm: Sendable {
+    package var schema: TableSchema
+    /// The destination's text of it.
+    package var sql: String
+    /// What the user should know, a line each.
+    package var notes: [String]
+    /// Rows as they are held there, of which so many came before. Throws `.unsupported` for a value that
+    /// can't be.
+    package var convert: @Sendable (RowBatch, _ before: UInt64) throws -> RowBatch
+
+    package init(
+        schema: TableSchema, sql: String, notes: [String],
+        convert: @escaping @Sendable (RowBatch, _ before: UInt64) throws -> RowBatch
+    ) {
+        self.schema = schema
+        self.sql = sql
+        self.notes = notes
+        self.convert = convert
+    }
 }
 
 /// One run of a restore.

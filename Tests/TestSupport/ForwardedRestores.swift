@@ -8,6 +8,10 @@ package protocol ForwardedRestores: RestorableSource {
 extension ForwardedRestores {
     package var names: any TableNameRules { base.names }
 
+    package func form(of table: RestoredTable) throws -> RestoredForm {
+        try base.form(of: table)
+    }
+
     package func obstacles(to restored: RestoredDatabase) throws -> [String] {
         try base.obstacles(to: restored)
     }

@@ -24,6 +24,10 @@ package struct SQLiteDestination: RestoreDestination {
 
     package var names: any TableNameRules { SQLiteNames() }
 
+    package func form(of table: RestoredTable) throws -> RestoredForm {
+        try ForeignTable.form(of: table)
+    }
+
     package func obstacles(to restored: RestoredDatabase) throws -> [String] {
         if isMissing {
             guard access(directory, W_OK) == 0 else { throw Failure("can't create \(name)") }

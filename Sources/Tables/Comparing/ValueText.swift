@@ -1,9 +1,9 @@
 import Bytes
 
 /// Values read back from what they look like as CSV.
-enum ValueText {
+package enum ValueText {
     /// A value as a field of CSV.
-    static func field(of values: ColumnVector, _ row: Int, _ type: ColumnType) -> String {
+    package static func field(of values: ColumnVector, _ row: Int, _ type: ColumnType) -> String {
         let line = ByteBuffer(capacity: 64)
         CSVRenderer(TableSchema(column: Column(id: 1, name: "", type: type))).render(
             RowBatch(columns: [values]), row..<row + 1, into: line)
