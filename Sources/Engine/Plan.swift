@@ -11,6 +11,8 @@ package struct Plan {
         case drop
         case alterPoints([PointChange])
         case queue(Work)
+        /// There is nothing to do.
+        case answer
 
         var kind: String {
             switch self {
@@ -18,6 +20,7 @@ package struct Plan {
             case .drop: "drop"
             case .alterPoints: "alter"
             case .queue(let work): work.kind
+            case .answer: "show"
             }
         }
 
@@ -26,7 +29,7 @@ package struct Plan {
             switch self {
             case .drop, .alterPoints, .queue(.prune): .freeing
             case .define: .changing
-            case .queue: .recording
+            case .queue, .answer: .recording
             }
         }
     }
@@ -80,6 +83,10 @@ package struct Plan {
                 at: statement.collection.position)
         }
         var state = expected[name] ?? current(name)
+        if case .show(let question) = statement.action {
+            if question == .backups { try require(statement, state) }
+            return .answer
+        }
         defer { expected[name] = state }
         if engine.options.restoresInto != nil, case .restore = statement.action {
         } else if engine.options.restoresInto != nil {
@@ -103,6 +110,7 @@ package struct Plan {
         case .compact: return try compact(statement, &state)
         case .prune(let isDryRun): return try prune(statement, isDryRun: isDryRun, &state)
         case .pull(let point): return try pull(statement, at: point, &state)
+        case .show: return .answer
         }
     }
 

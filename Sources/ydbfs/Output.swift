@@ -1,5 +1,6 @@
 import Bytes
 import Engine
+import FoundationEssentials
 import Glibc
 import Synchronization
 
@@ -7,6 +8,14 @@ import Synchronization
 /// which no terminal obeys.
 enum Output {
     static func print(_ text: String) { write(STDOUT_FILENO, text.escapingUnprintable) }
+
+    /// One object, on a line of its own or made to be read.
+    static func json(_ value: some Encodable, isPretty: Bool = false) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
+        print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
 
     /// Text whose every character counts, such as SQL: as it is, but for a terminal.
     static func data(_ text: String) {
@@ -46,17 +55,7 @@ enum Output {
 
     /// Lines of a table: words on the left of their columns, numbers on the right.
     static func aligned(_ rows: [[String]], leftColumns: Set<Int>) -> [String] {
-        let rows = rows.map { $0.map(oneLine) }
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            let cells = row.enumerated().map { column, cell in
-                let blanks = String(repeating: " ", count: widths[column] - cell.count)
-                return leftColumns.contains(column) ? cell + blanks : blanks + cell
-            }
-            var line = cells.joined(separator: "  ")
-            while line.hasSuffix(" ") { line.removeLast() }
-            return line
-        }
+        TextTable.aligned(rows.map { $0.map(oneLine) }, leftColumns: leftColumns)
     }
 
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }

@@ -38,10 +38,12 @@ struct ShowCommand: ParsableCommand {
         let stored = try StoredTables(
             SourceArgument.given(source, repository: repository),
             operation: "show \(target ?? "collections")")
-        guard let target else { return showCollections(of: stored.repository) }
+        guard let target else {
+            return show(.collections(stored.repository.collections))
+        }
         let (collection, rest) = try split(target, in: stored.repository)
         let state = try stored.collection(collection)
-        guard let rest else { return show(state) }
+        guard let rest else { return show(.backups(of: state)) }
         let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         let point = try Moment(String(parts[0]), of: state.name, in: stored.repository).point(
             in: state)
@@ -49,15 +51,8 @@ struct ShowCommand: ParsableCommand {
         try show(String(parts[1]), at: point, of: state, stored)
     }
 
-    private func showCollections(of repository: Repository) {
-        let header = ["COLLECTION", "POINTS", "NEWEST", "BYTES"]
-        let rows = repository.collections.map { state in
-            [
-                oneLine(state.name), "\(state.points.count)", state.newest?.name ?? "-",
-                "\(state.storedBytes)",
-            ]
-        }
-        for line in Output.aligned([header] + rows, leftColumns: [0, 2]) { Output.print(line) }
+    private func show(_ answer: Answer) {
+        for line in answer.lines() { Output.print(line) }
     }
 
     /// The collection, whose name may hold slashes, and what stands behind it.
@@ -74,21 +69,6 @@ struct ShowCommand: ParsableCommand {
         }
         let rest = target.dropFirst(found.count + 1)
         return (found, rest.isEmpty ? nil : String(rest))
-    }
-
-    private func show(_ state: CollectionState) {
-        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED"]]
-        for point in state.points {
-            let tables = state.tables(at: point.sequence)
-            let changed = tables.filter { point.changed.contains($0.id) }
-            rows.append([
-                point.name, point.kind.rawValue,
-                Instant(microseconds: point.cut).floorToSecond.description, "\(tables.count)",
-                "\(tables.map(\.rows).total)",
-                "\(changed.map { $0.inserted + $0.updated + $0.deleted }.total)",
-            ])
-        }
-        for line in Output.aligned(rows, leftColumns: [0, 1, 2]) { Output.print(line) }
     }
 
     private func show(_ point: BackupPoint, of state: CollectionState) {

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Bytes
 import Engine
-import FoundationEssentials
 import Repository
 
 struct StatusCommand: ParsableCommand {
@@ -81,9 +80,7 @@ struct StatusCommand: ParsableCommand {
         if let sql { return try printQuery(of: sql, argument) }
         let report = try StatusReport(argument, only: collection)
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            try Output.json(report, isPretty: true)
         } else {
             Output.print(report.text(maxAge: maxAge))
         }

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Bytes
 import Engine
-import FoundationEssentials
 import Fuse
 import Repository
 
@@ -96,9 +95,7 @@ struct VerifyCommand: ParsableCommand {
         }
         report.right = report.damage.isEmpty && report.collections.allSatisfy(\.isRight)
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            try Output.json(report, isPretty: true)
         } else {
             for line in report.damage { Output.print("DAMAGED \(oneLine(line))") }
             if names.isEmpty, report.right { Output.print("no collections: nothing to verify") }

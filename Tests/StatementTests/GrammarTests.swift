@@ -50,6 +50,25 @@ import Testing
         #expect(restore.point == nil && restore.tables == nil)
     }
 
+    @Test func whatIsAskedForMakesNoOperation() throws {
+        for (text, question, name) in [
+            ("SHOW COLLECTIONS", Statement.Question.collections, ""),
+            ("show backups of `a b`;", .backups, "a b"), ("SHOW OPERATIONS", .operations, ""),
+        ] {
+            let statement = try one(text)
+            #expect(statement.isQuestion && statement.action == .show(question))
+            #expect(statement.collection.name == name)
+        }
+        #expect(try one("SHOW BACKUPS", in: "shop").collection.name == "shop")
+        #expect(try one("SHOW OPERATIONS", in: "shop").collection.name == "shop")
+        #expect(try one("SHOW COLLECTIONS", in: "shop").collection.name == "")
+        #expect(try refusal(of: "SHOW BACKUPS OF other", in: "shop").description.contains("other"))
+        #expect(try refusal(of: "SHOW BACKUPS").isIncomplete)
+        #expect(
+            try refusal(of: "SHOW COLECTIONS").description.contains("did you mean COLLECTIONS?"))
+        #expect(try !one("BACKUP shop").isQuestion)
+    }
+
     @Test func aDatabaseInParenthesesIsTaken() throws {
         for members in ["DATABASE", "( DATABASE )", "(database)"] {
             let text = "CREATE BACKUP COLLECTION c \(members) WITH (STORAGE = 'cluster')"
