@@ -6,7 +6,7 @@ import Repository
 import Tables
 import Volume
 
-struct ExportCommand: ParsableCommand {
+struct ExportCommand: ParsableCommand, QuietVerb {
     static let configuration = CommandConfiguration(
         commandName: "export",
         abstract: "Copy a backup point into a directory or a SQLite file, without a mount.",
@@ -66,6 +66,8 @@ struct ExportCommand: ParsableCommand {
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
 
+    @OptionGroup var quiet: QuietOption
+
     func validate() throws {
         if ![Self.dump, Self.sqlite].contains(format), RowFormat(id: format) == nil {
             let known = RowFormat.all.map(\.id) + [Self.dump, Self.sqlite]
@@ -99,15 +101,15 @@ struct ExportCommand: ParsableCommand {
         defer { export.close() }
         let done = try ShownProgress.run(operation, unit: "bytes") { try export.run() }
         for path in done.repaired {
-            Output.print("note: \(path) wasn't what was exported before: written anew")
+            Output.say("note: \(path) wasn't what was exported before: written anew")
         }
-        Output.print(
+        Output.say(
             "\(state.name)/\(point.name) in \(directory): \(done.files) files, \(done.bytes) bytes"
                 + (done.skipped > 0 ? ", \(done.skipped) of them were there already" : ""))
         var leftOut = export.leftOut.map { "\($0.path): \($0.reason)" }
         if tables.isEmpty { leftOut += point.notBackedUp.map { point.lacks($0).line } }
         if leftOut.isEmpty { return }
-        for line in leftOut { Output.print("left out: \(oneLine(line))") }
+        for line in leftOut { Output.leftOut(oneLine(line)) }
         throw ExitCode(ExitStatus.incomplete)
     }
     private func writeDatabase(
@@ -121,13 +123,15 @@ struct ExportCommand: ParsableCommand {
         }
         let status = operation.status
         // The standard output is the database.
-        let tell = isOutput ? Output.error : Output.print
+        let tell = isOutput ? Output.remark : Output.say
         for note in status.notes { tell("note: \(oneLine(note))") }
         if !isOutput {
             tell("\(state.name)/\(point.name) in \(directory): \(status.rows) rows, \(bytes) bytes")
         }
         if status.leftOutLines.isEmpty { return }
-        for line in status.leftOutLines { tell("left out: \(line)") }
+        for line in status.leftOutLines {
+            isOutput ? Output.error("left out: \(line)") : Output.leftOut(line)
+        }
         throw ExitCode(ExitStatus.incomplete)
     }
 }

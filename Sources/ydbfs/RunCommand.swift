@@ -6,7 +6,7 @@ import Glibc
 import Repository
 import Synchronization
 
-struct RunCommand: ParsableCommand {
+struct RunCommand: ParsableCommand, QuietVerb {
     static let configuration = CommandConfiguration(
         commandName: "run",
         abstract: "Carry out statements and wait for what they start.",
@@ -78,6 +78,12 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "One JSON object per operation.")
     var json = false
 
+    @OptionGroup var quiet: QuietOption
+
+    func validate() throws {
+        if json, quiet.isOn { throw ValidationError("--quiet and --json contradict each other") }
+    }
+
     func run() throws {
         Signals.block()
         let source = try SourceArgument.given(
@@ -95,7 +101,7 @@ struct RunCommand: ParsableCommand {
             }
             return
         }
-        if noWait, target != nil { Output.error("nothing is mounted that could go on: waiting") }
+        if noWait, target != nil { Output.remark("nothing is mounted that could go on: waiting") }
         let turn = Turn()
         try Signals.watch(stop: { _ in turn.stop() }, stopNow: { _exit(128 + SIGINT) })
         try runInTurn(text, target, answers, turn)
@@ -221,7 +227,7 @@ struct RunCommand: ParsableCommand {
     private func wait(for operation: any SubmittedOperation) -> OperationReport {
         let (secondsBeforeBar, secondsBetween) = (0.3, 0.2)
         var report = operation.wait(seconds: secondsBeforeBar)
-        let bar = Output.errorIsTerminal ? ProgressBar(operation.statement) : nil
+        let bar = Output.showsProgress ? ProgressBar(operation.statement) : nil
         while report == nil {
             bar?.draw(operation.progress())
             report = operation.wait(seconds: secondsBetween)
@@ -237,8 +243,8 @@ struct RunCommand: ParsableCommand {
 
     private func show(_ report: OperationReport) throws {
         if json { return try Output.json(report) }
-        for note in report.notes { Output.print("note: \(oneLine(note))") }
-        for line in report.leftOutLines { Output.print("left out: \(line)") }
-        if report.error == nil { Output.print(report.line) } else { Output.error(report.line) }
+        for note in report.notes { Output.say("note: \(oneLine(note))") }
+        for line in report.leftOutLines { Output.leftOut(line) }
+        if report.error == nil { Output.say(report.line) } else { Output.error(report.line) }
     }
 }

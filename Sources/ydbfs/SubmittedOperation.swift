@@ -46,7 +46,7 @@ struct EngineTarget: StatementTarget {
         engine = try Engine(
             location: source.location, database: source.database,
             cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
-        if let note = engine.ownershipNote { Output.error("note: \(note)") }
+        if let note = engine.ownershipNote { Output.remark("note: \(note)") }
     }
 
     func submit(
