@@ -26,11 +26,14 @@ struct ExportCommand: ParsableCommand, QuietVerb {
             --format sqlite makes one SQLite database of the point, a file that must not be there \
             yet; - is the standard output. What comes of it is what RESTORE makes.
 
+            - also takes the one table that --table names, as csv or parquet.
+
               ydbfs export shop.db shop/latest /srv/out
               ydbfs export shop.db.backups shop/20261121100000Z_full out --format parquet \
             --table orders
               ydbfs export shop.db shop/latest /srv/dump --format dump
               ydbfs export shop.db shop/yesterday before.db --format sqlite
+              ydbfs export shop.db shop/latest - --table orders | head
 
             Exit status: 0 all is there, 1 failed, 2 wrong usage, 3 all that the point has is \
             there, but tables are missing from the point or can't be in a dump (a line each, with the \
@@ -74,8 +77,16 @@ struct ExportCommand: ParsableCommand, QuietVerb {
             throw ValidationError(
                 "--format \(format): expected " + known.joined(separator: ", "))
         }
+        if directory == Self.output, format != Self.sqlite,
+            RowFormat(id: format) == nil || tables.count != 1
+        {
+            throw ValidationError(
+                "- is the standard output: it takes one --table as csv or parquet, or --format sqlite"
+            )
+        }
     }
 
+    private static let output = "-"
     private static let sqlite = "sqlite"
     private static let dump = "dump"
 
@@ -99,6 +110,9 @@ struct ExportCommand: ParsableCommand, QuietVerb {
             to: directory,
             operation: operation)
         defer { export.close() }
+        if directory == Self.output {
+            return try ShownProgress.run(operation, unit: "bytes") { try export.writeTables() }
+        }
         let done = try ShownProgress.run(operation, unit: "bytes") { try export.run() }
         for path in done.repaired {
             Output.say("note: \(path) wasn't what was exported before: written anew")
@@ -117,7 +131,7 @@ struct ExportCommand: ParsableCommand, QuietVerb {
         _ operation: Operation
     ) throws {
         let export = DatabaseExport(source, point, tables: tables, operation: operation)
-        let isOutput = directory == "-"
+        let isOutput = directory == Self.output
         let bytes = try ShownProgress.run(operation, unit: "rows") {
             try isOutput ? export.writeToOutput() : export.write(to: directory)
         }

@@ -83,11 +83,50 @@ import Testing
             try sandbox.python("list(j)", json: noted.errors) == "['note']", "\(noted.errors)")
     }
 
+    @Test func `One table goes to the standard output as the mount shows it`() throws {
+        try sandbox.sql(
+            "CREATE TABLE `sub/t` (id INTEGER PRIMARY KEY); INSERT INTO `sub/t` VALUES (7)")
+        #expect(
+            try sandbox.ydbfs(
+                "run", "database.db", "ALTER BACKUP COLLECTION shop ADD TABLE `sub/t`",
+                "BACKUP shop"
+            ).status == 0)
+        #expect(try sandbox.ydbfs("database.db", "m").status == 0)
+        for (table, file) in [("orders", "orders"), ("sub/t", "sub/t")] {
+            for format in ["csv", "parquet"] {
+                let same = try sandbox.run(
+                    "/bin/bash",
+                    [
+                        "-c",
+                        "set -o pipefail; $Y export database.db shop/latest - --table $1 "
+                            + "--format $2 | cmp - m/shop/latest/$3.$2", "-", table, format, file,
+                    ], environment: ["Y": Sandbox.binary])
+                #expect(same.status == 0, "\(table) \(format): \(same)")
+            }
+        }
+        let csv = try sandbox.ydbfs("export", "m", "shop/oldest", "-", "--table", "orders")
+        #expect(csv.output == "id,item\n1,tea\n2,coffee\n" && csv.errors == "")
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+        for (words, status, says) in [
+            ([], 2, "it takes one --table"),
+            (["--table", "nix"], 1, "there are: orders, products"),
+            (["--table", "orders", "--table", "products"], 2, "it takes one --table"),
+            (["--table", "orders", "--format", "dump"], 2, "it takes one --table"),
+        ] as [([String], Int32, String)] {
+            let refused = try sandbox.run(
+                Sandbox.binary, ["export", "database.db", "shop/oldest", "-"] + words)
+            #expect(refused.status == status && refused.output == "", "\(words)")
+            #expect(refused.errors.contains(says), "\(words) \(refused.errors)")
+        }
+        #expect(!sandbox.exists("-"))
+    }
+
     @Test(arguments: [
         "status database.db", "list database.db", "show database.db shop/latest",
         "verify database.db", "run database.db 'BACKUP shop'", "run database.db 'SHOW OPERATIONS'",
         "diff database.db shop/oldest latest", "history database.db shop orders 1",
         "find database.db orders.id=1", "export database.db shop/latest - --format sqlite",
+        "export database.db shop/latest - --table orders",
         "--help",
     ])
     func `A full disk and a reader that is gone are errors`(_ words: String) throws {
