@@ -1,18 +1,60 @@
-/// Lines of text in columns, as a terminal shows them.
-package enum TextTable {
-    /// Words on the left of their columns, numbers on the right; no blanks at the ends of lines.
-    package static func aligned(_ rows: [[String]], leftColumns: Set<Int>) -> [String] {
-        guard let first = rows.first else { return [] }
-        let widths = first.indices.map { column in rows.map { $0[column].cells }.max() ?? 0 }
-        return rows.map { row in
-            let cells = row.enumerated().map { column, cell in
-                let blanks = String(repeating: " ", count: widths[column] - cell.cells)
-                return leftColumns.contains(column) ? cell + blanks : blanks + cell
-            }
-            var line = cells.joined(separator: "  ")
-            while line.hasSuffix(" ") { line.removeLast() }
-            return line
+/// Lines of text in columns, as a terminal shows them: words on the left of their columns, numbers on the
+/// right, no blanks at the ends of lines.
+package struct TextTable {
+    private let heads: [String]
+    private let rows: [[String]]
+    private let leftColumns: Set<Int>
+    private let dispensable: [String]
+    /// A column of words isn't made narrower than this.
+    private static let leastCells = 8
+
+    /// - Parameter dispensable: heads of columns that go where there is no room, the first one first.
+    package init(
+        heads: [String], rows: [[String]], leftColumns: Set<Int>, dispensable: [String] = []
+    ) {
+        self.heads = heads
+        self.rows = rows
+        self.leftColumns = leftColumns
+        self.dispensable = dispensable
+    }
+
+    /// - Parameter limit: cells that a line may take. Columns go, and then words are cut, until they fit;
+    ///   a last line names those that went.
+    package func lines(within limit: Int? = nil) -> [String] {
+        var widths = heads.indices.map { column in
+            rows.reduce(heads[column].cells) { max($0, $1[column].cells) }
         }
+        var shown = Array(heads.indices)
+        func excess() -> Int {
+            guard let limit else { return 0 }
+            return max(0, shown.reduce(2 * (shown.count - 1)) { $0 + widths[$1] } - limit)
+        }
+        var gone: [String] = []
+        for head in dispensable where excess() > 0 {
+            shown.removeAll { heads[$0] == head }
+            gone.append(head)
+        }
+        while excess() > 0,
+            let widest = shown.filter(leftColumns.contains).max(by: { widths[$0] < widths[$1] }),
+            widths[widest] > Self.leastCells
+        {
+            widths[widest] = max(Self.leastCells, widths[widest] - excess())
+        }
+        var lines = ([heads] + rows).map { row in
+            line(shown.map { (row[$0], widths[$0], leftColumns.contains($0)) })
+        }
+        if !gone.isEmpty { lines.append("(no room for \(gone.joined(separator: ", ")))") }
+        return limit.map { limit in lines.map { $0.cut(toCells: limit) } } ?? lines
+    }
+
+    private func line(_ cells: [(text: String, width: Int, isLeft: Bool)]) -> String {
+        var line = cells.map { text, width, isLeft in
+            let text = text.cut(toCells: width)
+            let blanks = String(repeating: " ", count: width - text.cells)
+            return isLeft ? text + blanks : blanks + text
+        }.joined(separator: "  ")
+        while line.hasSuffix(" ") { line.removeLast() }
+        return line
     }
 }
 

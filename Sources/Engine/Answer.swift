@@ -13,12 +13,18 @@ package struct Answer: Sendable, Equatable {
 
     /// Keys of `--json`; in upper case the headings.
     package let columns: [String]
-    package let rows: [[Value]]
+    package var rows: [[Value]]
+    /// Of the columns, those that go where there is no room, the first one first.
+    private var dispensable: [String] = []
 
     /// Lines for people, the first of headings.
     ///
-    /// - Parameter shown: how a value is written.
-    package func lines(_ shown: (Value) -> String = \.exact) -> [String] {
+    /// - Parameters:
+    ///   - limit: cells that a line may take.
+    ///   - shown: how a value is written.
+    package func lines(
+        within limit: Int? = nil, _ shown: (Value) -> String = \.exact
+    ) -> [String] {
         let left = columns.indices.filter { column in
             rows.allSatisfy { row in
                 switch row[column] {
@@ -28,8 +34,10 @@ package struct Answer: Sendable, Equatable {
             }
         }
         let texts = rows.map { $0.map { oneLine(shown($0)) } }
-        return TextTable.aligned(
-            [columns.map { $0.uppercased() }] + texts, leftColumns: Set(left))
+        return TextTable(
+            heads: columns.map { $0.uppercased() }, rows: texts, leftColumns: Set(left),
+            dispensable: dispensable.map { $0.uppercased() }
+        ).lines(within: limit)
     }
 
     /// The lines as a file has them.
@@ -59,7 +67,7 @@ extension Answer {
                     .word(state.name), .number(UInt64(state.points.count)),
                     .init(state.newest?.name), .bytes(state.storedBytes),
                 ]
-            })
+            }, dispensable: ["bytes", "newest"])
     }
 
     package static func backups(of state: CollectionState) -> Answer {
@@ -75,7 +83,7 @@ extension Answer {
                     .number(changed.map { $0.inserted + $0.updated + $0.deleted }.total),
                     .bytes(state.storedBytes(of: point)),
                 ]
-            })
+            }, dispensable: ["kind", "tables", "changed", "bytes", "cut"])
     }
 
     static func operations(_ operations: [Operation]) -> Answer {
@@ -89,7 +97,7 @@ extension Answer {
                     status.ended.map { .time($0.floorToSecond) } ?? .none,
                     .init(status.point), .init(status.error),
                 ]
-            })
+            }, dispensable: ["ended", "point", "kind", "collection", "accepted"])
     }
 }
 

@@ -109,8 +109,12 @@ enum Output {
     }
 
     /// Lines of a table: words on the left of their columns, numbers on the right.
+    /// The first are headings.
     static func aligned(_ rows: [[String]], leftColumns: Set<Int>) -> [String] {
-        TextTable.aligned(rows.map { $0.map(oneLine) }, leftColumns: leftColumns)
+        let rows = rows.map { $0.map(oneLine) }
+        return TextTable(
+            heads: rows[0], rows: Array(rows.dropFirst()), leftColumns: leftColumns
+        ).lines(within: Terminal.columns(STDOUT_FILENO))
     }
 
     /// Whether somebody looks on.

@@ -238,7 +238,7 @@ struct RunCommand: ParsableCommand, QuietVerb {
 
     private func show(_ answer: Answer, to question: Statement) throws {
         if json { return try Output.json(AnswerReport(question, answer)) }
-        for line in answer.lines() { Output.print(line) }
+        for line in Shown.output(isUTC: false).lines(answer) { Output.print(line) }
     }
 
     private func show(_ report: OperationReport) throws {

@@ -34,6 +34,8 @@ struct ShowCommand: ParsableCommand {
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
 
+    @OptionGroup var options: ShownOptions
+
     func run() throws {
         let stored = try StoredTables(
             SourceArgument.given(source, repository: repository),
@@ -43,7 +45,11 @@ struct ShowCommand: ParsableCommand {
         }
         let (collection, rest) = try split(target, in: stored.repository)
         let state = try stored.collection(collection)
-        guard let rest else { return show(.backups(of: state)) }
+        guard let rest else {
+            var answer = Answer.backups(of: state)
+            if let last = options.last { answer.rows = answer.rows.suffix(last) }
+            return show(answer)
+        }
         let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         let point = try Moment(String(parts[0]), of: state.name, in: stored.repository).point(
             in: state)
@@ -52,7 +58,7 @@ struct ShowCommand: ParsableCommand {
     }
 
     private func show(_ answer: Answer) {
-        for line in answer.lines() { Output.print(line) }
+        for line in options.shown.lines(answer) { Output.print(line) }
     }
 
     /// The collection, whose name may hold slashes, and what stands behind it.
@@ -76,7 +82,7 @@ struct ShowCommand: ParsableCommand {
         for table in state.tables(at: point.sequence) {
             rows.append([
                 table.path, "\(table.rows)", "\(table.schema.visibleColumns.count)",
-                table.sizes["csv"].map { "\($0)" } ?? "-",
+                table.sizes["csv"].map { options.shown.size($0) } ?? "-",
             ])
         }
         for line in Output.aligned(rows, leftColumns: [0]) { Output.print(line) }

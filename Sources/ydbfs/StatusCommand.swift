@@ -47,6 +47,8 @@ struct StatusCommand: ParsableCommand {
     @Flag(help: "For programs.")
     var json = false
 
+    @OptionGroup var options: ShownOptions
+
     @Option(
         help: ArgumentHelp(
             "Print the DuckDB query that merges the tables of a point.",
@@ -80,9 +82,10 @@ struct StatusCommand: ParsableCommand {
         if let sql { return try printQuery(of: sql, argument) }
         let report = try StatusReport(argument, only: collection)
         if json {
-            try Output.json(report, isPretty: true)
+            try Output.json(report.withPoints(last: options.last), isPretty: true)
         } else {
-            Output.print(report.text(maxAge: maxAge))
+            Output.print(
+                report.text(maxAge: maxAge, last: options.last, shown: options.shown))
         }
         if report.isDamaged || !report.troubles(maxAge: maxAge).isEmpty {
             throw ExitCode(ExitStatus.failure)
