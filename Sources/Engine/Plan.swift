@@ -141,8 +141,9 @@ package struct Plan {
             if !state.isIncremental {
                 throw statement.refusal(
                     .unsupported,
-                    "incremental backup is not enabled on \(name): create it WITH "
-                        + "(INCREMENTAL_BACKUP_ENABLED = 'true')", at: backup.kindPosition)
+                    "incremental backup is not enabled on \(name): ALTER BACKUP COLLECTION "
+                        + "\(quotedName(name)) SET (INCREMENTAL_BACKUP_ENABLED = 'true') enables it",
+                    at: backup.kindPosition)
             }
             if !state.hasFull {
                 throw statement.refusal(
@@ -244,6 +245,14 @@ package struct Plan {
         if let definition = state.definition { return definition }
         if let damage = engine.repository?.damage(of: statement.collection.name) { throw damage }
         let names = engine.collections.prefix(10).map(\.name).joined(separator: ", ")
+        // What has no backups may be no database at all.
+        if engine.repository == nil, engine.database != nil {
+            do throws(Failure) {
+                _ = try openSource()
+            } catch  where error.code != .busy {
+                throw error
+            } catch {}
+        }
         throw statement.refusal(
             .notFound,
             "there is no collection \(statement.collection.name)"

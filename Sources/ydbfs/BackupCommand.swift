@@ -44,6 +44,7 @@ struct BackupCommand: ParsableCommand, QuietVerb {
         guard let path = argument.databasePath else {
             throw Failure(.notFound, "\(source) has no collection, and no database to make one of")
         }
+        if let problem = argument.problem(), problem.code != .busy { throw problem }
         let name = collection ?? Paths.lastComponent(path)
         var settings = CollectionSettings()
         _ = settings.set(.incrementalBackupEnabled, "true")

@@ -46,6 +46,10 @@ package enum Program {
             Output.error(failure)
             return ExitStatus.failure
         }
+        if let usage = error as? BareUsage {
+            Output.error(usage.text, code: "usage")
+            return ExitStatus.usage
+        }
         switch Ydbfs.exitCode(for: error) {
         case .success:
             Output.print(Ydbfs.fullMessage(for: error))

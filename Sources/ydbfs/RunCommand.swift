@@ -127,7 +127,7 @@ struct RunCommand: ParsableCommand, QuietVerb {
                     if !report.isDone { throw ExitCode(ExitStatus.failure) }
                 }
             } catch {
-                if let failure = error as? Failure { Output.error(failure) }
+                if let failure = error as? Failure { Output.error(wayOut(failure, statement)) }
                 for statement in rest {
                     var report = OperationReport(
                         id: nil, statement: statement.text, state: "cancelled")
@@ -141,6 +141,18 @@ struct RunCommand: ParsableCommand, QuietVerb {
             }
         }
         if !isWhole { throw ExitCode(ExitStatus.incomplete) }
+    }
+
+    /// A database that is lost comes back into a new file.
+    private func wayOut(_ failure: Failure, _ statement: Statement) -> Failure {
+        guard case .restore = statement.action, into == nil, !Paths.exists(source) else {
+            return failure
+        }
+        let place = Paths.shellWord(source)
+        return Failure(
+            failure.code,
+            "\(failure.message): ydbfs run \(place) --into \(place) \(Paths.shellWord(statement.text)) "
+                + "makes it anew", snippet: failure.snippet)
     }
 
     private func statementText() throws -> StatementText {

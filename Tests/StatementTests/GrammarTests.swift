@@ -215,7 +215,10 @@ import Testing
         ("CREATE BACKUP COLLECTION s (TABLE a, TABLE a) WITH (STORAGE=s3)", 1, 44, "twice"),
         ("CREATE BACKUP COLLECTION s WITH (STORAGE='cluster')", 1, 28, "( TABLE"),
         ("CREATE BACKUP COLLECTION s DATABASE WITH ()", 1, 43, "a setting"),
-        ("CREATE BACKUP COLLECTION s DATABASE WITH (\n\tSTORAGE = 'tape')", 2, 12, "'filesystem'"),
+        (
+            "CREATE BACKUP COLLECTION s DATABASE WITH (\n\tSTORAGE = 'tape')", 2, 12,
+            "accepted: 'cluster'"
+        ),
         ("CREATE BACKUP COLLECTION s DATABASE WITH (COLOR = 'red')", 1, 43, "KEEP_DROPPED"),
         (
             "CREATE BACKUP COLLECTION s DATABASE WITH (STORAGE=s3, storage=s3)", 1, 55,
