@@ -37,10 +37,12 @@ struct BackupJob {
             lock, settings, isIncremental: isIncremental, looks: repository.look(of: state)?.count,
             auditInterval: auditInterval)
         let cut = AttributedCut(
-            try source.openCut(
-                CutRequest(
-                    omitted: Set(settings.omitTables), known: knowledge.known,
-                    keepsKnowledge: knowledge.isKept)))
+            try operation.waiting(for: "the database") {
+                try source.openCut(
+                    CutRequest(
+                        omitted: Set(settings.omitTables), known: knowledge.known,
+                        keepsKnowledge: knowledge.isKept))
+            })
         defer { cut.close() }
         operation.check(cut.roomCheck)
         defer { operation.check(nil) }

@@ -40,7 +40,7 @@ extension Engine {
             case .alterPoints(let changes):
                 for change in changes { try change.apply(lock) }
                 try Retention(repository: repository, lock: lock).removeUnneeded()
-            case .queue: preconditionFailure("it is to be queued")
+            case .queue, .answer: preconditionFailure("it is to be queued")
             }
             end(operation, .done)
         } catch {

@@ -23,8 +23,9 @@ package enum Moment: Sendable {
         } else {
             throw Failure(
                 .notFound,
-                "\(collection) has no backup point \(text), and it is no time: accepted are "
-                    + "\(PointWord.list), \(Instant.acceptedForms)")
+                "\(collection) has no backup point \(text), and it is no time: "
+                    + (Instant.impossibility(of: text)
+                        ?? "accepted are \(PointWord.list), \(Instant.acceptedForms)"))
         }
     }
 

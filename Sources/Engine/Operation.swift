@@ -36,6 +36,11 @@ package final class Operation: Sendable {
         package var point: String?
         /// What the user should know although it succeeded, a line each.
         package var notes: [String] = []
+        /// What it waits for just now; nil if it works, or nobody knows.
+        package var waitsFor: String? {
+            state == .queued ? "what was asked for before it" : reasonToWait
+        }
+        fileprivate var reasonToWait: String?
         /// It was a backup that found nothing to do.
         package var foundNothing = false
         /// How many tables it left out: it ends as done all the same, if it gets so far.
@@ -247,6 +252,13 @@ package final class Operation: Sendable {
     func willWrite(_ bytes: Int) throws {
         try pay(bytes)
         update { $0.bytes += UInt64(bytes) }
+    }
+
+    /// While `body` runs, that is what it waits for.
+    func waiting<R>(for reason: String, _ body: () throws -> R) rethrows -> R {
+        update { $0.reasonToWait = reason }
+        defer { update { $0.reasonToWait = nil } }
+        return try body()
     }
 
     /// Waits as long as the rate limit asks for these bytes.

@@ -11,6 +11,8 @@ package struct Plan {
         case drop
         case alterPoints([PointChange])
         case queue(Work)
+        /// There is nothing to do.
+        case answer
 
         var kind: String {
             switch self {
@@ -18,6 +20,7 @@ package struct Plan {
             case .drop: "drop"
             case .alterPoints: "alter"
             case .queue(let work): work.kind
+            case .answer: "show"
             }
         }
 
@@ -26,7 +29,7 @@ package struct Plan {
             switch self {
             case .drop, .alterPoints, .queue(.prune): .freeing
             case .define: .changing
-            case .queue: .recording
+            case .queue, .answer: .recording
             }
         }
     }
@@ -80,6 +83,10 @@ package struct Plan {
                 at: statement.collection.position)
         }
         var state = expected[name] ?? current(name)
+        if case .show(let question) = statement.action {
+            if question == .backups { try require(statement, state) }
+            return .answer
+        }
         defer { expected[name] = state }
         if engine.options.restoresInto != nil, case .restore = statement.action {
         } else if engine.options.restoresInto != nil {
@@ -97,6 +104,7 @@ package struct Plan {
         case .compact: return try compact(statement, &state)
         case .prune(let isDryRun): return try prune(statement, isDryRun: isDryRun, &state)
         case .pull(let point): return try pull(statement, at: point, &state)
+        case .show: return .answer
         }
     }
 
@@ -127,8 +135,9 @@ package struct Plan {
             if !state.isIncremental {
                 throw statement.refusal(
                     .unsupported,
-                    "incremental backup is not enabled on \(name): create it WITH "
-                        + "(INCREMENTAL_BACKUP_ENABLED = 'true')", at: backup.kindPosition)
+                    "incremental backup is not enabled on \(name): ALTER BACKUP COLLECTION "
+                        + "\(quotedName(name)) SET (INCREMENTAL_BACKUP_ENABLED = 'true') enables it",
+                    at: backup.kindPosition)
             }
             if !state.hasFull {
                 // What can't be read may be one.
@@ -238,6 +247,14 @@ package struct Plan {
                     + "its points stay", at: statement.collection.position)
         }
         let names = engine.collections.prefix(10).map(\.name).joined(separator: ", ")
+        // What has no backups may be no database at all.
+        if engine.repository == nil, engine.database != nil {
+            do throws(Failure) {
+                _ = try openSource()
+            } catch  where error.code != .busy {
+                throw error
+            } catch {}
+        }
         throw statement.refusal(
             .notFound,
             "there is no collection \(statement.collection.name)"

@@ -163,6 +163,12 @@ extension Plan {
         _ path: String, _ table: Located<String>, _ statement: Statement, among all: [SourceTable]
     ) throws(Failure) {
         guard let found = all.first(where: { $0.path.hasSameBytes(as: path) }) else {
+            if let kind = try? openSource().otherKind(of: path) {
+                throw statement.refusal(
+                    .unsupported,
+                    "\(path) is \(kind): a list is of tables that have rows, DATABASE takes everything",
+                    at: table.position)
+            }
             throw statement.refusal(.notFound, Self.missing(path, among: all), at: table.position)
         }
         if let refusal = found.refusal {

@@ -18,7 +18,9 @@ struct PointCommit {
 
     /// The writer's lock, and the collection as it is under it.
     func begin() throws -> (WriterLock, CollectionState, CollectionDefinition) {
-        let lock = try repository.patientLock(collection: collection, seconds: Self.patience)
+        let lock = try operation.waiting(for: "another process that writes to \(collection)") {
+            try repository.patientLock(collection: collection, seconds: Self.patience)
+        }
         guard let state = lock.current, let definition = state.definition else {
             throw Failure(.notFound, "there is no collection \(collection)")
         }
@@ -128,9 +130,11 @@ extension Repository {
     func waitForName(after state: CollectionState, _ operation: Operation) throws {
         guard let last = state.lastName.flatMap({ Instant(pointName: $0) }) else { return }
         let (pauseSeconds, pauses) = (0.02, 100)
-        for _ in 0..<pauses {
-            guard Instant(microseconds: options.now()).floorToSecond == last else { return }
-            try options.pause(pauseSeconds) { try operation.checkpoint() }
+        try operation.waiting(for: "the next second") {
+            for _ in 0..<pauses {
+                guard Instant(microseconds: options.now()).floorToSecond == last else { return }
+                try options.pause(pauseSeconds) { try operation.checkpoint() }
+            }
         }
     }
 }

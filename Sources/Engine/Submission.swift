@@ -9,13 +9,15 @@ extension Engine {
         _ = try plan(statements)
     }
 
-    /// Accepts all the statements or none: definitions are carried out, the others queued.
+    /// Accepts all the statements or none: definitions are carried out, the others queued. Questions
+    /// make no operation: `answer` is for them.
     ///
     /// - Parameter owner: the user id behind them.
     package func submit(_ statements: [Statement], owner: UInt32) throws(Failure) -> [Operation] {
         try submission.withLock { _ throws(Failure) in
             var operations: [Operation] = []
             for (index, step) in try plan(statements).enumerated() {
+                if case .answer = step { continue }
                 let operation = try begin(statements[index], step, owner: owner)
                 switch step {
                 case .define, .drop, .alterPoints: try carryOut(step, operation)
@@ -23,6 +25,7 @@ extension Engine {
                     enqueue(
                         QueuedOperation(
                             operation: operation, work: work, predecessors: operations))
+                case .answer: break
                 }
                 operations.append(operation)
             }
@@ -31,11 +34,14 @@ extension Engine {
     }
 
     private func plan(_ statements: [Statement]) throws(Failure) -> [Plan.Step] {
-        if options.isReadOnly { throw Failure(.readOnly, "mounted read-only: mount without -o ro") }
+        let asksOnly = statements.allSatisfy(\.isQuestion)
+        if options.isReadOnly, !asksOnly {
+            throw Failure(.readOnly, "mounted read-only: mount without -o ro")
+        }
         if state.withLock(\.isClosing) { throw Failure(.busy, "the mount is being unmounted") }
         // Others may have defined or backed up something in the last half second.
         try? refresh()
-        if let displacement = repository?.displacement { throw displacement }
+        if let displacement = repository?.displacement, !asksOnly { throw displacement }
         var plan = Plan(engine: self)
         var steps: [Plan.Step] = []
         for statement in statements { steps.append(try plan.step(statement)) }

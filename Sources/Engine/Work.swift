@@ -103,7 +103,7 @@ extension Engine {
             guard let database, let repository else {
                 throw Failure(.unsupported, "\(location) has no database to back up")
             }
-            let source = try database.open(nil)
+            let source = try operation.waiting(for: "the database") { try database.open(nil) }
             removeLeftovers(source, operation)
             let job = BackupJob(
                 repository: repository, source: source,

@@ -75,12 +75,20 @@ package struct Daemon: Sendable {
             return nil
         }
         unsetenv(variable)
+        takeName()
         var status = stat()
         guard fstat(descriptorInChild, &status) == 0, status.st_mode & S_IFMT == S_IFIFO,
             fcntl(descriptorInChild, F_SETFD, FD_CLOEXEC) == 0
         else { return nil }
         closeInherited(after: descriptorInChild)
         return Daemon(descriptor: descriptorInChild)
+    }
+
+    /// The process was run as `/proc/self/exe`, of which the kernel would call it `exe`.
+    private static func takeName() {
+        guard let file = fopen("/proc/self/comm", "w") else { return }
+        fputs("ydbfs", file)
+        fclose(file)
     }
 
     /// Tells success and becomes a daemon: own session, directory `/`, standard streams to

@@ -202,7 +202,7 @@ struct Catalog {
     }
 
     /// Holds for the rows of virtual tables in `sqlite_schema`: they alone have no pages.
-    private static let isVirtual =
+    static let isVirtual =
         "(type = 'table' AND rootpage = 0 AND sql LIKE 'CREATE VIRTUAL%')"
 
     /// The statements of virtual tables, views, then the triggers of views, each ended by `;` and a

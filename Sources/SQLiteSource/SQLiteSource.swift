@@ -55,6 +55,14 @@ package final class SQLiteSource: RowSource {
         ).listTables()
     }
 
+    package func otherKind(of name: String) throws -> String? {
+        try file.reading { reader in
+            try reader.rows(
+                "SELECT name, type FROM main.sqlite_schema WHERE type = 'view' OR \(Catalog.isVirtual)"
+            ) { ($0.text(0), $0.text(1) == "view" ? "a view" : "a virtual table") }
+        }.first { $0.0.hasSameBytes(as: name) }?.1
+    }
+
     package var sizeBytes: UInt64? { file.size(of: "").map { UInt64($0) } }
 
     package func openCut(_ request: CutRequest) throws -> any SourceCut {

@@ -11,6 +11,9 @@ package protocol RowSource: Sendable {
     /// Every table now, by name; the ones that can't be backed up say why.
     func listTables() throws -> [SourceTable]
 
+    /// What something of this name is that has no rows of its own: `a view`; nil if there is nothing.
+    func otherKind(of name: String) throws -> String?
+
     /// One instant of every table, unchanged by what others write from now on.
     func openCut(_ request: CutRequest) throws -> any SourceCut
 
@@ -20,6 +23,7 @@ package protocol RowSource: Sendable {
 
 extension RowSource {
     package var sizeBytes: UInt64? { nil }
+    package func otherKind(of name: String) throws -> String? { nil }
 }
 
 /// A database that is backed up and restored into.

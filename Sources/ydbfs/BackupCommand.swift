@@ -4,7 +4,7 @@ import Engine
 import Repository
 
 /// `BACKUP` without its grammar: an incremental where that is possible, else a full.
-struct BackupCommand: ParsableCommand {
+struct BackupCommand: ParsableCommand, QuietVerb {
     static let configuration = CommandConfiguration(
         commandName: "backup",
         abstract: "Back up a collection: the short form of run SOURCE 'BACKUP …'.",
@@ -25,6 +25,8 @@ struct BackupCommand: ParsableCommand {
 
     @OptionGroup var common: ShortFormOptions
 
+    var quiet: QuietOption { common.quiet }
+
     func run() throws {
         let argument = try SourceArgument.given(source, repository: common.repository)
         let states = try common.collections(argument)
@@ -42,18 +44,19 @@ struct BackupCommand: ParsableCommand {
         guard let path = argument.databasePath else {
             throw Failure(.notFound, "\(source) has no collection, and no database to make one of")
         }
+        if let problem = argument.problem(), problem.code != .busy { throw problem }
         let name = collection ?? Paths.lastComponent(path)
         var settings = CollectionSettings()
         _ = settings.set(.incrementalBackupEnabled, "true")
         let specification = CollectionSpecification(
             name: name, members: .database, settings: settings)
-        Output.error("there is no collection yet: making \(name), of the whole database")
+        Output.remark("there is no collection yet: making \(name), of the whole database")
         try common.run(source, "\(specification.sql); BACKUP \(quotedName(name))")
     }
 }
 
 /// `RESTORE` without its grammar.
-struct RestoreCommand: ParsableCommand {
+struct RestoreCommand: ParsableCommand, QuietVerb {
     static let configuration = CommandConfiguration(
         commandName: "restore",
         abstract: "Bring back tables: the short form of run SOURCE 'RESTORE …'.",
@@ -85,6 +88,8 @@ struct RestoreCommand: ParsableCommand {
 
     @OptionGroup var common: ShortFormOptions
 
+    var quiet: QuietOption { common.quiet }
+
     func run() throws {
         let argument = try SourceArgument.given(source, repository: common.repository)
         let states = try common.collections(argument)
@@ -110,6 +115,8 @@ struct ShortFormOptions: ParsableArguments {
 
     @Flag(help: "One JSON object per operation.")
     var json = false
+
+    @OptionGroup var quiet: QuietOption
 
     /// None if nothing was ever stored.
     func collections(_ argument: SourceArgument) throws -> [CollectionState] {
@@ -141,6 +148,7 @@ struct ShortFormOptions: ParsableArguments {
         var arguments = [source, statement] + words
         if let repository { arguments += ["--repository", repository] }
         if json { arguments.append("--json") }
+        if quiet.isOn { arguments.append("--quiet") }
         try RunCommand.parse(arguments).run()
     }
 }

@@ -18,7 +18,7 @@ extension SourceArgument {
 
     /// Imports what is new, and tells on the error stream what is to be told of it.
     func importPoints() throws {
-        for line in try importNewPoints() { Output.error(line) }
+        for line in try importNewPoints() { Output.remark(line) }
     }
 
     /// Imports what is new, which takes no time if nothing is; answers what the user should know. Throws
@@ -68,7 +68,7 @@ extension SourceArgument {
         }
         let (secondsBeforeBar, secondsBetween) = (0.3, 0.2)
         var status = operation.wait(seconds: secondsBeforeBar)
-        let bar = Output.errorIsTerminal ? ProgressBar(operation.statement) : nil
+        let bar = Output.showsProgress ? ProgressBar(operation.statement) : nil
         while status == nil {
             if Signals.takePending() { operation.cancel() }
             let now = operation.status

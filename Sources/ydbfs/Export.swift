@@ -131,6 +131,23 @@ struct Export {
         return outcome.withLock(\.done)
     }
 
+    /// The tables' own files, as they are, to the standard output.
+    func writeTables() throws {
+        let wanted = files.filter { $0.format != nil }
+        if wanted.contains(where: { $0.format == .parquet }), isatty(STDOUT_FILENO) == 1 {
+            throw Failure(
+                .invalid, "Parquet is nothing for a terminal: name a directory instead of -")
+        }
+        operation.update { $0.totalRows = wanted.map(\.bytes).total }
+        for file in wanted {
+            try read(file) { piece in
+                try operation.checkpoint()
+                try piece.withBytes { try Output.write($0) }
+                operation.update { $0.rows += UInt64(piece.count) }
+            }
+        }
+    }
+
     // MARK: What is there
 
     /// Looks at the directory before anything is written, and marks it as this point's.

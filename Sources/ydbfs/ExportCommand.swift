@@ -6,7 +6,7 @@ import Repository
 import Tables
 import Volume
 
-struct ExportCommand: ParsableCommand {
+struct ExportCommand: ParsableCommand, QuietVerb {
     static let configuration = CommandConfiguration(
         commandName: "export",
         abstract: "Copy a backup point into a directory or a SQLite file, without a mount.",
@@ -26,11 +26,14 @@ struct ExportCommand: ParsableCommand {
             --format sqlite makes one SQLite database of the point, a file that must not be there \
             yet; - is the standard output. What comes of it is what RESTORE makes.
 
+            - also takes the one table that --table names, as csv or parquet.
+
               ydbfs export shop.db shop/latest /srv/out
               ydbfs export shop.db.backups shop/20261121100000Z_full out --format parquet \
             --table orders
               ydbfs export shop.db shop/latest /srv/dump --format dump
               ydbfs export shop.db shop/yesterday before.db --format sqlite
+              ydbfs export shop.db shop/latest - --table orders | head
 
             Exit status: 0 all is there, 1 failed, 2 wrong usage, 3 all that the point has is \
             there, but tables are missing from the point or can't be in a dump (a line each, with the \
@@ -66,14 +69,24 @@ struct ExportCommand: ParsableCommand {
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
 
+    @OptionGroup var quiet: QuietOption
+
     func validate() throws {
         if ![Self.dump, Self.sqlite].contains(format), RowFormat(id: format) == nil {
             let known = RowFormat.all.map(\.id) + [Self.dump, Self.sqlite]
             throw ValidationError(
                 "--format \(format): expected " + known.joined(separator: ", "))
         }
+        if directory == Self.output, format != Self.sqlite,
+            RowFormat(id: format) == nil || tables.count != 1
+        {
+            throw ValidationError(
+                "- is the standard output: it takes one --table as csv or parquet, or --format sqlite"
+            )
+        }
     }
 
+    private static let output = "-"
     private static let sqlite = "sqlite"
     private static let dump = "dump"
 
@@ -97,17 +110,20 @@ struct ExportCommand: ParsableCommand {
             to: directory,
             operation: operation)
         defer { export.close() }
+        if directory == Self.output {
+            return try ShownProgress.run(operation, unit: "bytes") { try export.writeTables() }
+        }
         let done = try ShownProgress.run(operation, unit: "bytes") { try export.run() }
         for path in done.repaired {
-            Output.print("note: \(path) wasn't what was exported before: written anew")
+            Output.say("note: \(path) wasn't what was exported before: written anew")
         }
-        Output.print(
+        Output.say(
             "\(state.name)/\(point.name) in \(directory): \(done.files) files, \(done.bytes) bytes"
                 + (done.skipped > 0 ? ", \(done.skipped) of them were there already" : ""))
         var leftOut = export.leftOut.map { "\($0.path): \($0.reason)" }
         if tables.isEmpty { leftOut += point.notBackedUp.map { point.lacks($0).line } }
         if leftOut.isEmpty { return }
-        for line in leftOut { Output.print("left out: \(oneLine(line))") }
+        for line in leftOut { Output.leftOut(oneLine(line)) }
         throw ExitCode(ExitStatus.incomplete)
     }
     private func writeDatabase(
@@ -115,19 +131,21 @@ struct ExportCommand: ParsableCommand {
         _ operation: Operation
     ) throws {
         let export = DatabaseExport(source, point, tables: tables, operation: operation)
-        let isOutput = directory == "-"
+        let isOutput = directory == Self.output
         let bytes = try ShownProgress.run(operation, unit: "rows") {
             try isOutput ? export.writeToOutput() : export.write(to: directory)
         }
         let status = operation.status
         // The standard output is the database.
-        let tell = isOutput ? Output.error : Output.print
+        let tell = isOutput ? Output.remark : Output.say
         for note in status.notes { tell("note: \(oneLine(note))") }
         if !isOutput {
             tell("\(state.name)/\(point.name) in \(directory): \(status.rows) rows, \(bytes) bytes")
         }
         if status.leftOutLines.isEmpty { return }
-        for line in status.leftOutLines { tell("left out: \(line)") }
+        for line in status.leftOutLines {
+            isOutput ? Output.error("left out: \(line)") : Output.leftOut(line)
+        }
         throw ExitCode(ExitStatus.incomplete)
     }
 }

@@ -75,7 +75,7 @@ struct FindCommand: ParsableCommand {
     private func print(
         _ hits: [RowSearch.Hit], points: [String], areOneTable: Bool
     ) throws {
-        if hits.isEmpty { return Output.error("no row at any of \(points.count) points") }
+        if hits.isEmpty { return Output.remark("no row at any of \(points.count) points") }
         var schemas: [TableSchema] = []
         for hit in hits.reversed() where !schemas.contains(hit.schema) {
             schemas.append(hit.schema)

@@ -79,6 +79,7 @@ struct MountCommand: ParsableCommand {
     @Flag(help: .hidden) var fake = false
 
     func validate() throws {
+        if mountPoint.isEmpty { throw ValidationError("MOUNTPOINT is empty: name a directory") }
         if (try? Paths.kind(of: mountPoint)) == .file,
             (try? Paths.kind(of: source)) != .file || !MountCommand.isDatabase(source),
             MountCommand.isDatabase(mountPoint)

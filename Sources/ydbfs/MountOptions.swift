@@ -74,14 +74,21 @@ package struct MountOptions: Sendable, Equatable {
     /// Words of mount(8) that say what is so anyway, or concern who mounts and when.
     private static let accepted: Set<String> = [
         "defaults", "rw", "suid", "nosuid", "dev", "nodev", "exec", "async", "atime", "diratime",
+        "nodiratime",
         "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "auto",
         "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "iversion",
         "noiversion", "silent", "loud", "default_permissions", "mand", "nomand", "symfollow",
         "nosymfollow",
     ]
     private static let passed: Set<String> = [
-        "noexec", "noatime", "nodiratime", "sync", "dirsync",
+        "noexec", "noatime", "sync", "dirsync",
     ]
+    /// Words with values that are the kernel's.
+    private static let passedKeys: Set<String> = [
+        "context", "fscontext", "defcontext", "rootcontext",
+    ]
+    /// Those that mount(8) and its like tell each other.
+    private static let othersKeys: Set<String> = ["user", "comment", "helper", "uhelper"]
     private static let unbuilt: Set<String> = [
         "encrypt", "passphrase_file", "pull",
     ]
@@ -96,6 +103,11 @@ package struct MountOptions: Sendable, Equatable {
         case "xattr": hasExtendedAttributes = true
         case _ where Self.passed.contains(word): kernelWords.append(word)
         case _ where Self.unbuilt.contains(word): throw Self.refusal(unbuilt: word)
+        case "remount":
+            throw Failure(
+                .unsupported,
+                "mount option remount: what is mounted keeps its options: unmount it, and mount it anew"
+            )
         case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",
             "rate", "reserve", "repository", "poll", "on_success", "on_failure":
             throw Failure(.invalid, "mount option \(word) needs a value: \(word)=…")
@@ -137,7 +149,8 @@ package struct MountOptions: Sendable, Equatable {
         case "on_failure": onFailure = try Self.path(value, key)
         case "repository": repository = try Self.path(value, key)
         case _ where Self.unbuilt.contains(key): throw Self.refusal(unbuilt: key)
-        default: return key == "user" || key == "comment" || Self.isForOthers(key)
+        case _ where Self.passedKeys.contains(key): kernelWords.append("\(key)=\(value)")
+        default: return Self.othersKeys.contains(key) || Self.isForOthers(key)
         }
         return true
     }

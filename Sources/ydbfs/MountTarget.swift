@@ -209,6 +209,9 @@ private final class MountedOperation: SubmittedOperation {
         let text = (try? TextFile.read(directory + "/progress")) ?? ""
         for line in text.split(separator: "\n") {
             let words = line.split(separator: " ")
+            if line.hasPrefix("waits_for ") {
+                progress.waitsFor = line.dropFirst("waits_for ".count).trimmed
+            }
             guard words.count == 2, let value = UInt64(words[1]) else { continue }
             if words[0] == "rows" { progress.rows = value }
             if words[0] == "total_rows" { progress.totalRows = value }

@@ -1,5 +1,4 @@
 import Bytes
-import FoundationEssentials
 import Glibc
 
 /// Paths as the kernel sees them.
@@ -17,13 +16,19 @@ package enum Paths {
         }
     }
 
+    /// What tells a file from others, whatever its name; nil if there is none.
+    static func identity(of path: String) -> (device: UInt64, inode: UInt64)? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return (UInt64(status.st_dev), UInt64(status.st_ino))
+    }
+
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     /// Whether both are there and the same directory, whatever their names.
     static func isSame(_ path: String, as other: String) -> Bool {
-        var (first, second) = (stat(), stat())
-        return stat(path, &first) == 0 && stat(other, &second) == 0
-            && first.st_dev == second.st_dev && first.st_ino == second.st_ino
+        guard let first = identity(of: path), let second = identity(of: other) else { return false }
+        return first == second
     }
 
     /// Absolute and without symlinks as far as it exists; the rest may come into being later.
@@ -66,8 +71,19 @@ package enum Paths {
     }
 
     /// What a directory holds, in no order, without `.` and `..`.
-    package static func names(in directory: String) throws -> [String] {
-        try FileManager.default.contentsOfDirectory(atPath: directory)
+    package static func names(in directory: String) throws(Failure) -> [String] {
+        guard let stream = opendir(directory) else { throw Failure("can't look into \(directory)") }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else { break }
+            let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+            let name = String(decoding: bytes, as: UTF8.self)
+            if name != ".", name != ".." { names.append(name) }
+        }
+        guard errno == 0 else { throw Failure("can't look into \(directory)") }
+        return names
     }
 
     /// For pasting into a shell.

@@ -16,7 +16,8 @@ package enum Program {
     }
 
     /// A file beyond RLIMIT_FSIZE is an error of `write`; the others mean nothing to us.
-    static let ignoredSignals = [SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM]
+    /// So is a reader that has gone.
+    static let ignoredSignals = [SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM, SIGPIPE]
 
     static func main() {
         for number in ignoredSignals { signal(number, SIG_IGN) }
@@ -26,8 +27,11 @@ package enum Program {
                 (0..<Int(CommandLine.argc)).compactMap { arguments[$0] }.map { word in
                     PathText.word((0..<strlen(word)).map { UInt8(bitPattern: word[$0]) })
                 })
+            // Also for words that are no right ones.
+            Output.isJSON = words.contains("--json")
             try UnknownWords.check(words)
             var command = try Ydbfs.parseAsRoot(DashedWord.marked(words))
+            if let verb = command as? any QuietVerb { verb.quiet.apply() }
             try command.run()
             if let loss = Output.loss { throw loss }
         } catch {
@@ -42,6 +46,10 @@ package enum Program {
             Output.error(failure)
             return ExitStatus.failure
         }
+        if let usage = error as? BareUsage {
+            Output.error(usage.text, code: "usage")
+            return ExitStatus.usage
+        }
         switch Ydbfs.exitCode(for: error) {
         case .success:
             Output.print(Ydbfs.fullMessage(for: error))
@@ -49,7 +57,7 @@ package enum Program {
             return 0
         case .validationFailure:
             let line = Ydbfs.message(for: error).split(separator: "\n").joined(separator: " ")
-            Output.error("\(line) (ydbfs --help explains)")
+            Output.error("\(line) (ydbfs --help explains)", code: "usage")
             return ExitStatus.usage
         case let status:
             let message = Ydbfs.message(for: error)

@@ -5,7 +5,7 @@ import Fuse
 import Repository
 import SQLiteSource
 
-struct RepairCommand: ParsableCommand {
+struct RepairCommand: ParsableCommand, QuietVerb {
     static let configuration = CommandConfiguration(
         commandName: "repair",
         abstract: "Mend what verify names.",
@@ -61,6 +61,8 @@ struct RepairCommand: ParsableCommand {
 
     @Flag(help: "Only say what would be done.")
     var dryRun = false
+
+    @OptionGroup var quiet: QuietOption
 
     func run() throws {
         Signals.block()
@@ -118,11 +120,13 @@ struct RepairCommand: ParsableCommand {
             if !steps.isEmpty, steps.map(\.text) == before {
                 throw Failure(.system, "\(before[0]): that has been done, and it is still so")
             }
-            for step in steps { Output.print((dryRun ? "would mend " : "mends ") + step.text) }
+            for step in steps {
+                dryRun ? Output.print("would mend \(step.text)") : Output.say("mends \(step.text)")
+            }
             if dryRun || steps.isEmpty {
                 for line in hopeless { Output.error("can't mend \(line)") }
                 if steps.isEmpty, hopeless.isEmpty {
-                    Output.print(
+                    Output.say(
                         "\(location): " + (round == 1 ? "there is nothing to mend" : "mended"))
                 }
                 return steps.isEmpty && hopeless.isEmpty
@@ -151,7 +155,7 @@ struct RepairCommand: ParsableCommand {
         let wide = try modes.tooWide(below: location)
         if wide.isEmpty { return }
         if !dryRun { for (path, mode) in wide { try PrivateModes.set(mode, of: path) } }
-        Output.print(
+        Output.say(
             "\(dryRun ? "would narrow" : "narrows") the modes of \(wide.count) files and directories "
                 + "below \(location) to that of \(file)")
     }
@@ -162,8 +166,8 @@ struct RepairCommand: ParsableCommand {
         // Only then is the database opened for writing.
         if planned.isEmpty { return }
         let statements = try dryRun ? planned : database.removeLeftoverCapture()
-        Output.print(statements.map { "\($0);" }.joined(separator: "\n"))
+        Output.say(statements.map { "\($0);" }.joined(separator: "\n"))
         let verb = dryRun ? "would be removed" : "removed"
-        Output.print("\(source): \(statements.count) objects of earlier versions \(verb)")
+        Output.say("\(source): \(statements.count) objects of earlier versions \(verb)")
     }
 }

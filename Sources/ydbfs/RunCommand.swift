@@ -1,13 +1,12 @@
 import ArgumentParser
 import Bytes
 import Engine
-import FoundationEssentials
 import Fuse
 import Glibc
 import Repository
 import Synchronization
 
-struct RunCommand: ParsableCommand {
+struct RunCommand: ParsableCommand, QuietVerb {
     static let configuration = CommandConfiguration(
         commandName: "run",
         abstract: "Carry out statements and wait for what they start.",
@@ -23,13 +22,16 @@ struct RunCommand: ParsableCommand {
               ydbfs run shop.db 'BACKUP shop INCREMENTAL' --json
               ydbfs run shop.db < statements.sql
               ydbfs run shop.db --into new.db "RESTORE shop AT 'yesterday'"
+              ydbfs run shop.db 'SHOW OPERATIONS'
 
             Prints a line for each statement: operation 17 done 20261121100000Z_full rows=… bytes=…. \
             What had to be left out of it has a line each before that, with the reason, and \
             incomplete=N in it. With --json an object with the keys id, statement, state (done, \
             failed, cancelled; queued, running after --no-wait), point, rows, bytes, seconds, \
             error, notes, incomplete, left_out (path, reason); keys without a value are left out. \
-            Ctrl-C cancels what runs.
+            Notes are what PRUNE and VERIFY have to say. SHOW is answered here, also where nothing \
+            can be written, with lines of a table, with --json an object that has statement and \
+            answer, an object for each line. Ctrl-C cancels what runs.
 
             Exit status: 0 all is done, 1 something failed, 2 wrong usage, 3 all is done, but \
             something was left out.
@@ -76,33 +78,48 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "One JSON object per operation.")
     var json = false
 
+    @OptionGroup var quiet: QuietOption
+
+    func validate() throws {
+        if json, quiet.isOn { throw ValidationError("--quiet and --json contradict each other") }
+    }
+
     func run() throws {
         Signals.block()
         let source = try SourceArgument.given(
             source, repository: repository, trustsFileSystem: trustFs)
         let text = try statementText()
-        let target = try target(for: source, engineOptions())
-        defer { target.close() }
-        if noWait, target.outlivesUs {
-            let statements = text.statements
-            for operation in try target.submit(statements, of: text) { try show(operation.now()) }
+        let answers = Answers(source)
+        let orders = text.statements.filter { !$0.isQuestion }
+        // Who only asks needs nobody who may write.
+        let target = orders.isEmpty ? nil : try target(for: source, engineOptions())
+        defer { target?.close() }
+        if noWait, let target, target.outlivesUs {
+            for operation in try target.submit(orders, of: text) { try show(operation.now()) }
+            for question in text.statements where question.isQuestion {
+                try show(answers.answer(question, of: text), to: question)
+            }
             return
         }
-        if noWait { Output.error("nothing is mounted that could go on: waiting") }
+        if noWait, target != nil { Output.remark("nothing is mounted that could go on: waiting") }
         let turn = Turn()
         try Signals.watch(stop: { _ in turn.stop() }, stopNow: { _exit(128 + SIGINT) })
-        try runInTurn(text, target, turn)
+        try runInTurn(text, target, answers, turn)
     }
 
     /// One after another, each checked when its turn comes.
     private func runInTurn(
-        _ text: StatementText, _ target: any StatementTarget, _ turn: Turn
+        _ text: StatementText, _ target: (any StatementTarget)?, _ answers: Answers, _ turn: Turn
     ) throws {
         var isWhole = true
         for (index, statement) in text.statements.enumerated() {
             let rest = text.statements[(index + 1)...]
             do {
-                for operation in try target.submit([statement], of: text) {
+                if statement.isQuestion {
+                    try show(answers.answer(statement, of: text), to: statement)
+                    continue
+                }
+                for operation in try target?.submit([statement], of: text) ?? [] {
                     turn.begin(operation)
                     let report = wait(for: operation)
                     try show(report)
@@ -110,7 +127,7 @@ struct RunCommand: ParsableCommand {
                     if !report.isDone { throw ExitCode(ExitStatus.failure) }
                 }
             } catch {
-                if let failure = error as? Failure { Output.error(failure) }
+                if let failure = error as? Failure { Output.error(wayOut(failure, statement)) }
                 for statement in rest {
                     var report = OperationReport(
                         id: nil, statement: statement.text, state: "cancelled")
@@ -124,6 +141,18 @@ struct RunCommand: ParsableCommand {
             }
         }
         if !isWhole { throw ExitCode(ExitStatus.incomplete) }
+    }
+
+    /// A database that is lost comes back into a new file.
+    private func wayOut(_ failure: Failure, _ statement: Statement) -> Failure {
+        guard case .restore = statement.action, into == nil, !Paths.exists(source) else {
+            return failure
+        }
+        let place = Paths.shellWord(source)
+        return Failure(
+            failure.code,
+            "\(failure.message): ydbfs run \(place) --into \(place) \(Paths.shellWord(statement.text)) "
+                + "makes it anew", snippet: failure.snippet)
     }
 
     private func statementText() throws -> StatementText {
@@ -210,7 +239,7 @@ struct RunCommand: ParsableCommand {
     private func wait(for operation: any SubmittedOperation) -> OperationReport {
         let (secondsBeforeBar, secondsBetween) = (0.3, 0.2)
         var report = operation.wait(seconds: secondsBeforeBar)
-        let bar = Output.errorIsTerminal ? ProgressBar(operation.statement) : nil
+        let bar = Output.showsProgress ? ProgressBar(operation.statement) : nil
         while report == nil {
             bar?.draw(operation.progress())
             report = operation.wait(seconds: secondsBetween)
@@ -219,14 +248,15 @@ struct RunCommand: ParsableCommand {
         return report!
     }
 
+    private func show(_ answer: Answer, to question: Statement) throws {
+        if json { return try Output.json(AnswerReport(question, answer)) }
+        for line in Shown.output(isUTC: false).lines(answer) { Output.print(line) }
+    }
+
     private func show(_ report: OperationReport) throws {
-        if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            return Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
-        }
-        for note in report.notes { Output.print("note: \(oneLine(note))") }
-        for line in report.leftOutLines { Output.print("left out: \(line)") }
-        if report.error == nil { Output.print(report.line) } else { Output.error(report.line) }
+        if json { return try Output.json(report) }
+        for note in report.notes { Output.say("note: \(oneLine(note))") }
+        for line in report.leftOutLines { Output.leftOut(line) }
+        if report.error == nil { Output.say(report.line) } else { Output.error(report.line) }
     }
 }

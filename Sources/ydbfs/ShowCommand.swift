@@ -34,14 +34,22 @@ struct ShowCommand: ParsableCommand {
             "Where the backups are (default: SOURCE.backups).", valueName: "LOCATION"))
     var repository: String?
 
+    @OptionGroup var options: ShownOptions
+
     func run() throws {
         let stored = try StoredTables(
             SourceArgument.given(source, repository: repository),
             operation: "show \(target ?? "collections")")
-        guard let target else { return showCollections(of: stored.repository) }
+        guard let target else {
+            return show(.collections(stored.repository.collections))
+        }
         let (collection, rest) = try split(target, in: stored.repository)
         let state = try stored.collection(collection)
-        guard let rest else { return show(state) }
+        guard let rest else {
+            var answer = Answer.backups(of: state)
+            if let last = options.last { answer.rows = answer.rows.suffix(last) }
+            return show(answer)
+        }
         let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         let point = try Moment(String(parts[0]), of: state.name, in: stored.repository).point(
             in: state)
@@ -49,15 +57,8 @@ struct ShowCommand: ParsableCommand {
         try show(String(parts[1]), at: point, of: state, stored)
     }
 
-    private func showCollections(of repository: Repository) {
-        let header = ["COLLECTION", "POINTS", "NEWEST", "BYTES"]
-        let rows = repository.collections.map { state in
-            [
-                oneLine(state.name), "\(state.points.count)", state.newest?.name ?? "-",
-                "\(state.storedBytes)",
-            ]
-        }
-        for line in Output.aligned([header] + rows, leftColumns: [0, 2]) { Output.print(line) }
+    private func show(_ answer: Answer) {
+        for line in options.shown.lines(answer) { Output.print(line) }
     }
 
     /// The collection, whose name may hold slashes, and what stands behind it.
@@ -73,27 +74,12 @@ struct ShowCommand: ParsableCommand {
         return (found, rest.isEmpty ? nil : String(rest))
     }
 
-    private func show(_ state: CollectionState) {
-        var rows = [["POINT", "KIND", "CUT", "TABLES", "ROWS", "CHANGED"]]
-        for point in state.points {
-            let tables = state.tables(at: point.sequence)
-            let changed = tables.filter { point.changed.contains($0.id) }
-            rows.append([
-                point.name, point.kind.rawValue,
-                Instant(microseconds: point.cut).floorToSecond.description, "\(tables.count)",
-                "\(tables.map(\.rows).total)",
-                "\(changed.map { $0.inserted + $0.updated + $0.deleted }.total)",
-            ])
-        }
-        for line in Output.aligned(rows, leftColumns: [0, 1, 2]) { Output.print(line) }
-    }
-
     private func show(_ point: BackupPoint, of state: CollectionState) {
         var rows = [["TABLE", "ROWS", "COLUMNS", "CSV BYTES"]]
         for table in state.tables(at: point.sequence) {
             rows.append([
                 table.path, "\(table.rows)", "\(table.schema.visibleColumns.count)",
-                table.sizes["csv"].map { "\($0)" } ?? "-",
+                table.sizes["csv"].map { options.shown.size($0) } ?? "-",
             ])
         }
         for line in Output.aligned(rows, leftColumns: [0]) { Output.print(line) }

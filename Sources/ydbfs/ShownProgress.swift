@@ -14,7 +14,7 @@ enum ShownProgress {
     ) throws -> R {
         let isDone = Monitor(false)
         let drawer = try? WorkerThread {
-            guard Output.errorIsTerminal else { return }
+            guard Output.showsProgress else { return }
             var pause = secondsBeforeBar
             let bar = ProgressBar(operation.statement)
             while isDone.wait(seconds: pause, { $0 ? true : nil }) == nil {

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Bytes
 import Engine
-import FoundationEssentials
 import Repository
 
 struct StatusCommand: ParsableCommand {
@@ -48,6 +47,8 @@ struct StatusCommand: ParsableCommand {
     @Flag(help: "For programs.")
     var json = false
 
+    @OptionGroup var options: ShownOptions
+
     @Option(
         help: ArgumentHelp(
             "Print the DuckDB query that merges the tables of a point.",
@@ -81,11 +82,10 @@ struct StatusCommand: ParsableCommand {
         if let sql { return try printQuery(of: sql, argument) }
         let report = try StatusReport(argument, only: collection)
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            try Output.json(report.withPoints(last: options.last), isPretty: true)
         } else {
-            Output.print(report.text(maxAge: maxAge))
+            Output.print(
+                report.text(maxAge: maxAge, last: options.last, shown: options.shown))
         }
         if report.isDamaged || !report.troubles(maxAge: maxAge).isEmpty {
             throw ExitCode(ExitStatus.failure)

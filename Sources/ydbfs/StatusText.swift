@@ -5,16 +5,16 @@ import Repository
 // What `status` prints for people, and what keeps a collection from being backed up as it should be.
 
 extension StatusReport.Collection {
-    func troubles(maxAge: Period?) -> [String] {
+    func troubles(maxAge: Period?, shown: Shown = .exact) -> [String] {
         var lines: [String] = []
         if isFailing, let lastFailure {
             lines.append(
-                "the last backup failed at \(lastFailure.ended ?? lastFailure.started): operation "
+                "the last backup failed at \(shown.time(lastFailure.ended ?? lastFailure.started)): operation "
                     + "\(lastFailure.id): \(lastFailure.error ?? "unknown")")
         }
         if running == nil, let since = schedule?.overdueSince {
             lines.append(
-                "a backup was due at \(since) and wasn't taken: is a mount running that may take it?"
+                "a backup was due at \(shown.time(since)) and wasn't taken: is a mount running that may take it?"
             )
         }
         if let maxAge, lastSuccessAge.map({ $0 > maxAge.seconds }) ?? true {
@@ -35,9 +35,9 @@ extension StatusReport.Collection {
     /// Whether its log still says what it is made of.
     private var isDefined: Bool { isDatabase || !tables.isEmpty }
 
-    fileprivate var ageLine: String? {
+    fileprivate func ageLine(_ shown: Shown) -> String? {
         guard let lastSuccess, let lastSuccessAge else { return nil }
-        return "  last backup \(lastSuccess), \(Self.age(lastSuccessAge)) ago"
+        return "  last backup \(shown.time(lastSuccess)), \(Self.age(lastSuccessAge)) ago"
     }
 }
 
@@ -48,8 +48,24 @@ extension StatusReport {
             .lines(of: count)
     }
 
+    /// With the newest points of each collection alone.
+    func withPoints(last: Int?) -> StatusReport {
+        guard let last else { return self }
+        var report = self
+        report.collections = collections.map { collection in
+            var collection = collection
+            collection.points = collection.points.suffix(last)
+            return collection
+        }
+        return report
+    }
+
     /// For people.
-    package func text(maxAge: Period? = nil) -> String {
+    ///
+    /// - Parameter last: how many points of a collection are shown.
+    package func text(
+        maxAge: Period? = nil, last: Int? = nil, shown: Shown = .exact
+    ) -> String {
         var lines = ["source      \(source)", "repository  \(location)"]
         if let sourceError { lines.append("            can't be used now: \(sourceError)") }
         if let leftovers {
@@ -64,18 +80,21 @@ extension StatusReport {
             lines += ["", "no collections: CREATE BACKUP COLLECTION makes one"]
         }
         for collection in collections {
-            lines += [""] + collection.lines(troubles: collection.troubles(maxAge: maxAge))
+            let troubles = collection.troubles(maxAge: maxAge, shown: shown)
+            lines += [""] + collection.lines(troubles: troubles, last: last, shown)
         }
         return lines.map(oneLine).joined(separator: "\n")
     }
 }
 
 extension StatusReport.Check {
-    fileprivate var text: String { "\(time) \(damage == nil ? level : "DAMAGED")" }
+    fileprivate func text(_ shown: Shown) -> String {
+        "\(shown.time(time)) \(damage == nil ? level : "DAMAGED")"
+    }
 }
 
 extension StatusReport.Collection {
-    fileprivate func lines(troubles: [String]) -> [String] {
+    fileprivate func lines(troubles: [String], last: Int?, _ shown: Shown) -> [String] {
         let members = isDatabase ? "the whole database" : tables.joined(separator: ", ")
         var lines = ["collection \(name): \(members)"]
         if let damage { lines.append("  DAMAGED: \(damage)") }
@@ -85,13 +104,16 @@ extension StatusReport.Collection {
         for (name, reason) in (lost ?? [:]).sorted(by: { $0.key < $1.key }) {
             lines.append("  LOST \(name): \(reason)")
         }
-        if let allFilesRead { lines.append("  every file read once until \(allFilesRead)") }
+        if let allFilesRead {
+            lines.append("  every file read once until \(shown.time(allFilesRead))")
+        }
         if let running {
             lines.append(
-                "  running since \(running.started): operation \(running.id) \(running.statement)")
+                "  running since \(shown.time(running.started)): operation \(running.id) \(running.statement)"
+            )
         }
         lines += troubles.map { "  FAILED: \($0)" }
-        if let ageLine { lines.append(ageLine) }
+        if let ageLine = ageLine(shown) { lines.append(ageLine) }
         if let lastError, let error = lastError.error, !isFailing || lastError.id != lastFailure?.id
         {
             lines.append("  last operation \(lastError.id) \(lastError.state): \(error)")
@@ -110,11 +132,13 @@ extension StatusReport.Collection {
                 ("incremental", schedule.incrementalEvery, schedule.nextIncremental),
             ] {
                 guard let period, let next else { continue }
-                lines.append("  while mounted: \(kind) every \(period), next \(next)")
+                lines.append("  while mounted: \(kind) every \(period), next \(shown.time(next))")
             }
         }
         if let lastLooked {
-            lines.append("  last looked \(lastLooked): nothing had changed since \(newest ?? "")")
+            lines.append(
+                "  last looked \(shown.time(lastLooked)): nothing had changed since \(newest ?? "")"
+            )
         }
         lines += dropped.map { "  dropped \($0): UNDROP BACKUP has it back" }
         let pinned = points.filter(\.pinned).map(\.name)
@@ -124,20 +148,6 @@ extension StatusReport.Collection {
         }
         if points.isEmpty {
             return isDefined ? lines + ["  no points yet: BACKUP \(name) makes the first"] : lines
-        }
-        var rows = [
-            [
-                "POINT", "KIND", "CUT", "VERIFIED", "TABLES", "INCOMPLETE", "ROWS", "CHANGED",
-                "BYTES", "FREES",
-            ]
-        ]
-        for point in points {
-            let changed = point.inserted + point.updated + point.deleted
-            rows.append([
-                point.name, point.kind, point.cut, point.verified?.text ?? "-", "\(point.tables)",
-                point.incomplete == 0 ? "-" : "\(point.incomplete)", "\(point.rows)",
-                "\(changed)", "\(point.bytes)", "\(point.frees)",
-            ])
         }
         if let point = points.last {
             let count = UInt64(point.notBackedUp.count)
@@ -151,9 +161,27 @@ extension StatusReport.Collection {
         for (damage, points) in damaged.sorted(by: { $0.key < $1.key }) {
             lines.append("  DAMAGED: \(points.count) points, last \(points.last!.name): \(damage)")
         }
-        lines += Output.aligned(rows, leftColumns: [0, 1, 2, 3]).map { "  " + $0 }
+        lines += table(points.suffix(last ?? points.count), shown).map { "  " + $0 }
         return lines + [
-            "  newest \(newest ?? (damage == nil ? "none" : "unknown")), \(bytes) bytes stored"
+            "  newest \(newest ?? (damage == nil ? "none" : "unknown")), \(shown.bytes(bytes)) stored"
         ]
+    }
+
+    private func table(_ points: [StatusReport.Point], _ shown: Shown) -> [String] {
+        let rows = points.map { point in
+            let changed = point.inserted + point.updated + point.deleted
+            return [
+                point.name, point.kind, shown.time(point.cut), point.verified?.text(shown) ?? "-",
+                "\(point.tables)", point.incomplete == 0 ? "-" : "\(point.incomplete)",
+                "\(point.rows)", "\(changed)", shown.size(point.bytes), shown.size(point.frees),
+            ]
+        }
+        return TextTable(
+            heads: [
+                "POINT", "KIND", "CUT", "VERIFIED", "TABLES", "INCOMPLETE", "ROWS", "CHANGED",
+                "BYTES", "FREES",
+            ], rows: rows.map { $0.map(oneLine) }, leftColumns: [0, 1, 2, 3],
+            dispensable: ["KIND", "TABLES", "INCOMPLETE", "VERIFIED", "FREES", "CHANGED", "CUT"]
+        ).lines(within: shown.columns.map { $0 - 2 })
     }
 }

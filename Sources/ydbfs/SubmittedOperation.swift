@@ -8,6 +8,8 @@ struct OperationProgress: Sendable, Equatable {
     var totalRows: UInt64?
     /// What is counted.
     var unit = "rows"
+    /// What it waits for, if it does.
+    var waitsFor: String?
 }
 
 /// An accepted statement, whoever works on it.
@@ -46,7 +48,7 @@ struct EngineTarget: StatementTarget {
         engine = try Engine(
             location: source.location, database: source.database,
             cache: SharedCache(maxBytes: Self.cacheBytes), options: options)
-        if let note = engine.ownershipNote { Output.error("note: \(note)") }
+        if let note = engine.ownershipNote { Output.remark("note: \(note)") }
     }
 
     func submit(
@@ -70,7 +72,8 @@ private struct EngineOperation: SubmittedOperation {
 
     func progress() -> OperationProgress {
         let status = operation.status
-        return OperationProgress(rows: status.rows, totalRows: status.totalRows)
+        return OperationProgress(
+            rows: status.rows, totalRows: status.totalRows, waitsFor: status.waitsFor)
     }
 
     func wait(seconds: Double) -> OperationReport? {

@@ -6,7 +6,10 @@ import Engine
 enum UnknownWords {
     /// Throws if there is no word, or the first one is no verb and no file, but nearly a verb.
     static func check(_ words: [String]) throws {
-        if words.isEmpty { throw ValidationError(usage) }
+        if words.isEmpty { throw BareUsage() }
+        if ["-v", "-V"].contains(words[0]) {
+            throw ValidationError("unknown option \(words[0]): did you mean --version?")
+        }
         if words[0].hasPrefix("--"), !options.contains(words[0]),
             let option = nearestWord(to: words[0], among: options)
         {
@@ -19,8 +22,6 @@ enum UnknownWords {
         throw ValidationError("unknown command \(word): did you mean \(verb)?")
     }
 
-    private static let usage =
-        "usage: ydbfs SOURCE MOUNTPOINT, to look; ydbfs backup SOURCE, to back up; ydbfs status SOURCE"
     private static let options = ["--help", "--version"]
 
     /// Those that a user may type.
@@ -28,4 +29,13 @@ enum UnknownWords {
         let known = command.configuration
         return known.shouldDisplay ? [known.commandName].compactMap(\.self) + known.aliases : []
     }
+}
+
+/// Nothing was asked for: what can be.
+struct BareUsage: Error {
+    let text = """
+        usage: ydbfs SOURCE MOUNTPOINT shows the backups of SOURCE, a SQLite database
+        ydbfs backup SOURCE takes one, ydbfs status SOURCE tells how things are
+        ydbfs --help tells the rest
+        """
 }

@@ -1,13 +1,12 @@
 import ArgumentParser
 import Bytes
 import Engine
-import FoundationEssentials
 import Fuse
 import Repository
 
 extension CheckLevel: ExpressibleByArgument {}
 
-struct VerifyCommand: ParsableCommand {
+struct VerifyCommand: ParsableCommand, QuietVerb {
     static let configuration = CommandConfiguration(
         commandName: "verify",
         abstract: "Check that stored backups would restore.",
@@ -58,6 +57,12 @@ struct VerifyCommand: ParsableCommand {
     @Flag(help: "For programs.")
     var json = false
 
+    @OptionGroup var quiet: QuietOption
+
+    func validate() throws {
+        if json, quiet.isOn { throw ValidationError("--quiet and --json contradict each other") }
+    }
+
     private struct Report: Encodable {
         var source: String
         var location: String
@@ -92,16 +97,14 @@ struct VerifyCommand: ParsableCommand {
                 try verifier.run(source: level == .source ? argument.database?.open(nil) : nil)
             }
             report.collections.append(found)
-            if !json { show(found) }
+            if !json, !(quiet.isOn && found.isRight && found.leftOut.isEmpty) { show(found) }
         }
         report.right = report.damage.isEmpty && report.collections.allSatisfy(\.isRight)
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            Output.print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            try Output.json(report, isPretty: true)
         } else {
             for line in report.damage { Output.print("DAMAGED \(oneLine(line))") }
-            if names.isEmpty, report.right { Output.print("no collections: nothing to verify") }
+            if names.isEmpty, report.right { Output.say("no collections: nothing to verify") }
         }
         if !report.right { throw ExitCode(ExitStatus.failure) }
         if report.collections.contains(where: { !$0.leftOut.isEmpty }) {

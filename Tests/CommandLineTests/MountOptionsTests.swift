@@ -86,6 +86,30 @@ import ydbfs
         #expect(failure?.message.contains("isn't built yet") == true)
     }
 
+    @Test func `A mount takes every word of mount(8), and the kernel those that are its`() throws {
+        let sandbox = try Sandbox()
+        try sandbox.makeShop()
+        // As mount(8) lists them; a label is of use with SELinux alone.
+        let words =
+            "async,noatime,auto,noauto,defaults,dev,nodev,nodiratime,dirsync,noexec,group,iversion,"
+            + "noiversion,mand,nomand,_netdev,nofail,norelatime,strictatime,nostrictatime,lazytime,"
+            + "nolazytime,suid,nosuid,silent,loud,owner,rw,sync,user,nouser,users,x-systemd.requires=a,"
+            + "X-mount.mkdir,x-gvfs-hide,comment=c,symfollow,atime,diratime,exec,relatime,noexec"
+        let mounted = try sandbox.ydbfs("mount", "database.db", "m", "-o", words)
+        #expect(mounted.status == 0, "\(mounted.errors)")
+        let flags = try sandbox.run(
+            "/bin/sh", ["-c", "grep \" $PWD/m \" /proc/mounts | cut -d' ' -f4"])
+        for flag in ["noatime", "noexec", "nosuid", "nodev", "sync", "dirsync"] {
+            #expect(
+                flags.output.split { $0 == "," || $0 == "\n" }.contains { $0 == flag },
+                "\(flag): \(flags.output)")
+        }
+        let label = "context=system_u:object_r:tmp_t:s0"
+        #expect(try MountOptions([label]).kernelWords == [label])
+        let again = #expect(throws: Failure.self) { try MountOptions(["remount,ro"]) }
+        #expect(again?.message.contains("unmount it, and mount it anew") == true)
+    }
+
     @Test func `A sloppy mount ignores unknown words but no wrong values`() throws {
         #expect(try MountOptions(["nonsense,ro"], ignoresUnknown: true).isReadOnly)
         #expect(throws: Failure.self) { try MountOptions(["umask=9"], ignoresUnknown: true) }

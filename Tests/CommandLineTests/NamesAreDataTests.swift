@@ -132,6 +132,22 @@ import Testing
         #expect(try sandbox.mounts == ["m"])
     }
 
+    @Test func `Processes are called ydbfs, in the foreground and in the background`() throws {
+        #expect(try sandbox.ydbfs("database.db", sandbox.path + "/m").status == 0)
+        let servers = try sandbox.servers(of: sandbox.path + "/m")
+        try #require(servers.count == 1)
+        let ps = try sandbox.run("/bin/ps", ["-o", "comm=", "-p", "\(servers[0])"])
+        #expect(ps.output == "ydbfs\n")
+        let front = try sandbox.start(
+            Sandbox.binary, ["mount", "database.db", sandbox.path + "/n", "-f"])
+        for _ in 0..<500 where !sandbox.exists("n/control") { usleep(10_000) }
+        let named = try sandbox.run(
+            "/bin/ps", ["-o", "comm=", "-p", "\(front.process.processIdentifier)"])
+        #expect(named.output == "ydbfs\n")
+        #expect(try sandbox.ydbfs("unmount", "n").status == 0)
+        #expect(try front.end().status == 0)
+    }
+
     @Test func `A mount has no inodes to be used up`() throws {
         #expect(try sandbox.ydbfs("database.db", "m").status == 0)
         let shown = try sandbox.run("/bin/df", ["--output=ipcent", "m"])

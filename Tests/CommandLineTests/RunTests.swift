@@ -112,7 +112,7 @@ import Testing
     }
 
     @Test(arguments: [
-        [], ["database.db"], ["mount", "database.db"], ["run"], ["status"], ["unmount"],
+        ["database.db"], ["mount", "database.db"], ["run"], ["status"], ["unmount"],
         ["status", "database.db", "--xml"], ["run", "database.db"],
         ["mount", "database.db", "m", "-o", "nonsense"], ["database.db", "m", "n"],
         ["verify"], ["verify", "database.db", "--level", "deep"], ["export", "database.db"],

@@ -50,6 +50,25 @@ import Testing
         #expect(restore.point == nil && restore.tables == nil)
     }
 
+    @Test func whatIsAskedForMakesNoOperation() throws {
+        for (text, question, name) in [
+            ("SHOW COLLECTIONS", Statement.Question.collections, ""),
+            ("show backups of `a b`;", .backups, "a b"), ("SHOW OPERATIONS", .operations, ""),
+        ] {
+            let statement = try one(text)
+            #expect(statement.isQuestion && statement.action == .show(question))
+            #expect(statement.collection.name == name)
+        }
+        #expect(try one("SHOW BACKUPS", in: "shop").collection.name == "shop")
+        #expect(try one("SHOW OPERATIONS", in: "shop").collection.name == "shop")
+        #expect(try one("SHOW COLLECTIONS", in: "shop").collection.name == "")
+        #expect(try refusal(of: "SHOW BACKUPS OF other", in: "shop").description.contains("other"))
+        #expect(try refusal(of: "SHOW BACKUPS").isIncomplete)
+        #expect(
+            try refusal(of: "SHOW COLECTIONS").description.contains("did you mean COLLECTIONS?"))
+        #expect(try !one("BACKUP shop").isQuestion)
+    }
+
     @Test func aDatabaseInParenthesesIsTaken() throws {
         for members in ["DATABASE", "( DATABASE )", "(database)"] {
             let text = "CREATE BACKUP COLLECTION c \(members) WITH (STORAGE = 'cluster')"
@@ -196,7 +215,10 @@ import Testing
         ("CREATE BACKUP COLLECTION s (TABLE a, TABLE a) WITH (STORAGE=s3)", 1, 44, "twice"),
         ("CREATE BACKUP COLLECTION s WITH (STORAGE='cluster')", 1, 28, "( TABLE"),
         ("CREATE BACKUP COLLECTION s DATABASE WITH ()", 1, 43, "a setting"),
-        ("CREATE BACKUP COLLECTION s DATABASE WITH (\n\tSTORAGE = 'tape')", 2, 12, "'filesystem'"),
+        (
+            "CREATE BACKUP COLLECTION s DATABASE WITH (\n\tSTORAGE = 'tape')", 2, 12,
+            "accepted: 'cluster'"
+        ),
         ("CREATE BACKUP COLLECTION s DATABASE WITH (COLOR = 'red')", 1, 43, "KEEP_DROPPED"),
         (
             "CREATE BACKUP COLLECTION s DATABASE WITH (STORAGE=s3, storage=s3)", 1, 55,

@@ -97,8 +97,10 @@ struct PruneJob {
     func run() throws {
         guard var outcome = try drop() else { return }
         if !outcome.waiting.isEmpty {
-            try repository.options.pause(
-                Double(repository.options.removalDelay), operation.checkpoint)
+            try operation.waiting(for: "readers that may be about to open files that go") {
+                try repository.options.pause(
+                    Double(repository.options.removalDelay), operation.checkpoint)
+            }
             let removed = try repository.removeCondemned(outcome.waiting, of: collection)
             outcome.files += removed.files
             outcome.bytes += removed.bytes
@@ -119,7 +121,9 @@ struct PruneJob {
 
     /// All that needs the writer's lock. Nil if it is only tried.
     private func drop() throws -> Outcome? {
-        let lock = try repository.patientLock(collection: collection, seconds: 5)
+        let lock = try operation.waiting(for: "another process that writes to \(collection)") {
+            try repository.patientLock(collection: collection, seconds: 5)
+        }
         guard lock.current?.definition != nil else {
             throw Failure(.notFound, "there is no collection \(collection)")
         }

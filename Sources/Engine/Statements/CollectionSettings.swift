@@ -29,7 +29,7 @@ package enum SettingKey: String, Sendable, CaseIterable, CodingKey {
     /// The values that it takes, for messages.
     package var accepted: String {
         switch self {
-        case .storage: "'cluster', 'filesystem' or 's3'"
+        case .storage: "'cluster'; others aren't built yet in this version"
         case .location: "an absolute path, or s3://BUCKET/PREFIX without credentials"
         case .incrementalBackupEnabled, .omitIndexes, .skipUnchanged: "'true' or 'false'"
         case .omitTables: "names of tables with commas between them, as in 'a, \"b, c\"'"

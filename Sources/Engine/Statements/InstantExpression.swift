@@ -15,12 +15,20 @@ extension Instant {
         var reader = TimeReader(text)
         self = try reader.instant(now: now)
     }
+
+    /// Why a text that has the form of a time is none, such as that there is no month 13; nil if it hasn't.
+    package static func impossibility(of text: String) -> String? {
+        var reader = TimeReader(text)
+        _ = try? reader.instant(now: .now)
+        return reader.impossibility
+    }
 }
 
 /// Reads one time expression, byte by byte; years 1 to 9999.
 private struct TimeReader {
     private let text: String
     private var rest: ArraySlice<UInt8>
+    private(set) var impossibility: String?
 
     init(_ text: String) {
         self.text = text
@@ -62,9 +70,12 @@ private struct TimeReader {
         guard let month = number(digits: 2) else { throw malformed }
         if dashed && !take(UInt8(ascii: "-")) { throw malformed }
         guard let day = number(digits: 2) else { throw malformed }
-        guard year >= 1, (1...12).contains(month), day >= 1,
-            day <= CivilDate.daysInMonth(month, of: Int64(year))
-        else { throw impossible("there is no such day") }
+        if year < 1 { throw impossible("there is no year 0") }
+        if !(1...12).contains(month) { throw impossible("there is no month \(month)") }
+        let days = CivilDate.daysInMonth(month, of: Int64(year))
+        if !(1...days).contains(day) {
+            throw impossible("there is no day \(day) in that month, which has \(days)")
+        }
         return CivilDate(year: Int64(year), month: month, day: day)
     }
 
@@ -89,9 +100,10 @@ private struct TimeReader {
             second = digits
             if take(UInt8(ascii: ".")) { fraction = try microseconds() }
         }
-        guard hour <= 23, minute <= 59, second <= 59 else {
-            throw impossible("there is no such time of day")
-        }
+        for (value, last, unit) in [
+            (hour, 23, "hour"), (minute, 59, "minute"), (second, 59, "second"),
+        ]
+        where value > last { throw impossible("there is no \(unit) \(value)") }
         let seconds = day * 86_400 + Int64(hour * 3_600 + minute * 60 + second)
         return Instant(microseconds: (seconds - (try offset())) * 1_000_000 + fraction)
     }
@@ -168,8 +180,9 @@ private struct TimeReader {
             "\(quotedForMessage(text)) is not a time; accepted: \(Instant.acceptedForms)")
     }
 
-    private func impossible(_ why: String) -> Failure {
-        Failure(.invalid, "\(quotedForMessage(text)) is not a time: \(why)")
+    private mutating func impossible(_ why: String) -> Failure {
+        impossibility = why
+        return Failure(.invalid, "\(quotedForMessage(text)) is not a time: \(why)")
     }
 }
 

@@ -22,7 +22,11 @@ package struct Statement: Sendable, Equatable {
         case prune(isDryRun: Bool)
         /// nil: the newest point.
         case pull(at: Located<String>?)
+        case show(Question)
     }
+
+    /// What can be asked for.
+    package enum Question: Sendable, Equatable { case collections, backups, operations }
 
     package struct Create: Sendable, Equatable {
         package let members: Members
@@ -102,6 +106,7 @@ package struct Statement: Sendable, Equatable {
     package typealias VerifyLevel = CheckLevel
 
     package let action: Action
+    /// Its name is empty where a question is about all of them.
     package let collection: CollectionName
     /// The source text from its first token to its last, without `;`.
     package let text: String
@@ -122,6 +127,11 @@ package struct Statement: Sendable, Equatable {
     ) throws(StatementError) -> [Statement] {
         var parser = StatementParser(bytes, scope: scope, origin: origin)
         return try parser.statements()
+    }
+
+    /// Whether it only asks: then it makes no operation, and changes nothing.
+    package var isQuestion: Bool {
+        if case .show = action { true } else { false }
     }
 
     /// The refusal of something in this statement, for its one line and its caret snippet.

@@ -101,7 +101,7 @@ func caretSnippet(at offset: Int, in text: some Collection<UInt8>) -> String {
     for scalar in before + after { line.append(scalar.isUnprintable ? "\u{FFFD}" : scalar) }
     var caret = ""
     for scalar in before {
-        caret += scalar == "\t" ? "\t" : String(repeating: " ", count: cells(of: scalar))
+        caret += scalar == "\t" ? "\t" : String(repeating: " ", count: scalar.cells)
     }
     return String(line) + "\n" + caret + "^"
 }
@@ -122,18 +122,4 @@ package func oneLine(_ text: String) -> String {
     var shown = String.UnicodeScalarView()
     for scalar in text.unicodeScalars { shown.append(scalar.isUnprintable ? "\u{FFFD}" : scalar) }
     return String(shown)
-}
-
-/// Terminal cells that a scalar takes: East Asian wide and emoji blocks 2, combining marks 0.
-private func cells(of scalar: Unicode.Scalar) -> Int {
-    switch scalar.properties.generalCategory {
-    case .nonspacingMark, .enclosingMark: return 0
-    default: break
-    }
-    switch scalar.value {
-    case 0x1100...0x115F, 0x2E80...0x303E, 0x3041...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF,
-        0xFE30...0xFE6F, 0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x1F300...0x1FAFF, 0x20000...0x3FFFD:
-        return 2
-    default: return 1
-    }
 }

@@ -53,6 +53,7 @@ struct StatementParser {
             let name = try name(orImpliedBy: verb, before: [.at])
             return (name, .pull(at: try point()))
         }
+        if take("SHOW") { return try show(verb) }
         if let scope, token.matches("FULL") || token.matches("INCREMENTAL") {
             let isIncremental = token.matches("INCREMENTAL")
             index += 1
@@ -61,7 +62,7 @@ struct StatementParser {
         }
         let short = scope == nil ? "" : "full, incremental, "
         throw unexpected(
-            short + "CREATE, ALTER, DROP, BACKUP, RESTORE, VERIFY, COMPACT, PRUNE or PULL")
+            short + "CREATE, ALTER, DROP, BACKUP, RESTORE, VERIFY, COMPACT, PRUNE, PULL or SHOW")
     }
 
     private mutating func create(
@@ -233,6 +234,20 @@ struct StatementParser {
         let name = try name(orImpliedBy: verb, before: [.with])
         let isDryRun = try option("dry_run", accepted: "true or false", read: boolean)
         return (name, .prune(isDryRun: isDryRun?.value ?? false))
+    }
+
+    private mutating func show(
+        _ verb: Token
+    ) throws(StatementError) -> (CollectionName, Statement.Action) {
+        func about(_ name: String) -> CollectionName {
+            CollectionName(name: name, database: nil, position: verb.position)
+        }
+        if take("COLLECTIONS") { return (about(""), .show(.collections)) }
+        if take("OPERATIONS") { return (about(scope?.name ?? ""), .show(.operations)) }
+        guard take("BACKUPS") else { throw unexpected("COLLECTIONS, BACKUPS OF or OPERATIONS") }
+        if let scope, !token.matches("OF") { return (about(scope.name), .show(.backups)) }
+        try expect("OF")
+        return (try name(), .show(.backups))
     }
 }
 

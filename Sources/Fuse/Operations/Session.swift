@@ -45,9 +45,12 @@ final class Session: Sendable {
 
     /// Mounts; as root by `mount(2)`, else by `fusermount3`.
     func mount(at path: String) throws(Failure) {
-        let isMounted = life.withLock { fuse_session_mount($0.session, path) == 0 }
+        let (isMounted, words) = hearingErrors {
+            life.withLock { fuse_session_mount($0.session, path) == 0 }
+        }
         guard isMounted else {
-            throw Failure(.system, "can't mount at \(path): \(Log.take())")
+            let reason = words.isEmpty ? Log.take() : words
+            throw Failure(.system, "can't mount at \(path): \(reason)")
         }
     }
 
@@ -97,6 +100,26 @@ final class Session: Sendable {
     }
 }
 
+/// Keeps what `body` writes to the error stream: `fusermount3` alone says why it refuses, and there.
+private func hearingErrors<R>(_ body: () -> R) -> (R, words: String) {
+    var ends: [Int32] = [-1, -1]
+    let stream = dup(STDERR_FILENO)
+    guard stream >= 0, pipe(&ends) == 0 else { return (body(), "") }
+    for descriptor in ends + [stream] { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+    dup2(ends[1], STDERR_FILENO)
+    close(ends[1])
+    let result = body()
+    dup2(stream, STDERR_FILENO)
+    close(stream)
+    // Whoever still has the other end isn't waited for.
+    _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+    var part = [UInt8](repeating: 0, count: 4096)
+    let count = max(0, read(ends[0], &part, part.count))
+    close(ends[0])
+    let lines = String(decoding: part[..<count], as: UTF8.self).split(separator: "\n")
+    return (result, lines.joined(separator: "; "))
+}
+
 /// libfuse's own messages, which would else go to standard error: the newest few, for the `Failure`
 /// that they explain.
 private enum Log {
@@ -121,7 +144,7 @@ private enum Log {
     static func take() -> String {
         lines.withLock { lines in
             defer { lines = [] }
-            return lines.isEmpty ? "see the message before this" : lines.joined(separator: "; ")
+            return lines.isEmpty ? "libfuse doesn't say why" : lines.joined(separator: "; ")
         }
     }
 }

@@ -104,11 +104,21 @@ private final class OpenControl: OpenFile {
                 return nil
             }
         }
-        let awaited = answers.withLock { answers -> Operation? in
-            answers.isAtLineEnd ? answers.takeOperation() : nil
-        }
-        guard let awaited else {
+        guard let next = answers.withLock({ $0.takeNext() }) else {
             reply(.success(answers.withLock { $0.take(count) }))
+            return nil
+        }
+        let awaited: Operation
+        switch next {
+        case .operation(let operation): awaited = operation
+        case .question(let statement):
+            let answer = answer(to: statement)
+            reply(
+                .success(
+                    answers.withLock { answers in
+                        answers.add(answer)
+                        return answers.take(count)
+                    }))
             return nil
         }
         let watcher = awaited.whenEnded { [self] status in
@@ -122,8 +132,17 @@ private final class OpenControl: OpenFile {
         guard let watcher else { return nil }
         return { [self] in
             if !awaited.forget(watcher) { return }
-            answers.withLock { $0.putBack(awaited) }
+            answers.withLock { $0.putBack(.operation(awaited)) }
             reply(.failure(.interrupted))
+        }
+    }
+
+    /// As it is when its turn to be read has come: what the handle asked for before has ended.
+    private func answer(to question: Statement) -> [UInt8] {
+        do throws(Failure) {
+            return Array(try engine.answer(question).text.utf8)
+        } catch {
+            return Array("refused: \(oneLine(error.message))\n".utf8)
         }
     }
 
@@ -181,8 +200,14 @@ private final class OpenControl: OpenFile {
 
     private func submit(_ statements: [Statement], owner: UInt32) throws(Failure) {
         do {
-            let operations = try engine.submit(statements, owner: owner)
-            answers.withLock { $0.wait(for: operations) }
+            var operations = try engine.submit(statements, owner: owner)[...]
+            answers.withLock { answers in
+                answers.wait(
+                    for: statements.map { statement in
+                        statement.isQuestion
+                            ? .question(statement) : .operation(operations.removeFirst())
+                    })
+            }
         } catch {
             refuse(statements.map(\.text).joined(separator: ";\n"), error, owner: owner)
             throw error
@@ -194,7 +219,7 @@ private final class OpenControl: OpenFile {
     ) {
         let refusal = engine.refuse(
             text, failure, snippet: snippet, collection: collection, owner: owner)
-        answers.withLock { $0.wait(for: [refusal]) }
+        answers.withLock { $0.wait(for: [.operation(refusal)]) }
     }
 }
 
@@ -204,12 +229,16 @@ private struct ControlAnswers {
     private var rest: ArraySlice<UInt8>
     private var isText = true
     /// What was asked for and not told yet.
-    private var operations: [Operation] = []
+    private var awaited: [Awaited] = []
+
+    enum Awaited {
+        case operation(Operation)
+        case question(Statement)
+    }
 
     init(_ text: [UInt8]) { rest = text[...] }
 
-    var isAtLineEnd: Bool { rest.isEmpty }
-    var hasMore: Bool { !rest.isEmpty || !operations.isEmpty }
+    var hasMore: Bool { !rest.isEmpty || !awaited.isEmpty }
 
     /// Who has written wants answers, not the usual text.
     mutating func forgetText() {
@@ -217,16 +246,17 @@ private struct ControlAnswers {
         isText = false
     }
 
-    mutating func wait(for operations: [Operation]) {
+    mutating func wait(for more: [Awaited]) {
         forgetText()
-        self.operations += operations
+        awaited += more
     }
 
-    mutating func takeOperation() -> Operation? {
-        operations.isEmpty ? nil : operations.removeFirst()
+    /// What to tell of next; nil as long as there is a rest, and at the end.
+    mutating func takeNext() -> Awaited? {
+        rest.isEmpty && !awaited.isEmpty ? awaited.removeFirst() : nil
     }
 
-    mutating func putBack(_ operation: Operation) { operations.insert(operation, at: 0) }
+    mutating func putBack(_ first: Awaited) { awaited.insert(first, at: 0) }
 
     mutating func add(_ line: [UInt8]) { rest += line }
 

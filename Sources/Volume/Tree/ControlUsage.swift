@@ -32,6 +32,7 @@ enum ControlUsage {
             + "RESTORE [AT 'point or time'] [( TABLE path [AS path], … )] [WITH (strict = true)]\n"
             + "RESTORE [AT 'point or time'] \(rows)"
             + "VERIFY [AT 'point'] [WITH (level = …)]\nCOMPACT\nPRUNE [WITH (dry_run = true)]\n"
+            + "SHOW BACKUPS | OPERATIONS | COLLECTIONS\n"
             + "ALTER BACKUP COLLECTION \(changes)"
         let general =
             "CREATE BACKUP COLLECTION name ( TABLE path, ... ) | DATABASE WITH "
@@ -45,7 +46,10 @@ enum ControlUsage {
             + "VERIFY name [AT 'point'] [WITH (level = catalog | hashes | content | source)]\n"
             + "COMPACT name\n"
             + "PRUNE name [WITH (dry_run = true)]\n"
+            + "SHOW COLLECTIONS | BACKUPS OF name | OPERATIONS\n"
         return text + "Write one of these, ended by a newline or a semicolon:\n"
             + (collection == nil ? general : scoped)
+            + "A handle that wrote can be read for the answer: "
+            + "exec 3<> control; echo 'SHOW OPERATIONS' >&3; cat <&3\n"
     }
 }

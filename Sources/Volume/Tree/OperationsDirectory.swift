@@ -95,6 +95,7 @@ final class OperationDirectory: TreeDirectory {
         var lines = ["accepted \(operation.accepted)", "rows \(status.rows)"]
         if let total = status.totalRows { lines.append("total_rows \(total)") }
         lines.append("bytes \(status.bytes)")
+        if let reason = status.waitsFor { lines.append("waits_for \(reason)") }
         if let figures = status.figures {
             lines.append("read \(figures.bytesRead)")
             lines.append("decoded \(figures.bytesDecoded)")
