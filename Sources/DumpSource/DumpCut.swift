@@ -21,7 +21,7 @@ final class DumpCut: SourceCut {
         self.sortLimits = sortLimits
     }
 
-    func listTables() throws -> [SourceTable] { try folder.tables() }
+    func listTables() throws -> [SourceTable] { try folder.listTables() }
 
     private func table(_ path: String) throws -> DumpTable {
         if let known = tables[path] { return known }

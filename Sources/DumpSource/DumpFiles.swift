@@ -52,6 +52,14 @@ enum DumpFiles {
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
+    /// A file's name without the endings that tell how it is stored, or that it is a checksum.
+    static func plainName(_ name: String) -> String {
+        for ending in [".enc", ".zst", ".sha256"] where name.hasSuffix(ending) {
+            return plainName(String(name.dropLast(ending.utf8.count)))
+        }
+        return name
+    }
+
     /// A text file as a whole.
     static func text(_ path: String, maxBytes: Int = 16 << 20) throws(Failure) -> [UInt8] {
         let file = try DumpInput(path)

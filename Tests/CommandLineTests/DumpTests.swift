@@ -109,4 +109,36 @@ import Testing
         let status = try sandbox.ydbfs("status", "generationC")
         #expect(status.output.contains("data_00.csv:"), "\(status.output)")
     }
+
+    @Test
+    func `A point that was exported as a dump is a source itself, and so is YDB's of a database`()
+        throws
+    {
+        try makeDumps()
+        let exported = try sandbox.ydbfs(
+            "export", "generationC", "generationC/latest", "out", "--format", "dump")
+        #expect(exported.status == 0, "\(exported.errors)")
+        #expect(try sandbox.ydbfs("out", "m").status == 0)
+        _ = try shell(
+            "for t in all/types gaps; do cmp m/out/latest/$t.csv "
+                + "generationC.expected/20250821171519Z_incremental/$t.csv || exit 1; done")
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+
+        let before = try listing("tree")
+        let mounted = try sandbox.ydbfs("tree", "m")
+        #expect(mounted.status == 0, "\(mounted.errors)")
+        #expect(mounted.output.contains("1 backup point in 1 collection"))
+        #expect(mounted.output.contains("a topic is no table: the dump has create_topic.pb of it"))
+        _ = try shell(
+            "cd tree.expected/20250821141519Z_full && for f in $(find . -name '*.csv'); do "
+                + "cmp $f ../../m/tree/latest/$f || exit 1; done")
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+        let status = try sandbox.ydbfs("status", "tree")
+        #expect(status.errors == "", "\(status.errors)")
+        #expect(try listing("tree") == before)
+        _ = try shell("mkdir other; cp -r generationC/*_full/gaps other; echo x > other/notes.txt")
+        let other = try sandbox.ydbfs("status", "other")
+        #expect(
+            other.status == 1 && other.errors.contains("no dump of YDB, since"), "\(other.errors)")
+    }
 }

@@ -1,6 +1,7 @@
 """Writes dumps as `ydb tools dump` does, and what each point's tables must be: an independent oracle.
 
-    dump.py golden DIRECTORY             one dump for each kind of change markers, with all types
+    dump.py golden DIRECTORY             one dump for each kind of change markers, with all types, and `tree`:
+                                         a database's tables without any collection
     dump.py random DIRECTORY SEED COUNT  random histories, a directory each
 
 Beside each dump NAME lies NAME.expected: for every point POINT/TABLE.csv, in the form that ydbfs renders.
@@ -455,8 +456,28 @@ def golden(directory, generation, seed):
         expect(directory, point, tables)
 
 
+def tree(directory, seed):
+    """Tables of a database in folders of its own, as `ydb tools dump -p .` writes them: one point."""
+    rng = random.Random(seed)
+    tables = [random_table(p, rng) for p in ["orders", "shop/products", "shop/old/stock_full"]]
+    for table in tables:
+        fill(table, rng, 20)
+        dump_full(directory, table, rng, rng.random() < 0.5)
+    for folder in ["", "shop/", "shop/old/", "shop/empty/", "a view/", "a topic/"]:
+        write("%s/%spermissions.pb" % (directory, folder), PERMISSIONS)
+    write(directory + "/shop/empty/empty_dir", "")
+    write(directory + "/a view/create_view.sql", '-- backup root: "/Root"\nCREATE VIEW `a view` AS SELECT 1;\n')
+    write(directory + "/a topic/create_topic.pb", "partitioning_settings {\n}\n")
+    time = datetime(2025, 8, 21, 14, 15, 19, tzinfo=timezone.utc).timestamp()
+    for place, _, names in os.walk(directory):
+        for name in names:
+            os.utime(os.path.join(place, name), (time, time - (name == "scheme.pb")))
+    expect(directory, point_name(0, "full"), tables)
+
+
 def main():
     if sys.argv[1] == "golden":
+        tree(sys.argv[2] + "/tree", 7)
         for number, generation in enumerate("ABC"):
             golden("%s/generation%s" % (sys.argv[2], generation), generation, number)
     else:
