@@ -12,9 +12,13 @@ struct DumpCollection {
 /// otherwise the tables of a single point.
 struct DumpLayout {
     let directory: String
+    let key: DumpKey
 
     func collections() throws(Failure) -> [DumpCollection] {
         let name = String(directory.split(separator: "/").last ?? "dump")
+        if let mapping = try DumpMapping(directory, key) {
+            return try mapping.collections(named: name)
+        }
         if let found = try collection(name, in: directory) { return [found] }
         var others: [(name: String, directory: String)] = []
         var found: [DumpCollection] = []
@@ -45,7 +49,8 @@ struct DumpLayout {
             throw DumpFolder.unfinished(directory)
         }
         return DumpCollection(
-            name: name, points: points.map { ($0, DumpFolder(path: directory + "/" + $0)) })
+            name: name,
+            points: points.map { ($0, DumpFolder(path: directory + "/" + $0, key: key)) })
     }
 
     /// None if tables lie beside them: a database's tables may be called as points are.
@@ -67,7 +72,8 @@ struct DumpLayout {
     private func tree(_ name: String, in directory: String) throws(Failure) -> DumpCollection {
         // A table that was dumped alone is the directory itself.
         let isTable = try DumpFolder.isTable(directory)
-        let folder = DumpFolder(path: directory, tables: isTable ? [(name, directory)] : nil)
+        let folder = DumpFolder(
+            path: directory, tables: isTable ? [(name, directory)] : nil, key: key)
         return DumpCollection(name: name, points: [(DumpName.full(folder: name), folder)])
     }
 
@@ -76,6 +82,7 @@ struct DumpLayout {
     /// Why it is no dump; nil if it looks like one.
     var refusal: String? {
         do throws(Failure) {
+            if try DumpMapping.exists(in: directory) { return nil }
             if try !points(in: directory).isEmpty { return nil }
             for child in try DumpFiles.names(in: directory) {
                 let place = directory + "/" + child
@@ -83,7 +90,7 @@ struct DumpLayout {
                 if try !points(in: place).isEmpty { return nil }
             }
             // Where YDB's tools have put a file in front others may lie, too.
-            let (hasTables, stranger) = try DumpFolder(path: directory).files(
+            let (hasTables, stranger) = try DumpFolder(path: directory, key: key).files(
                 mayHaveStrangers: DumpFiles.exists(directory + "/permissions.pb"))
             if let stranger { return "\(stranger) is no file of such a dump" }
             return hasTables ? nil : "there is no scheme.pb in it"
@@ -93,7 +100,7 @@ struct DumpLayout {
     }
 
     private func isTree(_ directory: String) throws(Failure) -> Bool {
-        let files = try DumpFolder(path: directory).files()
+        let files = try DumpFolder(path: directory, key: key).files()
         return files.hasTables && files.stranger == nil
     }
 }

@@ -14,20 +14,26 @@ import Tables
 package struct DumpSource: PointSource {
     package let name: String
     package let kind = "dump"
+    private let key: DumpKey
     private let sortLimits: SortLimits
 
     /// Looks at nothing yet.
-    package init(directory: String, sortLimits: SortLimits = .init()) {
+    ///
+    /// - Parameter key: of encrypted exports.
+    package init(
+        directory: String, key: DumpKey = DumpKey(), sortLimits: SortLimits = .init()
+    ) {
         name = directory
+        self.key = key
         self.sortLimits = sortLimits
     }
 
     /// Why a directory is no dump; nil if it looks like one.
     package static func refusal(of directory: String) -> String? {
-        DumpLayout(directory: directory).refusal
+        DumpLayout(directory: directory, key: DumpKey()).refusal
     }
 
-    private var layout: DumpLayout { DumpLayout(directory: name) }
+    private var layout: DumpLayout { DumpLayout(directory: name, key: key) }
 
     package func listCollections() throws -> [SourceCollection] {
         var found: [SourceCollection] = []
@@ -42,6 +48,7 @@ package struct DumpSource: PointSource {
     /// - Parameter name: nil if it is called by its newest file's time.
     private func point(_ name: String?, _ folder: DumpFolder) throws(Failure) -> SourcePoint {
         let look = try folder.look()
+        try folder.requireKey(for: look.encrypted)
         let name = name ?? DumpName.full(at: look.modified)
         let isIncremental = DumpName.isIncremental(name)
         // YDB backs up no empty collection, and other directories have such names too.

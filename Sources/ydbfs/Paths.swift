@@ -6,6 +6,13 @@ import Glibc
 package enum Paths {
     package enum Kind: Sendable { case file, directory, other }
 
+    /// What tells a file from all others, symlinks followed; nil if nothing is there.
+    static func node(of path: String) -> (device: UInt64, inode: UInt64)? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return (UInt64(status.st_dev), UInt64(status.st_ino))
+    }
+
     /// What is there, symlinks followed.
     package static func kind(of path: String) throws(Failure) -> Kind {
         var status = stat()

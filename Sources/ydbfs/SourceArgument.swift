@@ -224,11 +224,10 @@ package struct SourceArgument: Sendable, Equatable {
     }
 
     private static func identity(_ file: String) -> KnownDatabase? {
-        var status = stat()
-        guard stat(file, &status) == 0, let path = try? Paths.canonical(file) else { return nil }
-        return KnownDatabase(
-            path: PathText.shown(path), device: UInt64(status.st_dev),
-            inode: UInt64(status.st_ino))
+        guard let node = Paths.node(of: file), let path = try? Paths.canonical(file) else {
+            return nil
+        }
+        return KnownDatabase(path: PathText.shown(path), device: node.device, inode: node.inode)
     }
 
     /// Who owns what is backed up, as far as that is there: for root's mounts, whose programs needn't be

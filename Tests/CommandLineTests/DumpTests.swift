@@ -141,4 +141,33 @@ import Testing
         #expect(
             other.status == 1 && other.errors.contains("no dump of YDB, since"), "\(other.errors)")
     }
+
+    @Test func `A server's export is a source, an encrypted one with its key`() throws {
+        try makeDumps()
+        func ydbfs(_ key: [String: String], _ arguments: String...) throws -> Sandbox.Result {
+            try sandbox.run(Sandbox.binary, arguments, environment: key)
+        }
+        let compare =
+            "cd exportAES.expected && for f in $(find . -name '*.csv'); do "
+            + "cmp $f ../m/exportAES/$f || exit 1; done"
+        let refused = try sandbox.ydbfs("exportAES", "m")
+        #expect(refused.status == 1 && refused.errors.contains("YDB_ENCRYPTION_KEY_FILE"))
+        let wrong = try ydbfs(
+            ["YDB_ENCRYPTION_KEY": String(repeating: "0", count: 32)], "exportAES", "m")
+        #expect(wrong.status == 1 && wrong.errors.contains("the key isn't the one"))
+        let before = try listing("exportAES")
+        let key = ["YDB_ENCRYPTION_KEY_FILE": "key16"]
+        let mounted = try ydbfs(key, "exportAES", "m")
+        #expect(mounted.status == 0, "\(mounted.errors)")
+        _ = try shell(compare)
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+        // What was imported is there without the key, which is said.
+        let later = try sandbox.ydbfs("exportAES", "m")
+        #expect(later.status == 0 && later.output.contains("showing what was imported before"))
+        _ = try shell(compare)
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+        let status = try ydbfs(key, "status", "exportAES")
+        #expect(status.status == 0 && status.errors == "", "\(status.errors)")
+        #expect(try listing("exportAES") == before)
+    }
 }

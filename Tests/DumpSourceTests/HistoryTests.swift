@@ -8,8 +8,9 @@ import Testing
 /// Whole dumps, made by a program that knows nothing of this one, and what it says of each point.
 @Suite struct HistoryTests {
     /// Every table of every point is what the model has.
-    private func check(_ folder: Folder, _ name: String) throws -> Int {
-        let imported = try Imported(DumpSource(directory: folder.path + "/" + name))
+    private func check(_ folder: Folder, _ name: String, key: String = "") throws -> Int {
+        let key = DumpKey(file: folder.path + "/" + key)
+        let imported = try Imported(DumpSource(directory: folder.path + "/" + name, key: key))
         try imported.pullAll()
         var count = 0
         for point in try folder.names(name + ".expected") {
@@ -42,6 +43,18 @@ import Testing
         let folder = try Folder()
         try folder.makeDumps("golden", folder.path)
         #expect(try check(folder, "tree") == 3)
+    }
+
+    @Test(arguments: [
+        ("exportItems", "", 8), ("exportMapped", "", 8), ("exportTree", "", 3),
+        ("exportAES", "key16", 8), ("exportAES256", "key32", 8), ("exportChaCha", "key32", 8),
+    ])
+    func `every point of a server's export is what its tables were`(
+        name: String, key: String, tables: Int
+    ) throws {
+        let folder = try Folder()
+        try folder.makeDumps("golden", folder.path)
+        #expect(try check(folder, name, key: key) == tables)
     }
 
     @Test func `every point of any history is what the model has`() throws {

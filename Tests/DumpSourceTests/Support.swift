@@ -76,6 +76,10 @@ final class Folder {
         }
     }
 
+    func bytes(_ name: String) throws -> [UInt8] {
+        try [UInt8](Data(contentsOf: URL(filePath: path + "/" + name)))
+    }
+
     func text(_ name: String) throws -> String {
         try String(contentsOfFile: path + "/" + name, encoding: .utf8)
     }
