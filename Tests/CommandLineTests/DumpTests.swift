@@ -170,4 +170,24 @@ import Testing
         #expect(status.status == 0 && status.errors == "", "\(status.errors)")
         #expect(try listing("exportAES") == before)
     }
+
+    @Test func `A mount with pull=new shows what appears in the dump`() throws {
+        try makeDumps()
+        _ = try shell("mv generationC/20250821171519Z_incremental later")
+        for options in ["pull=new,ro", "pull=old"] {
+            #expect(try sandbox.ydbfs("generationC", "m", "-o", options).status != 0)
+        }
+        try sandbox.write("", to: "a.db")
+        let database = try sandbox.ydbfs("a.db", "m", "-o", "pull=new")
+        #expect(database.status == 1 && database.errors.contains("is for dumps of YDB"))
+        let mounted = try sandbox.ydbfs("generationC", "m", "-o", "pull=new,poll=1s")
+        #expect(mounted.status == 0, "\(mounted.errors)")
+        _ = try shell(
+            """
+            mv later generationC/20250821171519Z_incremental
+            until [ -e m/generationC/20250821171519Z_incremental ]; do sleep 0.1; done
+            cmp m/generationC/latest/gaps.csv generationC.expected/20250821171519Z_incremental/gaps.csv
+            """)
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+    }
 }

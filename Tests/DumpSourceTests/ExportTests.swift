@@ -69,6 +69,34 @@ import Testing
                 == "1_full/orders/metadata.json: byte 12: this isn't the JSON that YDB writes")
     }
 
+    @Test func `a compressed file that is cut off or damaged is told with the place`() throws {
+        let folder = try Folder()
+        try folder.makeDumps("golden", folder.path)
+        let place = "exportItems/20250821141519Z_full/all/types/"
+        let file = place + "data_00.csv.zst"
+        let whole = try folder.bytes(file)
+        try folder.remove(place + "metadata.json")
+        try folder.remove(place + "data_00.csv.sha256")
+        func reason(_ bytes: [UInt8]) throws -> String {
+            try folder.write(bytes, to: file)
+            let imported = try Imported(DumpSource(directory: folder.path + "/exportItems"))
+            try imported.pull()
+            return try imported.reason("exportItems", "20250821141519Z_full", "all/types")
+        }
+        #expect(
+            try reason(Array(whole.dropLast()))
+                == "\(folder.path)/\(file): the file ends within a zstd frame, after "
+                + "\(whole.count - 1) bytes: it is cut off")
+        #expect(
+            try reason([0] + whole)
+                .hasPrefix("\(folder.path)/\(file): byte 0: the zstd frame is damaged: "))
+        // A window of 2 GiB in the frame's header.
+        #expect(
+            try reason([0x28, 0xB5, 0x2F, 0xFD, 0x00, 0xA8])
+                .hasPrefix("\(folder.path)/\(file): byte 0: the zstd frame is damaged: "))
+        #expect(try reason(whole) == "it is there")
+    }
+
     @Test func `an export with names that can't be, and one of an unknown kind, are refused`()
         throws
     {
