@@ -53,7 +53,12 @@ let package = Package(
         .target(
             name: "SQLiteSource",
             dependencies: ["Bytes", "Tables", "CLinux", "CSQLite"], swiftSettings: dataPlane),
-        .target(name: "DumpSource", dependencies: ["Bytes", "Tables"], swiftSettings: dataPlane),
+        .target(
+            name: "DumpSource",
+            dependencies: [
+                "Bytes", "Tables", .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: dataPlane),
         // Floor 3
         .target(
             name: "Engine",

@@ -21,7 +21,7 @@ final class DumpCut: SourceCut {
         self.sortLimits = sortLimits
     }
 
-    func listTables() throws -> [SourceTable] { try folder.tables() }
+    func listTables() throws -> [SourceTable] { try folder.listTables() }
 
     private func table(_ path: String) throws -> DumpTable {
         if let known = tables[path] { return known }
@@ -29,7 +29,7 @@ final class DumpCut: SourceCut {
             throw Failure(.notFound, "\(folder.path) has no table \(path)")
         }
         let table = try DumpTable(
-            scheme, isIncremental: isIncremental, files: folder.dataFiles(of: path))
+            scheme, isIncremental: isIncremental, files: folder.dataFiles(of: path, scheme))
         tables[path] = table
         return table
     }
@@ -49,7 +49,7 @@ final class DumpCut: SourceCut {
         let whole = table.isDelta ? try base?.scheme(of: path) : nil
         if isIncremental, !table.isDelta {
             notes.append(
-                "\(folder.path)/\(path) has no change markers: taken as the whole table")
+                "\(folder.directory(of: path)) has no change markers: taken as the whole table")
         }
         return TableDescription(
             schema: schema, sql: DumpTableText.create(path, whole ?? table.scheme, schema),
@@ -59,7 +59,7 @@ final class DumpCut: SourceCut {
     private func onlyChanges(_ path: String) -> Failure {
         Failure(
             .unsupported,
-            "\(folder.path)/\(path) holds only changes, and there is no full backup of the table "
+            "\(folder.directory(of: path)) holds only changes, and there is no full backup of the table "
                 + "before it")
     }
 
@@ -104,10 +104,10 @@ private final class DumpTable {
     let scheme: DumpScheme
     /// Of a table that holds only changes.
     private(set) var markers: DumpMarkers?
-    private let files: [String]
+    private let files: [DumpFile]
     private var knownOrder: (isKeyOrder: Bool, rows: UInt64)?
 
-    init(_ scheme: DumpScheme, isIncremental: Bool, files: [String]) throws(Failure) {
+    init(_ scheme: DumpScheme, isIncremental: Bool, files: [DumpFile]) throws(Failure) {
         self.scheme = scheme
         self.files = files
         markers = isIncremental ? try DumpMarkers(scheme) : nil

@@ -51,53 +51,12 @@ enum DumpFiles {
         guard errno == 0 else { throw Failure("can't read \(directory)") }
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
-
-    /// A text file as a whole.
-    static func text(_ path: String, maxBytes: Int = 16 << 20) throws(Failure) -> [UInt8] {
-        let file = try DumpInput(path)
-        var bytes: [UInt8] = []
-        while try file.read(into: &bytes, atMost: 1 << 16) {
-            guard bytes.count <= maxBytes else {
-                throw Failure(.corrupt, "\(path) has more than \(maxBytes) bytes")
-            }
-        }
-        return bytes
-    }
-}
-
-/// A file that is read from its beginning to its end.
-final class DumpInput {
-    private let path: String
-    private let descriptor: Int32
-
-    init(_ path: String) throws(Failure) {
-        self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw Failure("can't open \(path)") }
-        _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
-    }
-
-    deinit { close(descriptor) }
-
-    /// Appends what comes next, at most so many bytes; false at the end.
-    func read(into bytes: inout [UInt8], atMost count: Int) throws(Failure) -> Bool {
-        var result = 0
-        let part = [UInt8](unsafeUninitializedCapacity: count) { room, initialized in
-            repeat {
-                result = Glibc.read(descriptor, room.baseAddress, count)
-            } while result < 0 && errno == EINTR
-            initialized = max(result, 0)
-        }
-        guard result >= 0 else { throw Failure("can't read \(path)") }
-        bytes += part
-        return result > 0
-    }
 }
 
 /// The lines of a table's data files, one after another.
 final class DumpLines {
-    private var files: ArraySlice<String>
-    private var input: DumpInput?
+    private var files: ArraySlice<DumpFile>
+    private var input: (any DumpInput)?
     /// The file and the number of the present line.
     private(set) var file = ""
     private(set) var line = 0
@@ -110,7 +69,7 @@ final class DumpLines {
     /// A row has at most 8 MB in YDB, its text three times that.
     private static let maxLineBytes = 512 << 20
 
-    init(_ files: [String]) { self.files = files[...] }
+    init(_ files: [DumpFile]) { self.files = files[...] }
 
     var place: String { "\(file):\(line)" }
 
@@ -139,12 +98,12 @@ final class DumpLines {
                         .corrupt, "\(file):\(line + 1): the file ends within a line: it is cut off")
                 }
             }
-            guard let path = files.popFirst() else {
+            guard let next = files.popFirst() else {
                 input = nil
                 return nil
             }
-            input = try DumpInput(path)
-            (file, line, next, searched) = (path, 0, 0, 0)
+            input = try next.open()
+            (file, line, self.next, searched) = (next.path, 0, 0, 0)
             bytes.reserveCapacity(2 * Self.readBytes)
         }
     }

@@ -31,7 +31,7 @@ final class DumpRows: RowCursor {
     /// - Parameters:
     ///   - columnCount: of the batches, the marks' column left out.
     ///   - markers: nil for whole tables.
-    init(_ files: [String], _ fields: [Field], columnCount: Int, markers: DumpMarkers? = nil) {
+    init(_ files: [DumpFile], _ fields: [Field], columnCount: Int, markers: DumpMarkers? = nil) {
         lines = DumpLines(files)
         self.fields = fields
         self.columnCount = columnCount

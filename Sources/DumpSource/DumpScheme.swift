@@ -25,6 +25,8 @@ package struct DumpScheme: Sendable {
 
     var file: String
     package var columns: [Column] = []
+    /// Parts that the table consists of: a server's export has a data file of each.
+    private(set) var partitions = 1
     /// Indices into `columns`, in key order.
     package var key: [Int] = []
     var indexes: [Index] = []
@@ -56,6 +58,11 @@ package struct DumpScheme: Sendable {
             key.append(index)
         }
         guard !key.isEmpty else { throw message.failure("the table has no primary key") }
+        if let count = try message.word("uniform_partitions") {
+            partitions = max(Int(count) ?? 1, 1)
+        } else if let splits = try message.message("partition_at_keys") {
+            partitions = try splits.messages("split_points").count + 1
+        }
         for index in try message.messages("indexes") { indexes.append(try self.index(index)) }
     }
 

@@ -87,6 +87,7 @@ package final class Engine: Sendable {
         var scheduleLock: (any StorageLock)?
         /// What is known of those that it keeps, by collection id.
         var schedules: [String: ScheduleKeeping] = [:]
+        var pulls = PullKeeping()
     }
 
     /// An operation and what it does.

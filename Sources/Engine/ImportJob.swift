@@ -246,6 +246,13 @@ extension SourceCollection {
             pending.next = Next(point: point, isLast: index + 1 == points.count)
             break
         }
+        // The only one is the newest: another one took its place.
+        if let last, points.count == 1, let only = points.first?.name,
+            only.utf8.lexicographicallyPrecedes(last.utf8), state?.point(named: only) == nil
+        {
+            pending.notes.append(
+                "\(only) isn't imported: it is older than \(last), which was imported before")
+        }
         return pending
     }
 

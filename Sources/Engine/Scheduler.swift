@@ -35,7 +35,7 @@ extension Engine {
     private static let shareLookSeconds = 1.0
 
     /// Calls `body` again and again on a thread of its own, each time so many seconds later as it says.
-    private func untilClosed(
+    func untilClosed(
         _ body: @escaping @Sendable (Engine) -> Double
     ) throws(Failure) {
         try WorkerThread.detach { [weak self] in
@@ -80,8 +80,8 @@ extension Engine {
         }
     }
 
-    /// Whether this process is the one; it takes the part if nobody has it.
-    private func keepsSchedules() -> Bool {
+    /// Whether this process is the one that does what is due by itself; it takes the part if nobody has it.
+    func keepsSchedules() -> Bool {
         if state.withLock({ $0.scheduleLock != nil }) { return true }
         guard let lock = try? repository?.scheduleLock() else { return false }
         return state.update { state in

@@ -19,7 +19,7 @@ package protocol PointSource: Sendable {
 }
 
 /// Points of one collection, in the order in which they were made.
-package struct SourceCollection: Sendable {
+package struct SourceCollection: Sendable, Equatable {
     package var name: String
     package var points: [SourcePoint]
 

@@ -33,6 +33,9 @@ struct MountCommand: ParsableCommand {
               rate=SIZE          bytes per second that operations may write, all together: 10M
               reserve=SIZE       kept back so that a full disk has a way out, 0 for nothing (default: \
             a 32nd of the disk, at most 4M)
+              pull=new           import backups that appear in a dump while it is mounted; poll says how \
+            often to look
+                                 (default: 5s)
               adopt              take the backups of another database for those of SOURCE
               trust_fs           read a WAL database on 9p, virtiofs, NFS or SMB too: only if no
                                  other machine or container has it open

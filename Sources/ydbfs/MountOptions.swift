@@ -26,6 +26,8 @@ package struct MountOptions: Sendable, Equatable {
     package var reserveBytes: UInt64?
     /// Rows, kind and parent of points as extended attributes.
     package var hasExtendedAttributes = false
+    /// Backups that appear in a dump are imported while it is mounted.
+    package var pullsNew = false
     /// How often to look for what other processes did; nil: by the file system.
     package var poll: Period?
     /// A file, or `MountLog.systemWord`.
@@ -90,7 +92,7 @@ package struct MountOptions: Sendable, Equatable {
     /// Those that mount(8) and its like tell each other.
     private static let othersKeys: Set<String> = ["user", "comment", "helper", "uhelper"]
     private static let unbuilt: Set<String> = [
-        "encrypt", "passphrase_file", "pull",
+        "encrypt", "passphrase_file",
     ]
 
     private mutating func set(_ word: String) throws(Failure) -> Bool {
@@ -109,7 +111,7 @@ package struct MountOptions: Sendable, Equatable {
                 "mount option remount: what is mounted keeps its options: unmount it, and mount it anew"
             )
         case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",
-            "rate", "reserve", "repository", "poll", "on_success", "on_failure":
+            "rate", "reserve", "repository", "poll", "pull", "on_success", "on_failure":
             throw Failure(.invalid, "mount option \(word) needs a value: \(word)=…")
         default: return Self.accepted.contains(word) || Self.isForOthers(word)
         }
@@ -143,6 +145,9 @@ package struct MountOptions: Sendable, Equatable {
                 throw Self.refusal(value, key, "expected a period such as 5s or 1m")
             }
             poll = period
+        case "pull":
+            guard value == "new" else { throw Self.refusal(value, key, "expected new") }
+            pullsNew = true
         case "cache_dir": cacheDirectory = try Self.path(value, key)
         case "log": log = try Self.path(value, key)
         case "on_success": onSuccess = try Self.path(value, key)

@@ -5,6 +5,13 @@ import Glibc
 package enum Paths {
     package enum Kind: Sendable { case file, directory, other }
 
+    /// What tells a file from all others, symlinks followed; nil if nothing is there.
+    static func node(of path: String) -> (device: UInt64, inode: UInt64)? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return (UInt64(status.st_dev), UInt64(status.st_ino))
+    }
+
     /// What is there, symlinks followed.
     package static func kind(of path: String) throws(Failure) -> Kind {
         var status = stat()
@@ -16,18 +23,11 @@ package enum Paths {
         }
     }
 
-    /// What tells a file from others, whatever its name; nil if there is none.
-    static func identity(of path: String) -> (device: UInt64, inode: UInt64)? {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        return (UInt64(status.st_dev), UInt64(status.st_ino))
-    }
-
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     /// Whether both are there and the same directory, whatever their names.
     static func isSame(_ path: String, as other: String) -> Bool {
-        guard let first = identity(of: path), let second = identity(of: other) else { return false }
+        guard let first = node(of: path), let second = node(of: other) else { return false }
         return first == second
     }
 

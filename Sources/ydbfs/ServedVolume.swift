@@ -23,6 +23,12 @@ struct ServedVolume {
             trustsFileSystem: options.trustsFileSystem)
         self.mountPoint = mountPoint
         self.options = options
+        if options.pullsNew, self.source.points == nil || options.isReadOnly {
+            throw Failure(
+                .invalid,
+                "mount option pull=new is for dumps of YDB that are mounted without ro: leave it out"
+            )
+        }
         cacheDirectory = try options.cacheDirectory.map(Paths.canonical)
         log = try options.log.map { word in
             word == MountLog.systemWord ? word : try Paths.absolute(word)
@@ -89,6 +95,9 @@ struct ServedVolume {
                 throw error
             }
             engine.keepSchedules()
+            if options.pullsNew {
+                engine.keepPulling(every: options.poll.map { Double($0.seconds) } ?? 5)
+            }
             let end = mount.waitUntilUnmounted()
             ServiceManager.tell("STOPPING=1")
             engine.close()

@@ -66,14 +66,14 @@ package struct SourceArgument: Sendable, Equatable {
                 try Self.refuse(repository, because: "\(name) is a repository itself")
                 kind = .repository
                 location = .directory(try Paths.canonical(name))
-            } else if DumpSource.isDump(name) {
+            } else if let refusal = DumpSource.refusal(of: name) {
+                throw Self.refusal(directory: name, refusal)
+            } else {
                 let directory = try Paths.canonical(name)
                 let place = try Paths.canonical(repository ?? directory + ".backups")
                 try Self.requireApart(place, from: directory)
                 kind = .dump(directory: directory)
                 location = .directory(place)
-            } else {
-                throw Self.refusal(directory: name)
             }
         case .success(.other):
             throw Failure(
@@ -119,12 +119,12 @@ package struct SourceArgument: Sendable, Equatable {
         Paths.exists(path + "/repository.json")
     }
 
-    private static func refusal(directory: String) -> Failure {
-        return Failure(
+    private static func refusal(directory: String, _ noDump: String) -> Failure {
+        Failure(
             .invalid,
-            "\(directory) is a directory without repository.json, so it is no repository, and "
-                + "without folders *_full or *_incremental, so it is no dump of YDB's backups: name a "
-                + "SQLite database, its directory of backups, or a dump")
+            "\(directory) is a directory without repository.json, so it is no repository, and no dump "
+                + "of YDB, since \(noDump): name a SQLite database, its directory of backups, or a dump"
+        )
     }
 
     /// Nothing is ever written to a dump.
@@ -224,7 +224,7 @@ package struct SourceArgument: Sendable, Equatable {
     }
 
     static func identity(_ file: String) -> KnownDatabase? {
-        guard let (device, inode) = Paths.identity(of: file),
+        guard let (device, inode) = Paths.node(of: file),
             let path = try? Paths.canonical(file)
         else { return nil }
         return KnownDatabase(path: PathText.shown(path), device: device, inode: inode)

@@ -109,4 +109,85 @@ import Testing
         let status = try sandbox.ydbfs("status", "generationC")
         #expect(status.output.contains("data_00.csv:"), "\(status.output)")
     }
+
+    @Test
+    func `A point that was exported as a dump is a source itself, and so is YDB's of a database`()
+        throws
+    {
+        try makeDumps()
+        let exported = try sandbox.ydbfs(
+            "export", "generationC", "generationC/latest", "out", "--format", "dump")
+        #expect(exported.status == 0, "\(exported.errors)")
+        #expect(try sandbox.ydbfs("out", "m").status == 0)
+        _ = try shell(
+            "for t in all/types gaps; do cmp m/out/latest/$t.csv "
+                + "generationC.expected/20250821171519Z_incremental/$t.csv || exit 1; done")
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+
+        let before = try listing("tree")
+        let mounted = try sandbox.ydbfs("tree", "m")
+        #expect(mounted.status == 0, "\(mounted.errors)")
+        #expect(mounted.output.contains("1 backup point in 1 collection"))
+        #expect(mounted.output.contains("a topic is no table: the dump has create_topic.pb of it"))
+        _ = try shell(
+            "cd tree.expected/20250821141519Z_full && for f in $(find . -name '*.csv'); do "
+                + "cmp $f ../../m/tree/latest/$f || exit 1; done")
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+        let status = try sandbox.ydbfs("status", "tree")
+        #expect(status.errors == "", "\(status.errors)")
+        #expect(try listing("tree") == before)
+        _ = try shell("mkdir other; cp -r generationC/*_full/gaps other; echo x > other/notes.txt")
+        let other = try sandbox.ydbfs("status", "other")
+        #expect(
+            other.status == 1 && other.errors.contains("no dump of YDB, since"), "\(other.errors)")
+    }
+
+    @Test func `A server's export is a source, an encrypted one with its key`() throws {
+        try makeDumps()
+        func ydbfs(_ key: [String: String], _ arguments: String...) throws -> Sandbox.Result {
+            try sandbox.run(Sandbox.binary, arguments, environment: key)
+        }
+        let compare =
+            "cd exportAES.expected && for f in $(find . -name '*.csv'); do "
+            + "cmp $f ../m/exportAES/$f || exit 1; done"
+        let refused = try sandbox.ydbfs("exportAES", "m")
+        #expect(refused.status == 1 && refused.errors.contains("YDB_ENCRYPTION_KEY_FILE"))
+        let wrong = try ydbfs(
+            ["YDB_ENCRYPTION_KEY": String(repeating: "0", count: 32)], "exportAES", "m")
+        #expect(wrong.status == 1 && wrong.errors.contains("the key isn't the one"))
+        let before = try listing("exportAES")
+        let key = ["YDB_ENCRYPTION_KEY_FILE": "key16"]
+        let mounted = try ydbfs(key, "exportAES", "m")
+        #expect(mounted.status == 0, "\(mounted.errors)")
+        _ = try shell(compare)
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+        // What was imported is there without the key, which is said.
+        let later = try sandbox.ydbfs("exportAES", "m")
+        #expect(later.status == 0 && later.output.contains("showing what was imported before"))
+        _ = try shell(compare)
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+        let status = try ydbfs(key, "status", "exportAES")
+        #expect(status.status == 0 && status.errors == "", "\(status.errors)")
+        #expect(try listing("exportAES") == before)
+    }
+
+    @Test func `A mount with pull=new shows what appears in the dump`() throws {
+        try makeDumps()
+        _ = try shell("mv generationC/20250821171519Z_incremental later")
+        for options in ["pull=new,ro", "pull=old"] {
+            #expect(try sandbox.ydbfs("generationC", "m", "-o", options).status != 0)
+        }
+        try sandbox.write("", to: "a.db")
+        let database = try sandbox.ydbfs("a.db", "m", "-o", "pull=new")
+        #expect(database.status == 1 && database.errors.contains("is for dumps of YDB"))
+        let mounted = try sandbox.ydbfs("generationC", "m", "-o", "pull=new,poll=1s")
+        #expect(mounted.status == 0, "\(mounted.errors)")
+        _ = try shell(
+            """
+            mv later generationC/20250821171519Z_incremental
+            until [ -e m/generationC/20250821171519Z_incremental ]; do sleep 0.1; done
+            cmp m/generationC/latest/gaps.csv generationC.expected/20250821171519Z_incremental/gaps.csv
+            """)
+        #expect(try sandbox.ydbfs("unmount", "m").status == 0)
+    }
 }

@@ -69,7 +69,7 @@ import ydbfs
         "rate=", "rate=fast", "rate=1", "rate",
         "cache_size=-5M", "cache_size=99999999999T", "cache_size=1.5G", "formats=xml", "formats=",
         "cache_dir=", "log", "poll=5", "poll=0s", "poll", "xattr=1", "fsname=x", "nonsense=1",
-        "ro=1",
+        "ro=1", "pull", "pull=all",
     ])
     func `Wrong words are usage errors that name them`(_ word: String) {
         let failure = #expect(throws: Failure.self) { try MountOptions([word]) }
@@ -78,7 +78,7 @@ import ydbfs
     }
 
     @Test(arguments: [
-        "encrypt", "passphrase_file=/x", "pull=new",
+        "encrypt", "passphrase_file=/x",
     ])
     func `What isn't built is refused as such`(_ word: String) {
         let failure = #expect(throws: Failure.self) { try MountOptions([word]) }

@@ -114,6 +114,41 @@ import Testing
             try imported.csv("others", "20250103000000Z_incremental", "t") == "id,a,b\n1,3,2\n")
     }
 
+    @Test func `a mount that pulls takes what has come to rest, and repeats no failure`() throws {
+        let source = ScriptedSource()
+        source.points = [ScriptedPoint("1_full", cut: 1, rows: [[1, 1, 1]])]
+        let imported = try Imported(source)
+        func look() throws -> [String] {
+            imported.engine.pullNew()
+            for operation in imported.engine.operations { _ = operation.wait() }
+            return imported.engine.collection("others")?.points.map(\.name) ?? []
+        }
+        #expect(try look() == [])
+        #expect(try look() == ["1_full"])
+        let second = ScriptedPoint("2_incremental", cut: 2, changes: [([1, nil, 2], "101")])
+        source.points.append(second)
+        #expect(try look() == ["1_full"])
+        // It is still being copied.
+        source.points[1].point.version = "more-of-it"
+        #expect(try look() == ["1_full"])
+        source.failsAt = "2_incremental"
+        #expect(try look() == ["1_full"])
+        #expect(
+            imported.engine.errors.newest().map(\.message) == [
+                "operation 2 failed: the disk of 2_incremental is gone"
+            ])
+        source.failsAt = nil
+        for _ in 0..<3 { #expect(try look() == ["1_full"]) }
+        source.points.append(
+            ScriptedPoint("3_incremental", cut: 3, changes: [([5, 5, 5], "111")]))
+        #expect(try look() == ["1_full"])
+        #expect(try look() == ["1_full", "2_incremental", "3_incremental"])
+        source.points[0].point.version = "another-one"
+        for _ in 0..<3 { _ = try look() }
+        let told = imported.engine.errors.newest().map(\.message)
+        #expect(told.count == 2 && told[1].hasPrefix("others/1_full: its files are others"))
+    }
+
     @Test func `statements that need a database say that there is none`() throws {
         let source = ScriptedSource()
         source.points = [ScriptedPoint("1_full", cut: 1, rows: [[1, 1, 1]])]

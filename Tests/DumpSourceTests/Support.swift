@@ -7,7 +7,9 @@ import TestSupport
 import Testing
 
 import struct Foundation.Data
+import struct Foundation.Date
 import class Foundation.FileManager
+import struct Foundation.ObjCBool
 import class Foundation.Process
 import struct Foundation.URL
 import struct Foundation.UUID
@@ -53,6 +55,29 @@ final class Folder {
 
     func names(_ name: String = "") throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: path + "/" + name).sorted()
+    }
+
+    /// All files below a place.
+    func files(_ place: String) throws -> [String] {
+        try FileManager.default.subpathsOfDirectory(atPath: path + "/" + place).filter {
+            var isDirectory: ObjCBool = false
+            let path = "\(path)/\(place)/\($0)"
+            return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+                && !isDirectory.boolValue
+        }.sorted()
+    }
+
+    /// Sets the time of all files to one of seconds since 1970.
+    func touch(_ place: String, _ seconds: Int) throws {
+        for file in try files(place) {
+            try FileManager.default.setAttributes(
+                [.modificationDate: Date(timeIntervalSince1970: Double(seconds))],
+                ofItemAtPath: "\(path)/\(place)/\(file)")
+        }
+    }
+
+    func bytes(_ name: String) throws -> [UInt8] {
+        try [UInt8](Data(contentsOf: URL(filePath: path + "/" + name)))
     }
 
     func text(_ name: String) throws -> String {

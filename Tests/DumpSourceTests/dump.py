@@ -1,13 +1,19 @@
 """Writes dumps as `ydb tools dump` does, and what each point's tables must be: an independent oracle.
 
-    dump.py golden DIRECTORY             one dump for each kind of change markers, with all types
+    dump.py golden DIRECTORY             one dump for each kind of change markers, with all types, and `tree`:
+                                         a database's tables without any collection; then the same as
+                                         a server exports them, in several forms (see `exports`)
     dump.py random DIRECTORY SEED COUNT  random histories, a directory each
 
 Beside each dump NAME lies NAME.expected: for every point POINT/TABLE.csv, in the form that ydbfs renders.
 """
 
+import ctypes
+import hashlib
+import json
 import os
 import random
+import shutil
 import struct
 import sys
 import uuid
@@ -455,10 +461,173 @@ def golden(directory, generation, seed):
         expect(directory, point, tables)
 
 
+def set_time(directory):
+    """The newest file is as old as the first point."""
+    time = datetime(2025, 8, 21, 14, 15, 19, tzinfo=timezone.utc).timestamp()
+    for place, _, names in os.walk(directory):
+        for name in names:
+            os.utime(os.path.join(place, name), (time, time - (name == "scheme.pb")))
+
+
+def tree(directory, seed):
+    """Tables of a database in folders of its own, as `ydb tools dump -p .` writes them: one point."""
+    rng = random.Random(seed)
+    tables = [random_table(p, rng) for p in ["orders", "shop/products", "shop/old/stock_full"]]
+    for table in tables:
+        fill(table, rng, 20)
+        dump_full(directory, table, rng, rng.random() < 0.5)
+    for folder in ["", "shop/", "shop/old/", "shop/empty/", "a view/", "a topic/"]:
+        write("%s/%spermissions.pb" % (directory, folder), PERMISSIONS)
+    write(directory + "/shop/empty/empty_dir", "")
+    write(directory + "/a view/create_view.sql", '-- backup root: "/Root"\nCREATE VIEW `a view` AS SELECT 1;\n')
+    write(directory + "/a topic/create_topic.pb", "partitioning_settings {\n}\n")
+    set_time(directory)
+    expect(directory, point_name(0, "full"), tables)
+
+
+def zstd(data):
+    library = ctypes.CDLL("libzstd.so.1")
+    library.ZSTD_compressBound.restype = library.ZSTD_compress.restype = ctypes.c_size_t
+    room = library.ZSTD_compressBound(ctypes.c_size_t(len(data)))
+    out = ctypes.create_string_buffer(room)
+    size = library.ZSTD_compress(out, ctypes.c_size_t(room), data, ctypes.c_size_t(len(data)), 3)
+    return out.raw[:size]
+
+
+def zstd_frames(data, rng):
+    """Frames one behind the other, as servers write them."""
+    out, place = b"", 0
+    while place < len(data) or not out:
+        count = rng.randint(1, max(len(data), 1))
+        out += zstd(data[place : place + count])
+        place += count
+    return out
+
+
+CIPHERS = {"AES-128-GCM": "EVP_aes_128_gcm", "AES-256-GCM": "EVP_aes_256_gcm", "ChaCha20-Poly1305": "EVP_chacha20_poly1305"}
+
+
+def seal(algorithm, key, nonce, known, plain):
+    """What OpenSSL makes of a text, and its authentication code."""
+    library = ctypes.CDLL("libcrypto.so.3")
+    library.EVP_CIPHER_CTX_new.restype = ctypes.c_void_p
+    cipher = getattr(library, CIPHERS[algorithm])
+    cipher.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(library.EVP_CIPHER_CTX_new())
+    out, code, size = ctypes.create_string_buffer(len(plain) + 16), ctypes.create_string_buffer(16), ctypes.c_int()
+    assert library.EVP_EncryptInit_ex(context, ctypes.c_void_p(cipher()), None, key, nonce) == 1
+    assert library.EVP_EncryptUpdate(context, None, ctypes.byref(size), known, len(known)) == 1
+    if plain:
+        assert library.EVP_EncryptUpdate(context, out, ctypes.byref(size), plain, len(plain)) == 1
+    assert library.EVP_EncryptFinal_ex(context, ctypes.create_string_buffer(16), ctypes.byref(size)) == 1
+    assert library.EVP_CIPHER_CTX_ctrl(context, 0x10, 16, code) == 1
+    library.EVP_CIPHER_CTX_free(context)
+    return out.raw[: len(plain)], code.raw
+
+
+def encrypted(data, algorithm, key, rng):
+    vector = rng.randbytes(12)
+    header = b"\x08\x01\x12\x0c" + vector + b"\x1a" + varint(len(algorithm)) + algorithm.encode()
+    size = struct.pack(">H", len(header))
+    _, code = seal(algorithm, key, vector, size + header, b"")
+    out, place, number = size + header + code, 0, 0
+    while True:
+        count = min(rng.randint(1, 300), len(data) - place)
+        block, place, number = data[place : place + count], place + count, number + 1
+        nonce = vector[:8] + struct.pack(">I", struct.unpack(">I", vector[8:])[0] ^ number)
+        size = struct.pack(">I", len(block))
+        text, code = seal(algorithm, key, nonce, code + size, block)
+        out += size + text + code
+        if not block:
+            return out
+
+
+class Export:
+    """A server's export of what lies in a dump: `mapping` is where its paths begin, None without any."""
+
+    def __init__(self, source, target, rng, mapping=None, is_zipped=True, cipher=None):
+        self.source, self.target, self.rng = source, target, rng
+        self.mapping, self.is_zipped, self.cipher = mapping, is_zipped, cipher
+
+    def write(self, path, data, is_plain=False):
+        data = data if isinstance(data, bytes) else data.encode()
+        name = os.path.basename(path)
+        write("%s/%s.sha256" % (self.target, path), "%s %s\n" % (hashlib.sha256(data).hexdigest(), name))
+        if self.is_zipped and name.startswith("data_"):
+            data, path = zstd_frames(data, self.rng), path + ".zst"
+        if self.cipher and not is_plain:
+            data, path = encrypted(data, *self.cipher, self.rng), path + ".enc"
+        write("%s/%s" % (self.target, path), data)
+
+    def table(self, folder, prefix):
+        names = os.listdir(folder)
+        data = b"".join(open("%s/%s" % (folder, n), "rb").read() for n in sorted(names) if n.startswith("data_"))
+        lines = data.splitlines(keepends=True) if data else []
+        parts = self.rng.randint(1, 3)
+        cuts = sorted(self.rng.randint(0, len(lines)) for _ in range(parts - 1))
+        text = open(folder + "/scheme.pb").read()
+        if parts > 1 and self.rng.random() < 0.5:
+            text += "partition_at_keys {\n%s}\n" % ("  split_points { }\n" * (parts - 1))
+        elif parts > 1:
+            text += "uniform_partitions: %d\n" % parts
+        self.write(prefix + "/scheme.pb", text)
+        self.write(prefix + "/permissions.pb", PERMISSIONS)
+        self.write(prefix + "/metadata.json", json.dumps({"version": 1, "permissions": 1, "full_backups": [{"snapshot_vts": [1755785719000, 281474976710657]}], "changefeeds": [], "indexes": []}))
+        for number, (start, end) in enumerate(zip([0] + cuts, cuts + [len(lines)])):
+            self.write("%s/data_%02d.csv" % (prefix, number), b"".join(lines[start:end]))
+
+    def make(self):
+        objects = {}
+        for place, folders, names in sorted(os.walk(self.source)):
+            path = os.path.relpath(place, self.source)
+            others = [n for n in names if n.startswith("create_")]
+            if "scheme.pb" not in names and not others:
+                continue
+            prefix = path if self.mapping is None else "%03d" % (len(objects) + 1)
+            objects[(self.mapping or "") + path] = {"exportPrefix": prefix}
+            if "scheme.pb" in names:
+                self.table(place, prefix)
+            for name in others:
+                self.write("%s/%s" % (prefix, name), open("%s/%s" % (place, name), "rb").read())
+        if self.mapping is not None:
+            if self.cipher:
+                for item in objects.values():
+                    item["iv"] = self.rng.randbytes(12).hex().upper()
+            root = {"kind": "SimpleExportV0", "compression": "zstd", "checksum": "sha256"}
+            if self.cipher:
+                root["encryption"] = self.cipher[0]
+            self.write("metadata.json", json.dumps(root), is_plain=True)
+            self.write("SchemaMapping/metadata.json", '{"kind":"SchemaMappingV0"}')
+            self.write("SchemaMapping/mapping.json", json.dumps({"exportedObjects": objects}))
+        set_time(self.target)
+        shutil.copytree(self.source + ".expected", self.target + ".expected")
+
+
+def exports(directory):
+    """A collection item by item, with a mapping, and encrypted, and a database's tables."""
+    rng = random.Random(11)
+    collection = directory + "/generationC"
+    place = "/Root/.backups/collections/"
+    keys = {name: rng.randbytes(size) for name, size in [("key16", 16), ("key32", 32)]}
+    for name, key in keys.items():
+        write("%s/%s" % (directory, name), key)
+    for args in [
+        (collection, directory + "/exportItems", rng),
+        (collection, directory + "/exportMapped", rng, "", False),
+        (collection, directory + "/exportAES", rng, place + "exportAES/", True, ("AES-128-GCM", keys["key16"])),
+        (collection, directory + "/exportChaCha", rng, "exportChaCha/", True, ("ChaCha20-Poly1305", keys["key32"])),
+        (collection, directory + "/exportAES256", rng, "", False, ("AES-256-GCM", keys["key32"])),
+        (directory + "/tree", directory + "/exportTree", rng, "/Root/db/", True),
+    ]:
+        Export(*args).make()
+
+
 def main():
     if sys.argv[1] == "golden":
+        tree(sys.argv[2] + "/tree", 7)
         for number, generation in enumerate("ABC"):
             golden("%s/generation%s" % (sys.argv[2], generation), generation, number)
+        exports(sys.argv[2])
     else:
         for number in range(int(sys.argv[4])):
             history("%s/h%d" % (sys.argv[2], number), random.Random("%s %d" % (sys.argv[3], number)))
