@@ -74,12 +74,12 @@ final class FileReader: Sendable {
     private static let requestBytes: UInt64 = 256 << 10
     /// More parts read in part are forgotten at once.
     private static let maxPartlyRead = 64
-    private let file: any RenderedFile
+    private let file: any PartedFile
     private let prefetcher: Prefetcher
     private let position = Monitor(Position())
     private let long: LongPartReader
 
-    init(_ file: any RenderedFile, prefetcher: Prefetcher) {
+    init(_ file: any PartedFile, prefetcher: Prefetcher) {
         self.file = file
         long = LongPartReader(file)
         self.prefetcher = prefetcher

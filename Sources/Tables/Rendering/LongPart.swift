@@ -36,10 +36,10 @@ package final class LongPartReader: Sendable {
     /// What requests may be apart: the kernel has many under way.
     private static let nearBytes: UInt64 = 8 << 20
 
-    private let file: any RenderedFile
+    private let file: any PartedFile
     private let state = Mutex(State())
 
-    package init(_ file: any RenderedFile) { self.file = file }
+    package init(_ file: any PartedFile) { self.file = file }
 
     /// Appends at most `count` bytes of a part, one at least; answers how many.
     package func read(

@@ -1,8 +1,8 @@
 import Bytes
 
-/// A file of a table at a point: parts that follow one another without gaps, each rendered on its
-/// own. Where they lie is known without rendering any. Safe for concurrent use.
-package protocol RenderedFile: Sendable {
+/// A file whose bytes are known by parts before any is made: what readers and prefetching need to know of
+/// it, whatever it is made of.
+package protocol PartedFile: Sendable {
     /// The part that holds byte `offset`; nil at the end.
     func part(at offset: UInt64) throws -> FilePart?
 
@@ -14,6 +14,19 @@ package protocol RenderedFile: Sendable {
     /// The bytes of a long part, piece by piece.
     func open(_ part: FilePart) throws -> any PartStream
 
+    /// A sequential reader is about to read this part.
+    func willRead(_ part: FilePart) throws
+
+    /// True if the part is in the cache, or somebody is rendering it.
+    func isRendered(_ part: FilePart) -> Bool
+
+    /// Drops a part from the cache.
+    func forget(_ part: FilePart)
+}
+
+/// A file of a table at a point: parts that follow one another without gaps, each rendered on its
+/// own. Where they lie is known without rendering any. Safe for concurrent use.
+package protocol RenderedFile: PartedFile {
     var snapshot: Snapshot { get }
 
     /// Which slice follows the one that a page is of, and which of its columns.
@@ -24,7 +37,7 @@ package protocol RenderedFile: Sendable {
 }
 
 extension RenderedFile {
-    /// A sequential reader is about to read this part: where it is the first of a slice, all that is
+    /// Where the part is the first of a slice, all that is
     /// stored of the slice and of the next one is fetched at once; in the middle, what edits show of
     /// the next is gathered, so that nobody waits for it.
     package func willRead(_ part: FilePart) throws {
@@ -42,12 +55,10 @@ extension RenderedFile {
         for column in columns { _ = try rows.column(column, snapshot.pool) }
     }
 
-    /// True if the part is in the cache, or somebody is rendering it.
     package func isRendered(_ part: FilePart) -> Bool {
         key(part).map { snapshot.pool.cache.contains($0) } ?? true
     }
 
-    /// Drops a part from the cache.
     package func forget(_ part: FilePart) {
         if let key = key(part) { snapshot.pool.cache.forget(key) }
     }

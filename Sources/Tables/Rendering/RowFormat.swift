@@ -14,7 +14,7 @@ package struct RowFormat: Sendable {
     package let version: Int
     /// Exact bytes of the file of a table.
     let bytes: @Sendable (SliceSums, TableSchema) -> UInt64
-    package let file: @Sendable (Snapshot) -> any RenderedFile
+    package let file: @Sendable (Snapshot) -> any PartedFile
     /// Writes what differs between two snapshots.
     package let writeChanges: @Sendable (ChangesCursor, any ByteSink) throws -> Void
 
@@ -33,7 +33,7 @@ package struct RowFormat: Sendable {
     init(
         id: String, name: String, version: Int,
         bytes: @escaping @Sendable (SliceSums, TableSchema) -> UInt64,
-        file: @escaping @Sendable (Snapshot) -> any RenderedFile,
+        file: @escaping @Sendable (Snapshot) -> any PartedFile,
         writeChanges: @escaping @Sendable (ChangesCursor, any ByteSink) throws -> Void
     ) {
         self.id = id

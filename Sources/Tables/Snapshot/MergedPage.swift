@@ -105,12 +105,15 @@ final class MergedPage: Sendable {
             return sources[pieces[0].source]
         }
         let result = RowBatch(schema)
-        for piece in pieces {
-            let source = sources[piece.source]
-            guard result.byteCount + source.byteCount < ColumnVector.maxBytes else {
-                throw Failure(.corrupt, "edits show more bytes than a page can have")
+        for (index, column) in result.columns.enumerated() {
+            let columns = sources.map { $0.columns[index] }
+            for piece in pieces {
+                let source = columns[piece.source]
+                guard column.byteCount + source.byteCount < ColumnVector.maxBytes else {
+                    throw Failure(.corrupt, "edits show more bytes than a page can have")
+                }
+                column.append(source, rows: piece.rows)
             }
-            result.append(source, rows: piece.rows)
         }
         return result
     }

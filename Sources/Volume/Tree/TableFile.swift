@@ -57,7 +57,7 @@ final class TableFile: TreeFile {
 extension PointPlace {
     /// Opens what is rendered of a table.
     func open(
-        _ record: TableRecord, _ file: (Snapshot) throws -> any RenderedFile
+        _ record: TableRecord, _ file: (Snapshot) throws -> any PartedFile
     ) throws(Errno) -> any OpenFile {
         let (snapshot, hold) = try snapshot(record)
         let engine = tree.engine
