@@ -42,14 +42,15 @@ struct DumpFile: Sendable {
     func open() throws(Failure) -> any DumpInput {
         var input: any DumpInput = try StoredInput(path)
         let isEncrypted = path.hasSuffix(Self.encryptedEnding)
+        let checksum = Self.plainName(path) + Self.checksumEnding
+        let hasChecksum = try DumpFiles.exists(checksum)
         if isEncrypted { input = try DecryptedInput(input, path, key) }
         if path.hasSuffix(Self.compressedEnding)
             || path.hasSuffix(Self.compressedEnding + Self.encryptedEnding)
         {
-            input = UnzippedInput(input, path)
+            input = UnzippedInput(input, path, mayBeEmpty: hasChecksum)
         }
-        let checksum = Self.plainName(path) + Self.checksumEnding
-        if try DumpFiles.exists(checksum) {
+        if hasChecksum {
             return CheckedInput(input, path, digest: try Self.digest(checksum), of: checksum)
         }
         // What is encrypted has checksums of its own.
@@ -100,6 +101,9 @@ private final class StoredInput: DumpInput {
         self.path = path
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw Failure("can't open \(path)") }
+        guard try DumpFiles.status(path)?.isFile == true else {
+            throw Failure(.corrupt, "\(path) is no regular file")
+        }
         _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
     }
 
@@ -131,9 +135,13 @@ private final class UnzippedInput: DumpInput {
 
     private static let pieceBytes = 1 << 17
 
-    init(_ input: any DumpInput, _ path: String) {
+    /// Nothing at all is no frame, unless a checksum says that this is right.
+    private let mayBeEmpty: Bool
+
+    init(_ input: any DumpInput, _ path: String, mayBeEmpty: Bool) {
         self.input = input
         self.path = path
+        self.mayBeEmpty = mayBeEmpty
     }
 
     func read(into bytes: inout [UInt8], atMost count: Int) throws(Failure) -> Bool {
@@ -144,6 +152,9 @@ private final class UnzippedInput: DumpInput {
                 piece.removeAll(keepingCapacity: true)
                 used = 0
                 guard try input.read(into: &piece, atMost: Self.pieceBytes) else {
+                    if offset == 0, !mayBeEmpty {
+                        throw Failure(.corrupt, "\(path) is empty: there is no zstd frame in it")
+                    }
                     if !stream.isWithinFrame { return false }
                     throw Failure(
                         .corrupt,

@@ -67,7 +67,7 @@ final class DumpLines {
 
     private static let readBytes = 1 << 18
     /// A row has at most 8 MB in YDB, its text three times that.
-    private static let maxLineBytes = 512 << 20
+    private static let maxLineBytes = 128 << 20
 
     init(_ files: [DumpFile]) { self.files = files[...] }
 

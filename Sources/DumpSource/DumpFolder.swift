@@ -227,8 +227,18 @@ struct DumpFolder: Sendable {
     func dataFiles(of table: String, _ scheme: DumpScheme) throws(Failure) -> [DumpFile] {
         let directory = directory(of: table)
         let metadata = try DumpMetadata(of: directory, key)
+        let names = try DumpFiles.names(in: directory)
+        let whole = Set(
+            names.filter { !$0.hasSuffix(DumpFile.checksumEnding) }.map(DumpFile.plainName))
+        for name in names where name.hasSuffix(DumpFile.checksumEnding) {
+            let plain = DumpFile.plainName(name)
+            guard whole.contains(plain) else {
+                throw Failure(
+                    .corrupt, "\(directory)/\(plain) is missing, and its checksum is there")
+            }
+        }
         var found: [(number: Int, file: DumpFile)] = []
-        for name in try DumpFiles.names(in: directory)
+        for name in names
         where Self.isData(name) && !name.hasSuffix(DumpFile.checksumEnding) {
             let path = directory + "/" + name
             let plain = DumpFile.plainName(name)

@@ -230,9 +230,21 @@ extension SourceCollection {
     func pending(behind state: CollectionState?) -> Pending {
         var pending = Pending()
         let last = state?.lastUID.flatMap(SourcePoint.name(inToken:))
+        let had = last == nil ? [] : state?.importedNames ?? []
         var isStranded = false
+        // Incrementals of a chain that was dropped here were told when it was.
+        var isOnDropped = false
         for (index, point) in points.enumerated() {
-            if let last, !last.utf8.lexicographicallyPrecedes(point.name.utf8) { continue }
+            if let last, !last.utf8.lexicographicallyPrecedes(point.name.utf8) {
+                if had.contains(point.name) {
+                    isOnDropped = state?.point(named: point.name) == nil
+                } else if !point.isIncremental || !isOnDropped {
+                    pending.notes.append(
+                        "\(point.name) isn't imported: it is older than \(last), which was imported "
+                            + "before")
+                }
+                continue
+            }
             // Compacting makes another point of the same cut.
             if point.isIncremental, !isStranded, index > 0, let state {
                 let parent = points[index - 1]
@@ -245,13 +257,6 @@ extension SourceCollection {
             }
             pending.next = Next(point: point, isLast: index + 1 == points.count)
             break
-        }
-        // The only one is the newest: another one took its place.
-        if let last, points.count == 1, let only = points.first?.name,
-            only.utf8.lexicographicallyPrecedes(last.utf8), state?.point(named: only) == nil
-        {
-            pending.notes.append(
-                "\(only) isn't imported: it is older than \(last), which was imported before")
         }
         return pending
     }
@@ -267,6 +272,13 @@ extension SourceCollection {
     static func difference(_ name: String) -> String {
         "\(name): its files are others than those that were imported (by size or time): it is shown as "
             + "it was"
+    }
+}
+
+extension CollectionState {
+    /// Names of all points that were ever imported, whatever became of them.
+    fileprivate var importedNames: Set<String> {
+        Set(tokens.compactMap(SourcePoint.name(inToken:)) + lostPoints.map(\.name))
     }
 }
 
@@ -340,7 +352,8 @@ extension Engine {
                 "\(found.name)/" + SourceCollection.difference($0)
             }
             // What was dropped on purpose comes back only if that is said.
-            if known != nil, known?.definition == nil { continue }
+            let isDropped = repository?.droppedCollections.contains { $0.name == found.name }
+            if isDropped == true || known != nil && known?.definition == nil { continue }
             let pending = found.pending(behind: known)
             guard let next = pending.next else {
                 notes += pending.notes.map { "\(found.name)/\($0)" }

@@ -200,6 +200,13 @@ extension Plan {
 
     func drop(_ statement: Statement, _ state: inout Expected) throws(Failure) -> Step {
         try require(statement, state)
+        if let source = engine.options.points, state.definition?.sourceKind != nil {
+            throw statement.refusal(
+                .unsupported,
+                "\(statement.collection.name) is what \(source.name) holds: it would be imported anew; "
+                    + "remove \(engine.location), and nothing of the dump is lost",
+                at: statement.position)
+        }
         try requireIdle(statement, state)
         state = Expected()
         return .drop

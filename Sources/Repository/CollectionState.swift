@@ -143,6 +143,9 @@ package struct CollectionState: Sendable {
     /// Whether a point was made with this token, whatever became of it.
     package func isTaken(uid: String) -> Bool { sequenceByUID[uid] != nil }
 
+    /// Tokens of all points that were made with one, but of those that went long ago.
+    package var tokens: some Collection<String> { sequenceByUID.keys }
+
     /// Whether a point, live or dropped, has this name.
     package func isTaken(name: String) -> Bool { sequenceByName[name] != nil }
 

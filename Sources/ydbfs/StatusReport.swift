@@ -112,6 +112,8 @@ package struct StatusReport: Sendable, Encodable {
         /// Empty for a whole database.
         package var tables: [String]
         package var isDatabase: Bool
+        /// Whether its log still says what it is made of; otherwise nothing can be backed up.
+        package var isDefined: Bool
         package var isIncremental: Bool
         package var bytes: UInt64
         package var newest: String?
@@ -274,6 +276,7 @@ extension StatusReport.Collection {
         self.init(
             name: state.name, tables: state.definition?.tables ?? [],
             isDatabase: state.definition?.isDatabase ?? false,
+            isDefined: state.definition != nil,
             isIncremental: (state.definition.flatMap { definition in
                 try? CollectionSettings(stored: definition.settings)
             })?.isIncrementalBackupEnabled ?? false,

@@ -17,6 +17,11 @@ extension StatusReport.Collection {
                 "a backup was due at \(shown.time(since)) and wasn't taken: is a mount running that may take it?"
             )
         }
+        if !isDefined {
+            lines.append(
+                "its definition is lost: CREATE BACKUP COLLECTION \(name) makes it anew, and no backup can be "
+                    + "made before")
+        }
         if let maxAge, lastSuccessAge.map({ $0 > maxAge.seconds }) ?? true {
             lines.append("no backup is younger than \(maxAge)")
         }
@@ -31,9 +36,6 @@ extension StatusReport.Collection {
         }
         return Period(seconds: seconds).description
     }
-
-    /// Whether its log still says what it is made of.
-    private var isDefined: Bool { isDatabase || !tables.isEmpty }
 
     fileprivate func ageLine(_ shown: Shown) -> String? {
         guard let lastSuccess, let lastSuccessAge else { return nil }
@@ -143,9 +145,6 @@ extension StatusReport.Collection {
         lines += dropped.map { "  dropped \($0): UNDROP BACKUP has it back" }
         let pinned = points.filter(\.pinned).map(\.name)
         if !pinned.isEmpty { lines.append("  pinned \(pinned.joined(separator: ", "))") }
-        if !isDefined {
-            lines.append("  its definition is lost: CREATE BACKUP COLLECTION \(name) makes it anew")
-        }
         if points.isEmpty {
             return isDefined ? lines + ["  no points yet: BACKUP \(name) makes the first"] : lines
         }

@@ -102,4 +102,101 @@ import Testing
             try compare("point.db", "generationB.expected/\(point)/\(table).csv", table)
         }
     }
+
+    // MARK: Odd dumps
+
+    private func shell(_ script: String) throws {
+        let result = try sandbox.run("/bin/bash", ["-c", script])
+        try #require(result.status == 0, "\(script): \(result.errors)")
+    }
+
+    /// A full backup of these tables, of an Int64 key and a column of another type, in the directory `odd`.
+    private func makeDump(
+        _ tables: [String], _ type: String, rows: String, point: String = "20250821141519Z_full"
+    ) throws {
+        for table in tables {
+            try shell(
+                """
+                mkdir -p 'odd/\(point)/\(table)'; cd 'odd/\(point)/\(table)'
+                printf 'columns { name: "k" type { optional_type { item { type_id: INT64 } } } }\n' > scheme.pb
+                printf 'columns { name: "v" type { optional_type { item { type_id: \(type) } } } }\n' >> scheme.pb
+                printf 'primary_key: "k"\n' >> scheme.pb; : > permissions.pb
+                printf '\(rows)' > data_00.csv
+                """)
+        }
+    }
+
+    @Test(arguments: [
+        ("DOUBLE", "1,nan\\n", "column v holds NaN"),
+        ("UTF8", #"1,"a%%00b"\n"#, "column v holds text with a NUL character"),
+    ])
+    func `A table with what SQLite can't hold is left out and named`(
+        _ type: String, _ rows: String, _ reason: String
+    ) throws {
+        try makeDump(["odd"], type, rows: rows)
+        try makeDump(["plain"], "DOUBLE", rows: "1,-0\\n2,1.5\\n")
+        let restored = try sandbox.ydbfs("run", "odd", "--into", "new.db", "RESTORE odd")
+        let said = restored.output + restored.errors
+        #expect(restored.status == 3 && said.contains(reason), "\(said)")
+        let rows = try sandbox.run(
+            "/usr/bin/sqlite3",
+            ["new.db", "SELECT k, v FROM plain; SELECT name FROM sqlite_schema"])
+        #expect(rows.output.hasPrefix("1|0.0\n2|1.5\n"), "\(rows)")
+        #expect(!rows.output.contains("odd"))
+    }
+
+    @Test(arguments: [["sqlite_stat1"], ["sqlite_sequence"], ["Orders", "orders"]])
+    func `Names that SQLite can't give are refused by name`(_ tables: [String]) throws {
+        try makeDump(tables, "UTF8", rows: "1,\\\"a\\\"\\n")
+        try sandbox.sql("CREATE TABLE z (a)", in: "live.db")
+        for database in ["new.db", "live.db"] {
+            let refused = try sandbox.ydbfs("run", "odd", "--into", database, "RESTORE odd")
+            #expect(refused.status == 1, "\(refused)")
+            #expect(
+                refused.errors.contains(tables[0]) && refused.errors.contains("with AS"),
+                "\(refused)")
+        }
+        let named = try sandbox.ydbfs(
+            "run", "odd", "--into", "new.db", "RESTORE odd (TABLE \(tables[0]) AS other)")
+        #expect(named.status == 0, "\(named)")
+    }
+
+    @Test func `A point that turns up behind a newer one is told at every command`() throws {
+        try makeDump(["orders"], "UTF8", rows: "", point: "20250102000000Z_full")
+        #expect(try sandbox.ydbfs("status", "odd").status == 0)
+        try makeDump(["orders"], "UTF8", rows: "", point: "20250101000000Z_full")
+        for words in [["status", "odd"], ["run", "odd", "PULL odd"]] {
+            let told = try sandbox.run(Sandbox.binary, words)
+            let said = told.output + told.errors
+            #expect(said.contains("20250101000000Z_full isn't imported: it is older"), "\(said)")
+        }
+    }
+
+    @Test(arguments: ["mkfifo", "ln -s /dev/null", "mkdir"])
+    func `What is no file in a data file's place is no empty table`(_ odd: String) throws {
+        try makeDump(["orders", "broken"], "UTF8", rows: "")
+        try shell("cd odd/*/broken; rm data_00.csv; \(odd) data_00.csv")
+        let told = try sandbox.ydbfs("export", "odd", "odd/latest", "out")
+        let said = told.output + told.errors
+        #expect(told.status == 3 && said.contains("broken"), "\(told)")
+        #expect(sandbox.exists("out/orders.csv") && !sandbox.exists("out/broken.csv"))
+    }
+
+    @Test(arguments: [
+        "rm data_00.csv; : > data_00.csv.zst", ": > data_01.csv.sha256", ": > metadata.json.sha256",
+    ])
+    func `A part that is missing is no shorter table`(_ damage: String) throws {
+        try makeDump(["orders", "broken"], "UTF8", rows: "")
+        try shell("cd odd/*/broken; \(damage)")
+        let told = try sandbox.ydbfs("export", "odd", "odd/latest", "out")
+        #expect(told.status == 3, "\(told)")
+        #expect(sandbox.exists("out/orders.csv") && !sandbox.exists("out/broken.csv"))
+    }
+
+    @Test func `What a dump holds isn't dropped`() throws {
+        try makeDump(["orders"], "UTF8", rows: "")
+        let refused = try sandbox.ydbfs("run", "odd", "DROP BACKUP COLLECTION odd")
+        #expect(refused.status == 1 && refused.errors.contains("is what"), "\(refused)")
+        #expect(try sandbox.ydbfs("status", "odd").status == 0)
+    }
 }

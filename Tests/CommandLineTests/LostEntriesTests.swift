@@ -84,6 +84,7 @@ import Testing
         #expect(mended.status == 0, "\(mended)")
         #expect(try pointCount == 4)
         #expect(try status().output.contains("its definition is lost: CREATE BACKUP COLLECTION"))
+        #expect(try status().status == 1)
         #expect(try refused("BACKUP shop").contains("the definition of shop is lost"))
         try run(Sandbox.create)
         try change(12)

@@ -115,9 +115,9 @@ enum ForeignTable {
         case .bool: integers(values, UInt8.self)
         case .int8, .int16, .int32: integers(values, Int32.self)
         case .uint8, .uint16, .uint32: integers(values, UInt32.self)
-        case .int64, .interval, .interval64, .utf8, .json, .jsonDocument, .dyNumber, .tzDate,
-            .tzDatetime, .tzTimestamp, .pg, .string, .yson:
-            values
+        case .int64, .interval, .interval64, .string, .yson: values
+        case .utf8, .json, .jsonDocument, .dyNumber, .tzDate, .tzDatetime, .tzTimestamp, .pg:
+            try checked(values, name: name)
         case .uint64:
             each(values) { row, column in
                 let number = values.value(row, as: UInt64.self)
@@ -147,13 +147,23 @@ enum ForeignTable {
         }
     }
 
-    /// SQLite stores what is no number as NULL, which would be another value.
+    /// SQLite stores what is no number as NULL, which would be another value, and has one zero.
     private static func real(_ number: Double, _ name: String) throws -> Double {
         if number.isNaN {
             throw Failure(
                 .unsupported, "column \(name) holds NaN, which SQLite hasn't: it would be NULL")
         }
-        return number
+        return number == 0 ? 0 : number
+    }
+
+    /// Text with a NUL character ends there for many of SQLite's functions, so that no text is stored so.
+    private static func checked(_ values: ColumnVector, name: String) throws -> ColumnVector {
+        for row in 0..<values.count where values.withBytes(row, { $0.contains(0) }) {
+            throw Failure(
+                .unsupported,
+                "column \(name) holds text with a NUL character, which SQLite can't show")
+        }
+        return values
     }
 
     private static func each(

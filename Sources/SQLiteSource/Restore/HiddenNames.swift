@@ -45,8 +45,18 @@ enum HiddenNames {
             objects[folded(name)] = (type, table)
         }
         var result: [String] = []
+        var foreign: [[UInt8]: String] = [:]
         for table in restored.tables {
-            if table.isRenamed, let reason = refusalOfNewName(table) { result.append(reason) }
+            if table.form != nil {
+                let other = foreign.updateValue(table.target, forKey: folded(table.target))
+                if let other {
+                    result.append("\(other) and \(table.target) are one name to SQLite")
+                }
+            }
+            // Another system gives names that SQLite keeps for itself.
+            if table.isRenamed || table.form != nil, let reason = refusalOfNewName(table) {
+                result.append(reason)
+            }
             if isOfPlanner(table.target) { continue }
             if let found = objects[folded(table.target)] {
                 result.append("\(found.type) \(table.target) exists already")
