@@ -122,13 +122,22 @@ extension Repository {
         }
         var plan = RepairPlan()
         for numbers in scan.unread {
+            let behind = listed.filter { $0 >= numbers.lowerBound }.sorted()
             let isBehindEnd = journal.hashes.keys.max() == numbers.lowerBound - 1
+            if isBehindEnd, behind.first == numbers.lowerBound,
+                behind.allSatisfy({ isForeign($0, id) })
+            {
+                plan.steps += behind.map { putAside($0, id, "is no entry, and none is missing") }
+                return plan
+            }
             if numbers.count > Self.gapMax || isBehindEnd,
                 try search.find(numbers.lowerBound) == nil
             {
                 let strays = listed.filter { $0 > numbers.upperBound }.sorted()
                 if !strays.isEmpty, strays.allSatisfy({ isStray($0, id) }) {
-                    plan.steps += strays.map { putAside($0, id, behind: numbers) }
+                    plan.steps += strays.map {
+                        putAside($0, id, "stands alone behind \(numbers.count) missing entries")
+                    }
                     return plan
                 }
             }
@@ -165,12 +174,23 @@ extension Repository {
         (try? entry(number, id, SharedValues())) == nil
     }
 
-    private func putAside(
-        _ number: UInt64, _ id: String, behind gap: ClosedRange<UInt64>
-    ) -> RepairStep {
-        RepairStep(
-            "\(path(number, id)) stands alone behind \(gap.count) missing entries: it is moved aside"
-        ) { _ = try self.storage.setAside(Self.entryName(number, id)) }
+    /// Whether what has this number never was its entry: no file, or a copy of another entry. A damaged
+    /// file may have been.
+    private func isForeign(_ number: UInt64, _ id: String) -> Bool {
+        let name = Self.entryName(number, id)
+        do {
+            if try storage.size(of: name) == nil { return false }
+        } catch {
+            return Self.failure(error).code == .corrupt
+        }
+        let found = try? storage.entry(name, SharedValues())
+        return found.map { $0.file.number != number } ?? false
+    }
+
+    private func putAside(_ number: UInt64, _ id: String, _ what: String) -> RepairStep {
+        RepairStep("\(path(number, id)) \(what): it is moved aside") {
+            _ = try self.storage.setAside(Self.entryName(number, id))
+        }
     }
 
     private func putBack(

@@ -221,6 +221,17 @@ import Testing
         try expectWhole(points: 4)
     }
 
+    @Test(arguments: ["cp 0000000004.json", "mkfifo", "mkdir"])
+    func `What never was an entry isn't recorded as a lost one`(_ odd: String) throws {
+        try shell("cd $(echo \(Self.log)); \(odd) 0000000005.json")
+        #expect(try status().status == 1)
+        let mended = try repair()
+        #expect(mended.status == 0 && mended.output.contains("is no entry"), "\(mended)")
+        try expectWhole(points: 3)
+        try change(12)
+        try expectWhole(points: 4)
+    }
+
     @Test func `A file of a dropped collection is mended, as it may be had back`() throws {
         let json = try sandbox.ydbfs("status", "database.db", "--json").output
         let names = try sandbox.python(
