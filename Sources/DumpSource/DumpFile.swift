@@ -41,6 +41,11 @@ struct DumpFile: Sendable {
     /// Its content, from the beginning to the end.
     func open() throws(Failure) -> any DumpInput {
         var input: any DumpInput = try StoredInput(path)
+        // What somebody has added, of the file as it is stored.
+        let added = path + Self.checksumEnding
+        if Self.plainName(path) != path, try DumpFiles.exists(added) {
+            input = CheckedInput(input, path, digest: try Self.digest(added), of: added)
+        }
         let isEncrypted = path.hasSuffix(Self.encryptedEnding)
         let checksum = Self.plainName(path) + Self.checksumEnding
         let hasChecksum = try DumpFiles.exists(checksum)

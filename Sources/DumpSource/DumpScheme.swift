@@ -34,6 +34,7 @@ package struct DumpScheme: Sendable {
     package var notes: [String] = []
 
     static let maxColumns = 10_000
+    private static let maxPartitions = 1 << 20
 
     package init(_ text: [UInt8], file: String) throws(Failure) {
         self.file = file
@@ -59,7 +60,10 @@ package struct DumpScheme: Sendable {
         }
         guard !key.isEmpty else { throw message.failure("the table has no primary key") }
         if let count = try message.word("uniform_partitions") {
-            partitions = max(Int(count) ?? 1, 1)
+            guard let number = Int(count), (0...Self.maxPartitions).contains(number) else {
+                throw message.failure("uniform_partitions can't be \(count)")
+            }
+            partitions = max(number, 1)
         } else if let splits = try message.message("partition_at_keys") {
             partitions = try splits.messages("split_points").count + 1
         }

@@ -97,7 +97,9 @@ extension StatusReport.Check {
 
 extension StatusReport.Collection {
     fileprivate func lines(troubles: [String], last: Int?, _ shown: Shown) -> [String] {
-        let members = isDatabase ? "the whole database" : tables.joined(separator: ", ")
+        let members =
+            isDatabase
+            ? "the whole database" : isDefined ? tables.joined(separator: ", ") : "unknown tables"
         var lines = ["collection \(name): \(members)"]
         if let damage { lines.append("  DAMAGED: \(damage)") }
         if let catalogDamage {
@@ -175,12 +177,14 @@ extension StatusReport.Collection {
                 "\(point.rows)", "\(changed)", shown.size(point.bytes), shown.size(point.frees),
             ]
         }
+        let isIncomplete = points.contains { $0.incomplete > 0 }
         return TextTable(
             heads: [
                 "POINT", "KIND", "CUT", "VERIFIED", "TABLES", "INCOMPLETE", "ROWS", "CHANGED",
                 "BYTES", "FREES",
             ], rows: rows.map { $0.map(oneLine) }, leftColumns: [0, 1, 2, 3],
-            dispensable: ["KIND", "TABLES", "INCOMPLETE", "VERIFIED", "FREES", "CHANGED", "CUT"]
+            dispensable: ["KIND", "TABLES"] + (isIncomplete ? [] : ["INCOMPLETE"])
+                + ["VERIFIED", "FREES", "CHANGED", "CUT"] + (isIncomplete ? ["INCOMPLETE"] : [])
         ).lines(within: shown.columns.map { $0 - 2 })
     }
 }
