@@ -100,8 +100,16 @@ final class Session: Sendable {
     }
 }
 
-/// Keeps what `body` writes to the error stream: `fusermount3` alone says why it refuses, and there.
-private func hearingErrors<R>(_ body: () -> R) -> (R, words: String) {
+/// Keeps what `body` writes to the error stream: `fusermount3` alone says why it refuses, and there. Root
+/// mounts without it. The stream is the whole process's, so that one at a time listens.
+private func hearingErrors(_ body: () -> Bool) -> (Bool, words: String) {
+    if geteuid() == 0 { return (body(), "") }
+    return errorStream.withLock { _ in hearErrors(body) }
+}
+
+private let errorStream = Mutex(())
+
+private func hearErrors(_ body: () -> Bool) -> (Bool, words: String) {
     var ends: [Int32] = [-1, -1]
     let stream = dup(STDERR_FILENO)
     guard stream >= 0, pipe(&ends) == 0 else { return (body(), "") }
