@@ -36,6 +36,17 @@ package struct SumsLine {
     }
 }
 
+extension [UInt8] {
+    /// The bytes that pairs of hexadecimal digits, in ASCII and in any case, stand for; nil if these are none.
+    package init?(hex digits: some Sequence<UInt8>) {
+        let values = digits.map { Character(Unicode.Scalar($0)).hexDigitValue }
+        guard values.count % 2 == 0, !values.contains(nil) else { return nil }
+        self = stride(from: 0, to: values.count, by: 2).map {
+            UInt8(values[$0]! << 4 | values[$0 + 1]!)
+        }
+    }
+}
+
 extension String {
     /// Two digits a byte.
     package init(hex bytes: some Sequence<UInt8>) {

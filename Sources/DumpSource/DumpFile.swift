@@ -41,13 +41,14 @@ struct DumpFile: Sendable {
     /// Its content, from the beginning to the end.
     func open() throws(Failure) -> any DumpInput {
         var input: any DumpInput = try StoredInput(path)
+        let plain = Self.plainName(path)
         // What somebody has added, of the file as it is stored.
         let added = path + Self.checksumEnding
-        if Self.plainName(path) != path, try DumpFiles.exists(added) {
+        if plain != path, try DumpFiles.exists(added) {
             input = CheckedInput(input, path, digest: try Self.digest(added), of: added)
         }
         let isEncrypted = path.hasSuffix(Self.encryptedEnding)
-        let checksum = Self.plainName(path) + Self.checksumEnding
+        let checksum = plain + Self.checksumEnding
         let hasChecksum = try DumpFiles.exists(checksum)
         if isEncrypted { input = try DecryptedInput(input, path, key) }
         if path.hasSuffix(Self.compressedEnding)
@@ -83,11 +84,10 @@ struct DumpFile: Sendable {
         let input = try StoredInput(path)
         var text: [UInt8] = []
         while text.count < 1 << 12, try input.read(into: &text, atMost: 1 << 12) {}
-        let digits = text.prefix(64).compactMap { Character(Unicode.Scalar($0)).hexDigitValue }
-        let isDigest =
-            digits.count == 64 && text.dropFirst(64).first.map { $0 == 0x20 || $0 == 0x0A } ?? true
-        guard isDigest else { throw Failure(.corrupt, "\(path):1: there is no SHA-256 in it") }
-        return (0..<32).map { UInt8(digits[2 * $0] << 4 | digits[2 * $0 + 1]) }
+        guard let digest = [UInt8](hex: text.prefix(64)), digest.count == 32,
+            text.dropFirst(64).first.map({ $0 == 0x20 || $0 == 0x0A }) ?? true
+        else { throw Failure(.corrupt, "\(path):1: there is no SHA-256 in it") }
+        return digest
     }
 }
 

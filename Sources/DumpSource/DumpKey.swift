@@ -36,14 +36,11 @@ package struct DumpKey: Sendable {
         _ text: [UInt8], _ count: Int, _ place: String, isText: Bool
     ) throws(Failure) -> [UInt8] {
         if !isText, text.count == count { return text }
-        let digits = text.filter { $0 > 0x20 }.compactMap {
-            Character(Unicode.Scalar($0)).hexDigitValue
-        }
-        guard digits.count == 2 * count, digits.count == text.filter({ $0 > 0x20 }).count else {
+        guard let key = [UInt8](hex: text.filter { $0 > 0x20 }), key.count == count else {
             throw Failure(
                 .invalid, "\(place) holds no key of \(count) bytes, which the export was made with")
         }
-        return (0..<count).map { UInt8(digits[2 * $0] << 4 | digits[2 * $0 + 1]) }
+        return key
     }
 }
 

@@ -71,7 +71,7 @@ enum LiteralValue {
             literal.count > 2
         else { return nil }
         let digits = String(decoding: literal.dropFirst(2).dropLast(), as: UTF8.self)
-        return ValueText.hexadecimal(digits[...].utf8)
+        return [UInt8](hex: digits.utf8)
     }
 
     /// Of a plain column that could hold it.
@@ -139,7 +139,7 @@ enum LiteralValue {
     private static func bytes(_ text: [UInt8]) -> [UInt8]? {
         guard text.starts(with: "\\x".utf8) else { return nil }
         let digits = String(decoding: text.dropFirst(2), as: UTF8.self)
-        return ValueText.hexadecimal(digits[...].utf8)
+        return [UInt8](hex: digits.utf8)
     }
 
     /// The same for all texts that may mean one value: what looks like a number by that number, bytes by

@@ -63,7 +63,7 @@ package struct TableKey: Sendable, Hashable {
             switch byte {
             case UInt8(ascii: ","): fields.append([])
             case UInt8(ascii: "%"):
-                guard let code = ValueText.hexadecimal(Substring(bytes.prefix(2)).utf8),
+                guard let code = [UInt8](hex: Substring(bytes.prefix(2)).utf8),
                     let decoded = code.first
                 else { return nil }
                 bytes = bytes.dropFirst(2)

@@ -72,21 +72,13 @@ package enum ValueText {
 
     /// What `\x` and hexadecimal digits stand for, else the text's own bytes.
     private static func bytes(_ text: String) -> [UInt8]? {
-        text.hasPrefix("\\x") ? hexadecimal(text.utf8.dropFirst(2)) : [UInt8](text.utf8)
-    }
-
-    static func hexadecimal(_ digits: Substring.UTF8View) -> [UInt8]? {
-        let digits = digits.map { Character(UnicodeScalar($0)).hexDigitValue }
-        guard digits.count % 2 == 0, digits.allSatisfy({ $0 != nil }) else { return nil }
-        return stride(from: 0, to: digits.count, by: 2).map {
-            UInt8(digits[$0]! << 4 | digits[$0 + 1]!)
-        }
+        text.hasPrefix("\\x") ? [UInt8](hex: text.utf8.dropFirst(2)) : [UInt8](text.utf8)
     }
 
     private static func uuid(_ text: String) -> [UInt8]? {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.map(\.utf8.count) == [8, 4, 4, 4, 12] else { return nil }
-        return hexadecimal(parts.joined()[...].utf8)
+        return [UInt8](hex: parts.joined().utf8)
     }
 
     private static func decimal(_ text: String, scale: Int) -> Int128? {
