@@ -86,8 +86,7 @@ final class KeyedChanges: RowCursor {
         let isSame = ComparedRows.sameRows(old, new, count, joined)
         var index = 0
         while index < count {
-            let end = isSame[index...count].firstIndex { $0 != isSame[index] } ?? count
-            let run = min(end, count) - index
+            let run = isSame[index...].prefix { $0 == isSame[index] }.count
             if isSame[index] {
                 old.advance(run)
                 new.advance(run)
@@ -189,11 +188,11 @@ private final class ComparedRows {
         return joined.hasNoDoubt || (0..<count).allSatisfy { looksSame(old, new, $0, joined) }
     }
 
-    /// For each of the next rows whether it is the same, and a value more that is of no row.
+    /// For each of the next rows whether it is the same.
     static func sameRows(
         _ old: ComparedRows, _ new: ComparedRows, _ count: Int, _ joined: JoinedSchema
     ) -> [Bool] {
-        var isSame = [Bool](repeating: true, count: count + 1)
+        var isSame = [Bool](repeating: true, count: count)
         let (first, second) = (old.merged.index, new.merged.index)
         for (a, b) in zip(old.columns, new.columns) {
             for row in 0..<count where isSame[row] {
@@ -205,7 +204,6 @@ private final class ComparedRows {
                 isSame[row] = looksSame(old, new, row, joined)
             }
         }
-        isSame[count] = !isSame[count - 1]
         return isSame
     }
 
