@@ -40,8 +40,9 @@ extension Repository {
         }
     }
 
-    /// Points of a database were never made without saying of which.
-    private var lostDatabases: Failure? {
+    /// Why it isn't right that no database is known; nil if it is. Points of a database were never made
+    /// without saying of which.
+    var lostDatabases: Failure? {
         let isOfDatabase = logs.withLock { logs in
             logs.values.compactMap(\.state).contains {
                 !$0.points.isEmpty && $0.lastDefinition?.sourceKind == nil

@@ -122,24 +122,9 @@ extension Repository {
         }
         var plan = RepairPlan()
         for numbers in scan.unread {
-            let behind = listed.filter { $0 >= numbers.lowerBound }.sorted()
-            let isBehindEnd = journal.hashes.keys.max() == numbers.lowerBound - 1
-            if isBehindEnd, behind.first == numbers.lowerBound,
-                behind.allSatisfy({ isForeign($0, id) })
-            {
-                plan.steps += behind.map { putAside($0, id, "is no entry, and none is missing") }
+            if let strays = try strays(numbers, listed, journal, search, id) {
+                plan.steps += strays
                 return plan
-            }
-            if numbers.count > Self.gapMax || isBehindEnd,
-                try search.find(numbers.lowerBound) == nil
-            {
-                let strays = listed.filter { $0 > numbers.upperBound }.sorted()
-                if !strays.isEmpty, strays.allSatisfy({ isStray($0, id) }) {
-                    plan.steps += strays.map {
-                        putAside($0, id, "stands alone behind \(numbers.count) missing entries")
-                    }
-                    return plan
-                }
             }
             guard UInt64(numbers.count) <= Self.longestGap else {
                 plan.hopeless.append(missing(numbers, id).message)
@@ -167,6 +152,29 @@ extension Repository {
             }
         }
         return plan
+    }
+
+    /// What to do where all that is there from some numbers on are files that are none of the log; nil if
+    /// they may be, or have been.
+    private func strays(
+        _ numbers: ClosedRange<UInt64>, _ listed: Set<UInt64>, _ journal: JournaledLog,
+        _ search: EntrySearch, _ id: String
+    ) throws -> [RepairStep]? {
+        let there = listed.filter { $0 >= numbers.lowerBound }.sorted()
+        let isBehindEnd = journal.hashes.keys.max() == numbers.lowerBound - 1
+        if isBehindEnd, there.first == numbers.lowerBound,
+            there.allSatisfy({ isForeign($0, id) })
+        {
+            return there.map { putAside($0, id, "is no entry, and none is missing") }
+        }
+        guard numbers.count > Self.gapMax || isBehindEnd,
+            try search.find(numbers.lowerBound) == nil
+        else { return nil }
+        let alone = there.filter { $0 > numbers.upperBound }
+        guard !alone.isEmpty, alone.allSatisfy({ isStray($0, id) }) else { return nil }
+        return alone.map {
+            putAside($0, id, "stands alone behind \(numbers.count) missing entries")
+        }
     }
 
     /// Whether the file of this number holds no entry.

@@ -39,7 +39,7 @@ extension Repository {
             faults.append(PlaceFault(name: name, failure: failure, isRecord: true))
         }
         if known.isEmpty, damaged.isEmpty, !faults.contains(where: { $0.name == Self.databases }),
-            let failure = databaseDamage()
+            let failure = lostDatabases
         {
             faults.append(PlaceFault(name: Self.databases, failure: failure, isRecord: true))
         }
