@@ -58,18 +58,27 @@ enum ForeignTable {
 
     // MARK: Definition
 
+    /// Empty for what may be an integer or text.
+    private static func declaredType(of column: ColumnType) -> String {
+        switch type(of: column) {
+        case (.int64, _): "INTEGER"
+        case (.double, _): "REAL"
+        case (.string, _): "BLOB"
+        case (_, let isLiteral): isLiteral ? "" : "TEXT"
+        }
+    }
+
     /// A key of YDB may hold NULL, once: so a single integer isn't declared INTEGER, whose NULL SQLite would
     /// number itself.
+    private static func keyType(of column: ColumnType) -> String {
+        let declared = declaredType(of: column)
+        return declared == "INTEGER" ? "BIGINT" : declared
+    }
+
     private static func text(of table: RestoredTable) -> String {
         let key = table.schema.primaryKey
         var lines = table.schema.visibleColumns.enumerated().map { index, column in
-            let declared =
-                switch type(of: column.type) {
-                case (.int64, _): key == [index] ? "BIGINT" : "INTEGER"
-                case (.double, _): "REAL"
-                case (.string, _): "BLOB"
-                case (_, let isLiteral): isLiteral ? "" : "TEXT"
-                }
+            let declared = key == [index] ? keyType(of: column.type) : declaredType(of: column.type)
             return quoted(column.name) + (declared.isEmpty ? "" : " \(declared)")
         }
         if !key.isEmpty {
@@ -86,13 +95,8 @@ enum ForeignTable {
         var notes: [String] = []
         if !others.isEmpty {
             let words = others.map { column in
-                let held =
-                    switch type(of: column.type) {
-                    case (.int64, _): "INTEGER"
-                    case (.double, _): "REAL"
-                    case (.string, _): "BLOB"
-                    case (_, let isLiteral): isLiteral ? "INTEGER, TEXT beyond 2^63" : "TEXT"
-                    }
+                let declared = declaredType(of: column.type)
+                let held = declared.isEmpty ? "INTEGER, TEXT beyond 2^63" : declared
                 return "\(column.name) (\(column.type.name) as \(held))"
             }
             notes.append(
