@@ -230,14 +230,17 @@ extension SourceCollection {
     func pending(behind state: CollectionState?) -> Pending {
         var pending = Pending()
         let last = state?.lastUID.flatMap(SourcePoint.name(inToken:))
-        let had = last == nil ? [] : state?.importedNames ?? []
+        // Asked for what doesn't show alone: most of what was imported does.
+        lazy var had = state?.importedNames ?? []
         var isStranded = false
         // Incrementals of a chain that was dropped here were told when it was.
         var isOnDropped = false
         for (index, point) in points.enumerated() {
             if let last, !last.utf8.lexicographicallyPrecedes(point.name.utf8) {
-                if had.contains(point.name) {
-                    isOnDropped = state?.point(named: point.name) == nil
+                if state?.point(named: point.name) != nil {
+                    isOnDropped = false
+                } else if had.contains(point.name) {
+                    isOnDropped = true
                 } else if !point.isIncremental || !isOnDropped {
                     pending.notes.append(
                         "\(point.name) isn't imported: it is older than \(last), which was imported "

@@ -43,6 +43,7 @@ struct Retention {
     /// Sequences of the dropped points that can't be had back any more.
     static func expired(_ state: CollectionState, now: Instant) throws -> [UInt64] {
         let settings = try CollectionSettings(stored: state.lastDefinition?.settings ?? [:])
+        if state.droppedPoints.isEmpty { return [] }
         let jump = lastTimeBeforeJump(to: now, state)
         return state.droppedPoints.filter { point in
             // Whatever the clock says: nothing is kept for no time.
@@ -58,7 +59,7 @@ struct Retention {
 
     /// The last time that is known before the clock jumped, if that was just now: what was dropped until
     /// then must not be gone for good because somebody set the clock wrong once.
-    static func lastTimeBeforeJump(to now: Instant, _ state: CollectionState) -> Instant? {
+    private static func lastTimeBeforeJump(to now: Instant, _ state: CollectionState) -> Instant? {
         let all = state.points + state.droppedPoints
         let known = (all.map(\.cut) + all.compactMap(\.dropped))
             .map(Instant.init(microseconds:)).filter { $0 < now }
