@@ -48,10 +48,15 @@ extension Repository {
     /// There is no such collection; or nobody knows, as its log can't be read.
     func missing(collection name: String) -> Failure {
         if let damage = damage(of: name) { return damage }
-        let names = collections.map(\.name)
+        return .noCollection(name, at: storage.location, among: collections.map(\.name))
+    }
+}
+
+extension Failure {
+    static func noCollection(_ name: String, at location: String, among names: [String]) -> Failure
+    {
         let others = names.isEmpty ? "none" : names.prefix(10).joined(separator: ", ")
         return Failure(
-            .notFound, "there is no collection \(name) at \(storage.location); there are: \(others)"
-        )
+            .notFound, "there is no collection \(name) at \(location); there are: \(others)")
     }
 }

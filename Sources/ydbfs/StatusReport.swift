@@ -195,10 +195,7 @@ package struct StatusReport: Sendable, Encodable {
         collections = []
         damage = []
         guard let repository = try Self.repository(argument) else {
-            if let only {
-                throw Failure(
-                    .notFound, "there is no collection \(only) at \(location); there are: none")
-            }
+            if let only { throw Failure.noCollection(only, at: location, among: []) }
             if let problem {
                 throw Failure(
                     problem.code, "\(problem.message), and it has no backups at \(location)")
