@@ -17,12 +17,15 @@ package struct RepairStep: Sendable {
 package struct RepairPlan: Sendable {
     package var steps: [RepairStep] = []
     package var hopeless: [String] = []
+    /// What is as it was wanted, and can be had elsewhere.
+    package var notes: [String] = []
 
     package init() {}
 
     package mutating func add(_ other: RepairPlan) {
         steps += other.steps
         hopeless += other.hopeless
+        notes += other.notes
     }
 }
 
@@ -307,6 +310,10 @@ extension Repository {
                 plan.hopeless.append(
                     "\(path(number, id)), which is recorded as lost, and \(found.place) has it: what "
                         + "was backed up since rests on the loss; read its points there")
+            } else {
+                plan.notes.append(
+                    "\(path(number, id)) was given up, and \(found.place) has it: read its points there"
+                )
             }
         }
         return plan

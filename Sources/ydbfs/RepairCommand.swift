@@ -125,6 +125,7 @@ struct RepairCommand: ParsableCommand, QuietVerb {
             }
             if dryRun || steps.isEmpty {
                 for line in hopeless { Output.error("can't mend \(line)") }
+                for line in plan.notes { Output.remark("note: \(line)") }
                 if steps.isEmpty, hopeless.isEmpty {
                     Output.say(
                         "\(location): " + (round == 1 ? "there is nothing to mend" : "mended"))

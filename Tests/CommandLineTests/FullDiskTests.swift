@@ -206,6 +206,59 @@ import Testing
         #expect(try disk.points().count == 1)
     }
 
+    /// What is mended by a copy, and what is recorded as lost without one, is small: the reserve is for it.
+    @Test(arguments: SmallDisk.Kind.allCases, [true, false])
+    func `repair mends a log on a full disk`(kind: SmallDisk.Kind, hasCopy: Bool) throws {
+        let disk = try SmallDisk(kind, megabytes: kind == .tmpfs ? 2 : 16)
+        try disk.makeDatabase(kilobytes: 100)
+        try disk.done(SmallDisk.create + "BACKUP shop; BACKUP shop; BACKUP shop")
+        let points = try disk.points().map(\.name)
+        try disk.shell(
+            """
+            cp -a disk/r copy; cd disk/r/collections/*/log
+            rm 0000000003.json; head -c 200 /dev/urandom > 0000000004.json
+            """)
+        try disk.fill()
+        let words = ["repair", "disk/r"] + (hasCopy ? ["--from", "copy"] : [])
+        let mended = try disk.sandbox.run(Sandbox.binary, words)
+        #expect(mended.status == 0, "\(mended)")
+        #expect(mended.output.contains(hasCopy ? "is put back from" : "its loss is recorded"))
+        try disk.drain()
+        #expect(try disk.points().map(\.name) == (hasCopy ? points : [points[0]]))
+        try disk.done("BACKUP shop")
+        let verified = try disk.sandbox.ydbfs("verify", "disk/r", "shop", "--level", "content")
+        #expect(verified.status == (hasCopy ? 0 : 1), "\(verified)")
+        #expect(disk.sandbox.exists("disk/r/reserve"))
+    }
+
+    @Test(arguments: SmallDisk.Kind.allCases)
+    func `a data file that is put back needs its room, and nothing is half done`(
+        kind: SmallDisk.Kind
+    ) throws {
+        let disk = try SmallDisk(kind, megabytes: kind == .tmpfs ? 2 : 16)
+        try disk.makeDatabase(kilobytes: 300)
+        try disk.done(SmallDisk.create + "BACKUP shop")
+        let data = try disk.shell(
+            """
+            cp -a disk/r copy; cd disk/r
+            f=$(ls -S tables/*/*/*.parquet | head -1); dd if=/dev/zero of=$f bs=999 count=1 conv=notrunc
+            echo -n $f
+            """)
+        try disk.fill()
+        let list = "cd disk/r && find . -type f ! -path './operations/*' ! -name reserve | sort"
+        let before = try disk.shell(list)
+        let repair = ["repair", "disk/r", "--from", "copy"]
+        let failed = try disk.sandbox.run(Sandbox.binary, repair)
+        #expect(failed.status == 1 && failed.errors.contains("No space left"), "\(failed)")
+        #expect(try disk.shell(list) == before)
+        try disk.drain()
+        let mended = try disk.sandbox.run(Sandbox.binary, repair)
+        #expect(mended.status == 0, "\(mended)")
+        try disk.shell("cmp disk/r/$1 copy/$1 && test -e disk/r/$1.damaged", data)
+        let verified = try disk.sandbox.ydbfs("verify", "disk/r", "shop", "--level", "content")
+        #expect(verified.status == 0, "\(verified)")
+    }
+
     @Test func `reserve= says how much is kept back`() throws {
         let disk = try SmallDisk(.tmpfs, megabytes: 8)
         try disk.makeDatabase(kilobytes: 50)

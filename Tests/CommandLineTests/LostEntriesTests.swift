@@ -131,6 +131,8 @@ import Testing
         #expect(try repair("--forget-lost").status == 0)
         let again = try repair("--from", "copy")
         #expect(again.status == 0, "\(again)")
+        #expect(again.errors.contains("/0000000003.json was given up, and "), "\(again)")
+        #expect(again.errors.contains(" has it: read its points there\n"), "\(again)")
         #expect(try status().status == 0)
     }
 
