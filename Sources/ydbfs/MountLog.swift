@@ -4,13 +4,29 @@ import Glibc
 
 /// Where a mount says what happened while nobody looked: a file, the standard error stream of a mount
 /// in the foreground, or else the system's log, which `journalctl -t ydbfs` shows.
+///
+/// Nobody waits for it: a pipe that isn't read, or a log that hangs, must stop no backup.
 final class MountLog: Sendable {
     private enum Destination {
         case stream(Int32)
         case system
     }
 
+    private struct Line {
+        let text: String
+        let isTrouble: Bool
+        let time = Instant.now
+    }
+
+    private struct State {
+        var lines: [Line] = []
+        /// How many had no room.
+        var lost = 0
+        var isWorking = false
+    }
+
     private let destination: Destination
+    private let state = Monitor(State())
 
     /// The word of `-o log=` for the system's log.
     static let systemWord = "syslog"
@@ -38,20 +54,58 @@ final class MountLog: Sendable {
     private nonisolated(unsafe) static let name = strdup("ydbfs")
 
     private static let longest = 4096
+    private static let linesMax = 1000
 
     func write(_ text: String, isTrouble: Bool) {
-        let line = String(decoding: oneLine(text).utf8.prefix(Self.longest), as: UTF8.self)
+        let text = String(decoding: oneLine(text).utf8.prefix(Self.longest), as: UTF8.self)
+        let startsThread = state.update { state in
+            if state.lines.count < Self.linesMax {
+                state.lines.append(Line(text: text, isTrouble: isTrouble))
+            } else {
+                state.lost += 1
+            }
+            defer { state.isWorking = true }
+            return !state.isWorking
+        }
+        guard startsThread else { return }
+        do {
+            try WorkerThread.detach { self.work() }
+        } catch {
+            // The next line tries again.
+            state.update { $0.isWorking = false }
+        }
+    }
+
+    private func work() {
+        while let line = state.update({ state -> Line? in
+            if state.lines.isEmpty, state.lost > 0 {
+                defer { state.lost = 0 }
+                return Line(
+                    text: "\(state.lost) lines are lost: they couldn't be written in time",
+                    isTrouble: true)
+            }
+            if state.lines.isEmpty { state.isWorking = false }
+            return state.lines.isEmpty ? nil : state.lines.removeFirst()
+        }) {
+            write(line)
+        }
+    }
+
+    private func write(_ line: Line) {
         switch destination {
         case .system:
-            line.withCString { text in
-                withVaList([text]) { vsyslog(isTrouble ? LOG_ERR : LOG_INFO, "%s", $0) }
+            line.text.withCString { text in
+                withVaList([text]) { vsyslog(line.isTrouble ? LOG_ERR : LOG_INFO, "%s", $0) }
             }
         case .stream(let descriptor):
-            let bytes = Array("\(Instant.now.floorToSecond) ydbfs: \(line)\n".utf8)
+            let bytes = Array("\(line.time.floorToSecond) ydbfs: \(line.text)\n".utf8)
             // One call a line: several mounts may have one file. A full disk is no reason to stop.
             _ = Glibc.write(descriptor, bytes, bytes.count)
         }
     }
+
+    /// Lets what is said be written, as far as it can be.
+    func finish(seconds: Double) { _ = state.wait(seconds: seconds) { $0.isWorking ? nil : true } }
 
     func write(_ event: Event) {
         switch event {

@@ -13,7 +13,7 @@ struct ServedVolume {
     private let mountPoint: String
     private let options: MountOptions
     private let cacheDirectory: String?
-    private let log: String?
+    private let logWord: String?
 
     init(
         _ source: String, at mountPoint: String, _ repository: String?, _ options: MountOptions
@@ -30,7 +30,7 @@ struct ServedVolume {
             )
         }
         cacheDirectory = try options.cacheDirectory.map(Paths.canonical)
-        log = try options.log.map { word in
+        logWord = try options.log.map { word in
             word == MountLog.systemWord ? word : try Paths.absolute(word)
         }
     }
@@ -65,6 +65,7 @@ struct ServedVolume {
             preparing: mountPoint, protected: source.protected + [cacheDirectory].compactMap(\.self)
         )
         do {
+            let log = try MountLog(logWord, isDaemon: daemon != nil)
             let presence = Presence(at: place.path)
             defer { withExtendedLifetime(presence) {} }
             let mount = try Mount(volume, at: place.path, options: fuseOptions)
@@ -79,7 +80,6 @@ struct ServedVolume {
                 problem = problem ?? greeting.problem
                 let text = ([greeting.text(problem)] + Greeting.shown(imported))
                     .joined(separator: "\n")
-                let log = try MountLog(log, isDaemon: daemon != nil)
                 engine.listen { event in
                     log.write(event)
                     hooks.call(event)
@@ -103,6 +103,7 @@ struct ServedVolume {
             engine.close()
             _ = mount.waitUntilEnded()
             hooks.finish(seconds: 5)
+            log.finish(seconds: 2)
             volume.close()
             place.remove()
             if case .failed(let failure) = end {
@@ -116,7 +117,7 @@ struct ServedVolume {
     }
 
     /// The log's, if it is a file.
-    private var logFile: String? { log == MountLog.systemWord ? nil : log }
+    private var logFile: String? { logWord == MountLog.systemWord ? nil : logWord }
 
     private func hooks(_ engine: Engine) throws -> Hooks {
         let owner = source.owner

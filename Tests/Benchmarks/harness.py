@@ -95,12 +95,13 @@ class Mount:
         self.point = point
         os.makedirs(point, exist_ok=True)
         start = time.monotonic()
-        self.process = subprocess.Popen(
-            [ydbfs, database, point, "-f"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        # Its log is long: a pipe that nobody reads would be full.
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen([ydbfs, database, point, "-f"], stdout=subprocess.DEVNULL, stderr=self.log)
         while not os.path.exists(f"{point}/control"):
             if self.process.poll() is not None:
-                sys.exit(f"the mount failed: {self.process.stderr.read().decode()}")
+                self.log.seek(0)
+                sys.exit(f"the mount failed: {self.log.read().decode()}")
             time.sleep(0.002)
         self.ready = time.monotonic() - start
 
