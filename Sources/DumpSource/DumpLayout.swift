@@ -8,8 +8,8 @@ struct DumpCollection {
     var points: [(name: String?, folder: DumpFolder)]
 }
 
-/// What a directory with a dump holds: the points of a collection, several such directories, or
-/// otherwise the tables of a single point.
+/// What a directory with a dump holds: the points of a collection, several such directories, dumps
+/// called by their time, or otherwise the tables of a single point.
 struct DumpLayout {
     let directory: String
     let key: DumpKey
@@ -20,6 +20,7 @@ struct DumpLayout {
             return try mapping.collections(named: name)
         }
         if let found = try collection(name, in: directory) { return [found] }
+        if let found = try dumps(name, in: directory) { return [found] }
         var others: [(name: String, directory: String)] = []
         var found: [DumpCollection] = []
         for child in try DumpFiles.names(in: directory) {
@@ -66,6 +67,22 @@ struct DumpLayout {
             }
         }
         return points
+    }
+
+    /// Dumps of one database, each in a folder that is called by its time as `ydb tools dump` does it: full
+    /// points. Nil if anything else lies beside them.
+    private func dumps(
+        _ name: String, in directory: String
+    ) throws(Failure) -> DumpCollection? {
+        var points: [(name: String?, folder: DumpFolder)] = []
+        for child in try DumpFiles.names(in: directory) {
+            let place = directory + "/" + child
+            guard let point = DumpName.full(folder: child), try !DumpFolder.isTable(place),
+                try DumpFiles.status(place)?.isDirectory == true
+            else { return nil }
+            points.append((point, DumpFolder(path: place, key: key)))
+        }
+        return points.isEmpty ? nil : DumpCollection(name: name, points: points)
     }
 
     /// All tables somewhere below are one point.

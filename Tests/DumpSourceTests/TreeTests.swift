@@ -71,6 +71,20 @@ import Testing
         #expect(told.notes.count == 1 && told.notes[0].contains("its files are others"))
     }
 
+    @Test func `of dumps side by side that YDB's tool has called each is a point`() throws {
+        let (old, new) = ("backup_20251121T100000", "backup_20251122T100000")
+        let folder = try tree(new)
+        try folder.write(Orders.scheme, to: "\(old)/orders/scheme.pb")
+        try folder.write("1,null,null\n", to: "\(old)/orders/data_00.csv")
+        let imported = try Imported(DumpSource(directory: folder.path))
+        try imported.pullAll()
+        let name = try #require(imported.engine.collections.first?.name)
+        let state = try imported.collection(name)
+        #expect(
+            state.points.map(\.name) == ["20251121100000Z_full", "20251122100000Z_full"])
+        #expect(try state.tables(at: #require(state.points.first).sequence).map(\.rows) == [1])
+    }
+
     @Test func `a table that was dumped alone is the table of its directory's name`() throws {
         let folder = try tree()
         let imported = try Imported(DumpSource(directory: folder.path + "/db/orders"))
