@@ -34,7 +34,7 @@ package final class LongPartReader: Sendable {
     }
 
     /// What requests may be apart: the kernel has many under way.
-    private static let nearBytes: UInt64 = 8 << 20
+    private static let nearBytes: UInt64 = 4 << 20
 
     private let file: any PartedFile
     private let state = Mutex(State())
