@@ -16,6 +16,9 @@ extension String {
     /// What is unprintable written as in JSON, `\u001b`, but for line feeds: right both in a line for
     /// people and in a JSON text, where such a thing stands in strings alone.
     package var escapingUnprintable: String {
+        if utf8.allSatisfy({ (0x20..<0x7F).contains($0) || $0 == 0x09 || $0 == 0x0A }) {
+            return self
+        }
         guard unicodeScalars.contains(where: { $0.isUnprintable && $0 != "\n" }) else {
             return self
         }

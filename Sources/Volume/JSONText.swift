@@ -56,6 +56,14 @@ package enum JSONText {
     }
 
     private static func write(_ text: String, to output: ByteBuffer) {
+        let isPlain = text.utf8.allSatisfy {
+            (0x20..<0x7F).contains($0) && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+        }
+        if isPlain {
+            output.append(byte: UInt8(ascii: "\""))
+            output.append(text)
+            return output.append(byte: UInt8(ascii: "\""))
+        }
         var plain = ""
         for scalar in text.unicodeScalars {
             switch scalar {

@@ -19,37 +19,47 @@ final class PointSums: TreeFile {
         identity = place.identity(.sums)
     }
 
-    /// Every other file of the point, by path.
-    private func files() throws(Errno) -> [(path: String, node: any TreeNode, key: DigestKey?)] {
-        let shown = try place.shown()
-        let listing = try place.tree.listing(shown, place.sequence)
-        let scope = PointScope(place)
-        var files: [(path: String, node: any TreeNode, key: DigestKey?)] = []
+    /// Every other file of the point.
+    private func forEachFile(
+        _ body: (_ path: String, _ item: TableListing<TableFile.Kind>.Item) throws(Errno) -> Void
+    ) throws(Errno) {
+        let listing = try place.tree.listing(place.shown(), place.sequence)
         for directory in listing.directories {
             for (name, item) in directory.items {
                 switch item {
-                case .directory: continue
-                case .fixed(Self.name): continue
-                case .fixed(let name): files.append((name, scope.file(named: name, in: 0), nil))
+                case .directory, .fixed(Self.name): continue
+                case .fixed: try body(name, item)
                 case .table(let kind, let table):
-                    let record = try place.table(table.id)
-                    files.append(
-                        (
-                            listing.paths[table.id]?[kind] ?? name, scope.file(kind, of: table),
-                            DigestKey(
-                                collection: place.collection, epoch: shown.state.epoch,
-                                table: table.id, kind: kind, file: record.snapshot.file,
-                                offset: record.snapshot.offset, schema: record.schema,
-                                sql: kind == .sql ? record.sql : "")
-                        ))
+                    try body(listing.paths[table.id]?[kind] ?? name, item)
                 }
+            }
+        }
+    }
+
+    /// Every other file of the point, by path.
+    private func files() throws(Errno) -> [(path: String, node: any TreeNode, key: DigestKey?)] {
+        let epoch = try place.shown().state.epoch
+        let scope = PointScope(place)
+        var files: [(path: String, node: any TreeNode, key: DigestKey?)] = []
+        try forEachFile { (path, item) throws(Errno) in
+            switch item {
+            case .directory: break
+            case .fixed(let name): files.append((path, scope.file(named: name, in: 0), nil))
+            case .table(let kind, let table):
+                let record = try place.table(table.id)
+                let key = DigestKey(
+                    collection: place.collection, epoch: epoch, table: table.id, kind: kind,
+                    file: record.snapshot.file, offset: record.snapshot.offset,
+                    schema: record.schema, sql: kind == .sql ? record.sql : "")
+                files.append((path, scope.file(kind, of: table), key))
             }
         }
         return files.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
 
     func appearance() throws(Errno) -> Appearance {
-        let bytes = try files().reduce(0) { $0 + SumsLine.byteCount($1.path) }
+        var bytes = 0
+        try forEachFile { (path, _) throws(Errno) in bytes += SumsLine.byteCount(path) }
         return .file(bytes: UInt64(bytes), modified: try place.cut(), isImmutable: true)
     }
 
