@@ -11,6 +11,7 @@ import time
 
 import chain
 import copies
+import dumps
 import growth
 import peers
 import picture
@@ -22,7 +23,7 @@ from data import KEYS
 from harness import Bench
 from report import Report
 
-PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "copies": copies, "restore": restore, "growth": growth, "views": views}
+PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "copies": copies, "restore": restore, "growth": growth, "views": views, "dumps": dumps}
 
 
 def arguments():
