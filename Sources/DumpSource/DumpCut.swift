@@ -53,7 +53,9 @@ final class DumpCut: SourceCut {
         }
         return TableDescription(
             schema: schema, sql: DumpTableText.create(path, whole ?? table.scheme, schema),
-            notes: notes)
+            notes: notes,
+            traits: whole?.traits(of: schema, added: table.scheme)
+                ?? table.scheme.traits(of: schema))
     }
 
     private func onlyChanges(_ path: String) -> Failure {

@@ -13,6 +13,8 @@ package struct DumpScheme: Sendable {
         /// The default as YQL has it.
         var defaultText: String?
         var isSerial = false
+        /// What else is said of it, as text.
+        var others = ""
     }
 
     struct Index: Sendable {
@@ -30,6 +32,8 @@ package struct DumpScheme: Sendable {
     /// Indices into `columns`, in key order.
     package var key: [Int] = []
     var indexes: [Index] = []
+    /// What else is said of the table, as text.
+    private var others = ""
     /// What isn't understood, a line each.
     package var notes: [String] = []
 
@@ -68,7 +72,42 @@ package struct DumpScheme: Sendable {
             partitions = try splits.messages("split_points").count + 1
         }
         for index in try message.messages("indexes") { indexes.append(try self.index(index)) }
+        var rest = message
+        // YDB's own: a restored table isn't one of its backups.
+        rest.fields.removeAll { field in
+            guard field.name == "attributes", case .message(let attribute) = field.value,
+                let key = try? attribute.text("key")
+            else { return false }
+            return key.hasPrefix("__")
+        }
+        others = rest.text(but: Self.ownFields)
     }
+
+    /// What a dump of the table says of it.
+    ///
+    /// - Parameters:
+    ///   - schema: the columns that it has now.
+    ///   - added: says of the columns that this scheme hasn't got.
+    package func traits(of schema: TableSchema, added: DumpScheme? = nil) -> DumpedTraits {
+        var traits = DumpedTraits()
+        traits.table = others
+        for column in schema.columns {
+            guard let found = self.column(column.name) ?? added?.column(column.name) else {
+                continue
+            }
+            if found.isNotNull { traits.notNull.append(column.id) }
+            if !found.others.isEmpty { traits.columns[column.id] = found.others }
+            if found.isSerial, added != nil {
+                traits.leftOut.append(
+                    "column \(column.name): its sequence goes on where it did at the full backup, "
+                        + "maybe before values that the table has")
+            }
+        }
+        traits.notNull.sort()
+        return traits
+    }
+
+    private func column(_ name: String) -> Column? { index(of: name).map { columns[$0] } }
 
     func index(of name: String) -> Int? { columns.firstIndex { $0.name.hasSameBytes(as: name) } }
 
@@ -79,6 +118,10 @@ package struct DumpScheme: Sendable {
         "ttl_settings", "storage_settings", "column_families", "attributes", "compaction_policy",
         "uniform_partitions", "partition_at_keys", "partitioning_settings", "key_bloom_filter",
         "read_replicas_settings", "tiering", "temporary", "store_type",
+    ]
+    /// What is said of a table otherwise, or of no table that is restored.
+    private static let ownFields: Set = [
+        "session_id", "path", "columns", "primary_key", "operation_params", "temporary",
     ]
     private static let columnFields: Set = [
         "name", "type", "family", "not_null", "from_literal", "from_sequence",
@@ -112,6 +155,7 @@ package struct DumpScheme: Sendable {
             name: name, line: message.line, type: try Self.columnType(item ?? type, of: name),
             isNotNull: isNotNull)
         column.isSerial = message.has("from_sequence")
+        column.others = message.text(but: ["name", "type", "not_null"])
         if let literal = try message.message("from_literal"),
             let value = try literal.message("value")
         {

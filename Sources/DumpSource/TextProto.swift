@@ -1,4 +1,5 @@
 import Bytes
+import Tables
 
 /// A message of protobuf's text format as a tree: all fields in their order, known or not.
 ///
@@ -105,6 +106,20 @@ extension TextMessage {
             throw failure("\(name) should be a number or a name", line: field.line)
         }
         return word
+    }
+
+    /// The fields but those of some names, as text that says the same, a line for each.
+    package func text(but names: Set<String> = []) -> String {
+        var text = ""
+        for field in fields where !names.contains(field.name) {
+            switch field.value {
+            case .word(let word): text += "\(field.name): \(word)\n"
+            case .text(let bytes): text += "\(field.name): \(DumpedTraits.quoted(bytes))\n"
+            case .message(let message):
+                text += "\(field.name) {\n\(message.text().indented(by: "  "))}\n"
+            }
+        }
+        return text
     }
 
     func isTrue(_ name: String) throws(Failure) -> Bool {

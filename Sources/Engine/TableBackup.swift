@@ -360,7 +360,7 @@ struct TableBackup {
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, files: known?.files ?? [],
             isReset: isReset, sequence: description.sequence, shadowOf: description.shadowOf,
-            notes: description.notes)
+            notes: description.notes, traits: description.traits)
     }
 }
 

@@ -26,7 +26,7 @@ extension CatalogReference {
 /// flag | x if 1.
 ///
 /// ```
-/// file      "YDBFSCT5" | u64 length of the content | zstd frame of the content
+/// file      "YDBFSCT6" | u64 length of the content | zstd frame of the content
 ///
 /// content   text name of the collection
 ///           v number of the last entry | text its SHA-256
@@ -58,10 +58,10 @@ extension CatalogReference {
 /// file      v number | text name | optional text table | v bytes | v rows | text SHA-256
 /// table     v id | text tid | list of version
 /// version   v sequence | z cut of the point that changed it | u8 bits: 1 there is a table · and as at the table before in this list:
-///           2 path · 4 schema · 8 sql · 16 formats; 32 reset · 64 renumbered; if there is a table:
+///           2 path · 4 schema · 8 sql, traits · 16 formats; 32 reset · 64 renumbered; if there is a table:
 ///             text path | schema                                  unless as before
 ///             v next column id
-///             text sql                                            unless as before
+///             text sql | traits                                   unless as before
 ///             v rows | v inserted | v updated | v deleted
 ///             list of: text format | v bytes of the rendered file
 ///             list of: text format | v version of its rules       unless as before
@@ -69,11 +69,13 @@ extension CatalogReference {
 ///             v file | v offset | v length | u64 hash             of the snapshot's root
 ///             list of: v number | v rows                          of the files it needs
 ///             optional z sequence | optional text shadow of | list of text: notes
+/// traits    text fields of the table | list of: v column's id | text its fields, in order of ids
+///           | list of v: ids of columns without NULL | list of text: what is left out
 /// schema    list of: v id | text name | text type | flag literal | flag hidden
 ///             | optional text: stand-in; list of v: key; list of v: primary key
 /// ```
 enum CatalogFile {
-    private static let magic = "YDBFSCT5"
+    private static let magic = "YDBFSCT6"
     private static let headBytes = 16
     /// A collection of 100,000 wide tables stays far below it.
     static let limitBytes = 1 << 30
@@ -272,14 +274,19 @@ private struct CatalogWriter {
         if let before {
             if record.has(path: before.path) { bits.insert(.samePath) }
             if record.schema == before.schema { bits.insert(.sameSchema) }
-            if record.sql.hasSameBytes(as: before.sql) { bits.insert(.sameSQL) }
+            if record.sql.hasSameBytes(as: before.sql), record.traits == before.traits {
+                bits.insert(.sameSQL)
+            }
             if record.formats == before.formats { bits.insert(.sameFormats) }
         }
         output.append(byte: bits.rawValue)
         if !bits.contains(.samePath) { text(record.path) }
         if !bits.contains(.sameSchema) { schema(record.schema) }
         number(record.nextColumnID)
-        if !bits.contains(.sameSQL) { text(record.sql) }
+        if !bits.contains(.sameSQL) {
+            text(record.sql)
+            traits(record.traits)
+        }
         number(record.rows)
         number(record.inserted)
         number(record.updated)
@@ -298,6 +305,16 @@ private struct CatalogWriter {
         optional(record.sequence, signed)
         optional(record.shadowOf, text)
         list(record.notes, text)
+    }
+
+    private func traits(_ traits: DumpedTraits) {
+        text(traits.table)
+        list(traits.columns.sorted { $0.key < $1.key }) { column in
+            number(column.key)
+            text(column.value)
+        }
+        list(traits.notNull) { number($0) }
+        list(traits.leftOut, text)
     }
 
     private func schema(_ schema: TableSchema) {

@@ -195,20 +195,34 @@ struct CatalogReader {
             guard let value else { throw Self.damaged }
             return value
         }
+        let path = try known(.samePath, before?.path) ?? text()
+        let schema = try known(.sameSchema, before?.schema) ?? self.schema()
+        let nextColumnID = try number(UInt32.self)
+        let sql = try known(.sameSQL, before?.sql) ?? text()
+        let traits = try known(.sameSQL, before?.traits) ?? self.traits()
         let record = TableRecord(
-            id: id, tid: tid, path: try known(.samePath, before?.path) ?? text(),
-            schema: try known(.sameSchema, before?.schema) ?? schema(),
-            nextColumnID: try number(UInt32.self),
-            sql: try known(.sameSQL, before?.sql) ?? text(), rows: try number(),
+            id: id, tid: tid, path: path, schema: schema, nextColumnID: nextColumnID, sql: sql,
+            rows: try number(),
             inserted: try number(), updated: try number(), deleted: try number(),
             sizes: try map { try $0.number() },
             formats: try known(.sameFormats, before?.formats) ?? map { try $0.number(Int.self) },
             contentHash: try text(), snapshot: try snapshot(), files: try neededFiles(),
             isReset: bits.contains(.isReset), isRenumbered: bits.contains(.isRenumbered),
             sequence: try optional { try $0.signed() }, shadowOf: try optional { try $0.text() },
-            notes: try list { try $0.text() })
+            notes: try list { try $0.text() }, traits: traits)
         before = record
         return TableHistory.Version(sequence: sequence, cut: cut, record: record)
+    }
+
+    private mutating func traits() throws -> DumpedTraits {
+        var traits = DumpedTraits()
+        traits.table = try text()
+        for (id, text) in try list({ (try $0.number(UInt32.self), try $0.text()) }) {
+            traits.columns[id] = text
+        }
+        traits.notNull = try list { try $0.number(UInt32.self) }
+        traits.leftOut = try list { try $0.text() }
+        return traits
     }
 
     private mutating func snapshot() throws -> BlockReference {

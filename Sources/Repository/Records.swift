@@ -107,13 +107,15 @@ package struct TableRecord: Sendable, Equatable {
     package var shadowOf: String?
     /// What the user should know of how the table is backed up, a line each.
     package var notes: [String]
+    package var traits: DumpedTraits
 
     package init(
         id: UInt32, tid: String, path: String, schema: TableSchema, nextColumnID: UInt32,
         sql: String, rows: UInt64, inserted: UInt64, updated: UInt64, deleted: UInt64,
         sizes: [String: UInt64], formats: [String: Int], contentHash: String,
         snapshot: BlockReference, files: [NeededFile], isReset: Bool, isRenumbered: Bool = false,
-        sequence: Int64? = nil, shadowOf: String? = nil, notes: [String] = []
+        sequence: Int64? = nil, shadowOf: String? = nil, notes: [String] = [],
+        traits: DumpedTraits = DumpedTraits()
     ) {
         self.id = id
         self.tid = tid
@@ -135,6 +137,7 @@ package struct TableRecord: Sendable, Equatable {
         self.sequence = sequence
         self.shadowOf = shadowOf
         self.notes = notes
+        self.traits = traits
     }
 
     /// For a path that enters a collection.

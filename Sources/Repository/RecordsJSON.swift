@@ -167,7 +167,8 @@ extension TableRecord: JSONValue {
             files: member("files") { try $0.neededFiles() }, isReset: member("isReset"),
             isRenumbered: member.optional("isRenumbered") ?? false,
             sequence: member.optional("sequence"), shadowOf: member.optional("shadowOf"),
-            notes: member.optional("notes") ?? [])
+            notes: member.optional("notes") ?? [],
+            traits: member.optional("traits") ?? DumpedTraits())
     }
 
     func write(json: inout JSONWriter) {
@@ -192,6 +193,35 @@ extension TableRecord: JSONValue {
             json.member("sequence", sequence)
             json.member("shadowOf", shadowOf)
             if !notes.isEmpty { json.member("notes", notes) }
+            if traits != DumpedTraits() { json.member("traits", traits) }
+        }
+    }
+}
+
+extension DumpedTraits: JSONValue {
+    init(json: inout JSONReader) throws {
+        let member = try json.members()
+        self.init()
+        table = try member.optional("table") ?? ""
+        let texts: [String: String] = try member.optional("columns") ?? [:]
+        for (id, text) in texts {
+            guard let id = UInt32(id) else { throw json.broken("\(id) is no column's id") }
+            columns[id] = text
+        }
+        notNull = try member.optional("notNull") ?? []
+        leftOut = try member.optional("leftOut") ?? []
+    }
+
+    func write(json: inout JSONWriter) {
+        json.object { json in
+            if !table.isEmpty { json.member("table", table) }
+            if !columns.isEmpty {
+                json.member(
+                    "columns",
+                    Dictionary(uniqueKeysWithValues: columns.map { (String($0.key), $0.value) }))
+            }
+            if !notNull.isEmpty { json.member("notNull", notNull) }
+            if !leftOut.isEmpty { json.member("leftOut", leftOut) }
         }
     }
 }

@@ -39,17 +39,27 @@ struct TableDefinition {
         var isVirtual: Bool
         /// 1… in the primary key, 0 outside.
         var keyPosition: Int
+        /// The default's expression.
+        var byDefault: String?
     }
 
     struct Index {
         var name: String
         var isPrimaryKey: Bool
+        /// By a statement of its own, not by a constraint.
+        var isCreated = false
+        var isUnique = false
+        var isPartial = false
+        /// Positions of its columns in SQLite's table; below 0: the rowid, or an expression.
+        var columns: [Int] = []
     }
 
     var name: String
     var isWithoutRowID: Bool
     var kind: SourceTable.Kind
     private(set) var columns: [Column] = []
+    /// Of each of SQLite's columns the index into `columns`, hidden ones have none.
+    private(set) var positions: [Int: Int] = [:]
     var indexes: [Index] = []
     /// The user's own statements, each ended by `;` and a line feed: the table's, then those of its
     /// indexes and triggers in order of creation.
@@ -96,7 +106,9 @@ struct TableDefinition {
         return try connection.integer(others) == nil
     }
 
-    mutating func add(_ column: Column) {
+    /// - Parameter position: of the column in SQLite's table.
+    mutating func add(_ column: Column, at position: Int) {
+        positions[position] = columns.count
         columns.append(column)
         if column.keyPosition == 0 { return }
         key.append(columns.count - 1)
@@ -176,13 +188,23 @@ struct Catalog {
         try readColumns(connection)
         // Names are costly to look up among 10,000; most tables have no index to ask for.
         let indexes = """
-            SELECT t.name, i.name, i.origin = 'pk'
+            SELECT t.name, i.name, i.origin, i."unique", i.partial, c.cid
             FROM pragma_table_list t JOIN pragma_index_list(t.name, 'main') i
+            JOIN pragma_index_info(i.name, 'main') c
             WHERE t.schema = 'main' AND t.type IN ('table', 'shadow') AND (t.wr OR t.name IN (
             SELECT tbl_name FROM main.sqlite_schema WHERE type = 'index'))
+            ORDER BY t.name, i.seq DESC, c.seqno
             """
         try addEach(connection, indexes) { row, table in
-            table.indexes.append(.init(name: row.text(1), isPrimaryKey: row.integer(2) != 0))
+            let name = row.text(1)
+            if table.indexes.last?.name.utf8.elementsEqual(name.utf8) != true {
+                table.indexes.append(
+                    TableDefinition.Index(
+                        name: name, isPrimaryKey: row.text(2) == "pk",
+                        isCreated: row.text(2) == "c", isUnique: row.integer(3) != 0,
+                        isPartial: row.integer(4) != 0))
+            }
+            table.indexes[table.indexes.count - 1].columns.append(Int(row.integer(5)))
         }
         let objects = """
             SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL
@@ -217,7 +239,8 @@ struct Catalog {
             "SELECT name FROM main.sqlite_schema WHERE \(Self.isVirtual)"
         ) { $0.text(0) }
         let sql = """
-            SELECT t.name, t.wr, c.name, c.type, c."notnull", c.pk, c.hidden, t.type
+            SELECT t.name, t.wr, c.name, c.type, c."notnull", c.pk, c.hidden, t.type, c.cid,
+            c.dflt_value
             FROM pragma_table_list t JOIN pragma_table_xinfo(t.name, 'main') c
             WHERE t.schema = 'main' AND t.type IN ('table', 'shadow')
             """
@@ -244,7 +267,8 @@ struct Catalog {
                     .init(
                         name: row.text(2), affinity: affinity(row.text(3)),
                         isNotNull: row.integer(4) != 0, isGenerated: hidden >= 2,
-                        isVirtual: hidden == 2, keyPosition: Int(row.integer(5))))
+                        isVirtual: hidden == 2, keyPosition: Int(row.integer(5)),
+                        byDefault: row.isNull(9) ? nil : row.text(9)), at: Int(row.integer(8)))
             }
         }
         tables.sort { precedes($0.name, $1.name) }

@@ -87,9 +87,10 @@ struct Describing {
             key = [described.count]
             described.append(.hiddenRowID(beside: Set(columns.map { folded($0.name) })))
         }
+        let schema = try TableSchema(columns: described, key: key, primaryKey: declared)
         return TableDescription(
-            schema: try TableSchema(columns: described, key: key, primaryKey: declared),
-            sql: table.sql, shadowOf: table.kind.owner, notes: notes)
+            schema: schema, sql: table.sql, shadowOf: table.kind.owner, notes: notes,
+            traits: table.traits(of: schema))
     }
 
     /// For each column the parent's that it continues: the one of its name, or the one that stood in

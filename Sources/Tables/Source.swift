@@ -198,16 +198,18 @@ package struct TableDescription: Sendable {
     package var shadowOf: String?
     /// What the user should know of how the table is backed up, a line each.
     package var notes: [String]
+    package var traits: DumpedTraits
 
     package init(
         schema: TableSchema, sql: String, sequence: Int64? = nil, shadowOf: String? = nil,
-        notes: [String] = []
+        notes: [String] = [], traits: DumpedTraits = DumpedTraits()
     ) {
         self.schema = schema
         self.sql = sql
         self.sequence = sequence
         self.shadowOf = shadowOf
         self.notes = notes
+        self.traits = traits
     }
 }
 

@@ -52,6 +52,64 @@ import Testing
         #expect(failure(text) == words)
     }
 
+    @Test func `what is written of a message says the same`() throws {
+        let text = #"""
+            one: -1
+            two {
+              three: "a\"b\\\n\000ü"
+              four {
+              }
+            }
+            five: NAME
+            six: "\377\303"
+
+            """#
+        let found = try message(text)
+        let written = found.text()
+        #expect(written == text.replacing("\\n", with: "\\012"))
+        #expect(try message(written).text() == written)
+        #expect(try found.message("two")?.text("three") == "a\"b\\\n\0ü")
+    }
+
+    @Test func `what is said beyond types and key goes on, by column`() throws {
+        let base = try DumpScheme(
+            [UInt8](
+                #"""
+                columns { name: "id" type { type_id: INT64 } not_null: true
+                  from_sequence { name: "s" start_value: 1 } }
+                columns { name: "t" type { optional_type { item { type_id: UTF8 } } } family: "cold" }
+                primary_key: "id"
+                indexes { name: "by_t" index_columns: "t" global_async_index { } }
+                ttl_settings { run_interval_seconds: 900 }
+                attributes { key: "__incremental_backup" value: "{}" }
+                attributes { key: "owner" value: "me" }
+                path: "/elsewhere" temporary: false
+                """#.utf8), file: "scheme.pb")
+        let added = try DumpScheme(
+            [UInt8](
+                #"""
+                columns { name: "id" type { type_id: INT64 } not_null: true }
+                columns { name: "new" type { type_id: INT64 } not_null: true
+                  from_literal { type { type_id: INT64 } value { int64_value: 5 } } }
+                primary_key: "id"
+                """#.utf8), file: "scheme.pb")
+        let schema = try TableSchema(
+            columns: [
+                Column(id: 1, name: "id", type: .int64), Column(id: 7, name: "t", type: .utf8),
+                Column(id: 9, name: "new", type: .int64),
+            ], key: [0])
+        let traits = base.traits(of: schema, added: added)
+        #expect(traits.notNull == [1, 9])
+        #expect(traits.columns[7] == "family: \"cold\"\n")
+        #expect(traits.columns[1]?.hasPrefix("from_sequence {\n  name: \"s\"\n") == true)
+        #expect(traits.columns[9]?.contains("int64_value: 5\n") == true)
+        #expect(traits.leftOut.count == 1 && traits.leftOut[0].hasPrefix("column id: its sequence"))
+        #expect(traits.table.hasPrefix("indexes {\n  name: \"by_t\"\n"))
+        #expect(traits.table.contains("  global_async_index {\n  }\n}\nttl_settings {\n"))
+        #expect(traits.table.hasSuffix("attributes {\n  key: \"owner\"\n  value: \"me\"\n}\n"))
+        #expect(base.traits(of: schema).leftOut.isEmpty)
+    }
+
     @Test func `a table is read with types, key, defaults, indexes, and what isn't known`() throws {
         let text = """
             columns { name: "id" type { type_id: UINT64 } not_null: true }

@@ -144,7 +144,7 @@ import Testing
         func opens(_ content: [UInt8]) throws -> Bool {
             let (raw, sealed) = (ByteBuffer(), ByteBuffer())
             raw.append(content)
-            sealed.append("YDBFSCT5")
+            sealed.append("YDBFSCT6")
             sealed.append(fixed: UInt64(content.count))
             try raw.withBytes { try Zstd.compress($0, level: 1, into: sealed) }
             let hash = SHA256.hash(data: sealed.array).map { String(format: "%02x", $0) }.joined()

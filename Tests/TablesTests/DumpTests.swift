@@ -46,7 +46,10 @@ import Testing
             bytes += try DumpFile(snapshot, table, range: range).whole()
         }
         #expect(result.sizes["dump"] == UInt64(bytes.count))
-        return (String(decoding: bytes, as: UTF8.self), table.scheme, result.sizes["dump"])
+        return (
+            String(decoding: bytes, as: UTF8.self), table.scheme(DumpedTraits()),
+            result.sizes["dump"]
+        )
     }
 
     @Test func `the declared key is written while it has no NULL, else the rowid`() throws {

@@ -133,22 +133,41 @@ package struct DumpTable: Sendable {
         return nil
     }
 
+    /// More of a table are none to YDB.
+    package static let maxIndexes = 20
+
+    /// Why YDB can't have an index over columns of a table; nil if it can.
+    package static func problem(
+        index name: String, on columns: [Int], of schema: TableSchema
+    ) -> String? {
+        if name.isEmpty || name.utf8.count > maxNameBytes || !name.utf8.allSatisfy(isColumnByte) {
+            return "its name has other characters than letters, digits, - and _, or is too long"
+        }
+        if columns == schema.primaryKey { return "it is over what is the primary key" }
+        if Set(columns).count < columns.count { return "it has a column twice" }
+        let column = columns.lazy.map { schema.columns[$0] }.first { !$0.type.isDumpedKey }
+        return column.map {
+            "its column \($0.name) is of type \($0.type.name), and YDB has no such keys"
+        }
+    }
+
     // MARK: scheme.pb
 
     /// `Ydb.Table.CreateTableRequest` as text.
-    package var scheme: String {
+    package func scheme(_ traits: DumpedTraits) -> String {
         var text = ""
         for (index, column) in columns.enumerated() {
-            let isNotNull = hasRowID && index == 0
+            let isNotNull = hasRowID && index == 0 || traits.notNull.contains(column.id)
             text += "columns {\n  name: \"\(column.name)\"\n"
             text +=
                 isNotNull
                 ? "  type { \(column.type.dumped) }\n  not_null: true\n"
                 : "  type { optional_type { item { \(column.type.dumped) } } }\n"
+            text += traits.columns[column.id]?.indented(by: "  ") ?? ""
             text += "}\n"
         }
         for index in key { text += "primary_key: \"\(columns[index].name)\"\n" }
-        return text
+        return text + traits.table
     }
 }
 

@@ -68,7 +68,7 @@ struct DumpedPoint {
             Rows come in the order in which they are stored. A table that can't be told apart by its own
             primary key, because there is none, it holds NULL, or YDB has no keys of its type, has its rowids as
             the key: \(DumpTable.rowIDName). Columns of several types are Utf8 and hold what SQLite's quote() gives.
-            Floating-point numbers have all their digits. Permissions, indexes, defaults and NOT NULL aren't part of it.
+            Floating-point numbers have all their digits. Permissions, constraints and triggers aren't part of it.
 
 
             """
@@ -76,7 +76,12 @@ struct DumpedPoint {
             leftOut.map { "\(oneLine($0.table.path)): \(oneLine($0.reason))\n" }
             + notBackedUp.map { "\(oneLine($0.path)): not in this point: \(oneLine($0.reason))\n" }
         text += lines.isEmpty ? "All tables of the point are here.\n" : "Left out:\n\n"
-        return text + lines.joined()
+        text += lines.joined()
+        let lesser = tables.flatMap { table in
+            table.traits.leftOut.map { "\(oneLine(table.path)): \(oneLine($0))\n" }
+        }
+        if !lesser.isEmpty { text += "\nNot in the tables' schemes:\n\n" + lesser.joined() }
+        return text
     }
 }
 
@@ -195,7 +200,8 @@ final class DumpedTable: TreeDirectory {
             modified: { () throws(Errno) in try place.cut() },
             { () throws(Errno) in
                 if kind == .dumpPermissions { return DumpText.permissions }
-                return [UInt8](try place.dumpTable(place.table(table)).scheme.utf8)
+                let record = try place.table(table)
+                return [UInt8](try place.dumpTable(record).scheme(record.traits).utf8)
             })
         return (name, node)
     }
