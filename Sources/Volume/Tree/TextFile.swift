@@ -32,7 +32,19 @@ final class TextFile: TreeFile {
 
     func appearance() throws(Errno) -> Appearance {
         .file(
-            bytes: UInt64(try text().count), modified: try modified(), isImmutable: isImmutable)
+            bytes: isImmutable ? try knownSize() : UInt64(try text().count),
+            modified: try modified(), isImmutable: isImmutable)
+    }
+
+    /// A listing asks for the sizes of all files, of which mostly none is read.
+    private func knownSize() throws(Errno) -> UInt64 {
+        do {
+            return try tree.engine.cache.value(identity.cacheKey) {
+                (TextSize(bytes: UInt64(try text().count)), bytes: 64)
+            }.bytes
+        } catch {
+            throw error as? Errno ?? .io
+        }
     }
 
     func open(_ caller: Caller) throws(Errno) -> (file: any OpenFile, cache: Opened.Cache) {
@@ -40,6 +52,12 @@ final class TextFile: TreeFile {
         if isFresh { try? tree.engine.refresh() }
         return (OpenText(try text()), isImmutable ? .keep : .direct)
     }
+}
+
+private final class TextSize: Sendable {
+    let bytes: UInt64
+
+    init(bytes: UInt64) { self.bytes = bytes }
 }
 
 /// Text as it was at `open`.
