@@ -45,7 +45,7 @@ struct BackupCommand: ParsableCommand, QuietVerb {
             throw Failure(.notFound, "\(source) has no collection, and no database to make one of")
         }
         if let problem = argument.problem(), problem.code != .busy { throw problem }
-        let name = collection ?? Paths.lastComponent(path)
+        let name = collection ?? PathText.lastName(path)
         var settings = CollectionSettings()
         _ = settings.set(.incrementalBackupEnabled, "true")
         let specification = CollectionSpecification(

@@ -137,8 +137,7 @@ struct HookProgram: Sendable {
                 )
             }
             if place == "/" { return file }
-            place = place.lastIndex(of: "/").map { String(place[..<$0]) } ?? ""
-            if place.isEmpty { place = "/" }
+            place = PathText.parent(place)
         }
     }
 

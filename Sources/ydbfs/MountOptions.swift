@@ -58,14 +58,14 @@ package struct MountOptions: Sendable, Equatable {
     private static func words(_ list: String) -> [String] {
         var words = [""]
         var isEscaped = false
-        for character in list {
+        for character in list.unicodeScalars {
             switch character {
             case "\\" where !isEscaped:
                 isEscaped = true
                 continue
             case "," where !isEscaped: words.append("")
             case ",": words[words.count - 1].append(",")
-            default: words[words.count - 1] += isEscaped ? "\\\(character)" : "\(character)"
+            default: words[words.count - 1] += isEscaped ? "\\\(character)" : String(character)
             }
             isEscaped = false
         }

@@ -42,13 +42,7 @@ package struct SourceArgument: Sendable, Equatable {
     package init(
         _ name: String, repository: String? = nil, trustsFileSystem: Bool = false
     ) throws {
-        try self.init(
-            named: PathText.path(ofWord: name), repository.map { PathText.path(ofWord: $0) },
-            trustsFileSystem)
-    }
-
-    private init(named name: String, _ repository: String?, _ trustsFileSystem: Bool) throws {
-        self.name = PathText.shown(name)
+        self.name = name
         self.trustsFileSystem = trustsFileSystem
         try Self.refuseUnbuilt(name)
         if let repository { try Self.refuseUnbuilt(repository) }
@@ -129,7 +123,7 @@ package struct SourceArgument: Sendable, Equatable {
 
     /// Nothing is ever written to a dump.
     private static func requireApart(_ location: String, from directory: String) throws {
-        guard location == directory || location.hasPrefix(directory + "/") else { return }
+        guard Location.directory(directory).contains(location) else { return }
         throw Failure(
             .invalid,
             "\(location) lies in \(directory), which isn't to be changed: name another "
@@ -152,7 +146,8 @@ package struct SourceArgument: Sendable, Equatable {
         case .dead:
             throw Failure(
                 .unreachable,
-                "the ydbfs behind \(mount.mountPoint) is gone: ydbfs unmount \(mount.mountPoint)")
+                "the ydbfs behind \(mount.mountPoint) is gone: ydbfs unmount "
+                    + PathText.shellWord(mount.mountPoint))
         case .hung:
             throw Failure(.timedOut, "the ydbfs behind \(mount.mountPoint) doesn't answer")
         }
@@ -186,7 +181,7 @@ package struct SourceArgument: Sendable, Equatable {
             modes.isTooWide(place, ["repository.json", "collections", "tables", "operations"])
         else { return nil }
         return "others may read what is in \(location) who may not read \(file): ydbfs repair "
-            + "\(Paths.shellWord(name)) narrows that"
+            + "\(PathText.shellWord(name)) narrows that"
     }
 
     // MARK: The database
@@ -199,7 +194,7 @@ package struct SourceArgument: Sendable, Equatable {
     /// `/Root/database` for `database.db`; nil if there is no database.
     package var databasePath: String? {
         guard case .database(let file) = kind else { return nil }
-        let name = Paths.lastComponent(file)
+        let name = PathText.shown(PathText.lastName(file))
         guard let dot = name.lastIndex(of: "."), dot != name.startIndex else {
             return "/Root/" + name
         }
@@ -286,7 +281,6 @@ struct DestinationArgument: Sendable {
     /// - Parameter owner: whose a new file becomes, if root makes it.
     init(_ name: String, owner: FileOwner?) throws {
         self.owner = owner
-        let name = PathText.path(ofWord: name)
         try SourceArgument.refuseUnbuilt(name)
         if Paths.exists(name), try Paths.kind(of: name) != .file {
             throw Failure(.invalid, "\(name) is no file: --into takes a SQLite database")

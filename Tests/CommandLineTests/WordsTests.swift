@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 
+@testable import ydbfs
+
 /// Words that people type: short forms, and what is nearly right.
 @Suite struct WordsTests {
     private let sandbox: Sandbox
@@ -36,6 +38,45 @@ import Testing
         let mounted = try sandbox.ydbfs("mout", "m")
         #expect(mounted.status == 0, "\(mounted.errors)")
         #expect(try sandbox.ydbfs("umount", "m").status == 0)
+    }
+
+    @Test func `Options may stand before the verb`() throws {
+        #expect(try sandbox.ydbfs("run", "database.db", Sandbox.create, "BACKUP shop").status == 0)
+        let quiet = try sandbox.ydbfs("-q", "run", "database.db", "BACKUP shop INCREMENTAL")
+        #expect(quiet.status == 0 && quiet.output == "" && quiet.errors == "", "\(quiet)")
+        let json = try sandbox.ydbfs("--json", "status", "database.db").output
+        #expect(try sandbox.python("j['collections'][0]['name']", json: json) == "shop")
+        let elsewhere = try sandbox.ydbfs(
+            "--repository", "database.db.backups", "--last", "1", "status", "database.db")
+        #expect(elsewhere.status == 0 && elsewhere.output.contains("database.db.backups"))
+        // A value may be called like a verb.
+        #expect(try sandbox.ydbfs("--repository", "run", "database.db", "m").status == 0)
+        #expect(try sandbox.ydbfs("status", "m").output.contains(sandbox.path + "/run\n"))
+        #expect(try sandbox.ydbfs("--now", "unmount", "m").status == 0)
+        #expect(try sandbox.ydbfs("-o", "ro", "database.db", "m").status == 0)
+        #expect(try refusal("run", "m", "BACKUP shop").contains("it is mounted read-only"))
+        #expect(try sandbox.ydbfs("--help", "run").output.contains("Carry out statements"))
+        #expect(
+            try refusal("-q", "rn", "database.db").contains("unknown command rn: did you mean run?")
+        )
+        #expect(try refusal("-x", "run", "database.db").contains("Unknown option '-x'"))
+        #expect(try refusal("-q", "status", "database.db").contains("Unknown option '-q'"))
+        #expect(try refusal("-q").contains("usage: ydbfs SOURCE MOUNTPOINT"))
+        #expect(
+            try refusal("status") == "ydbfs: SOURCE is missing (ydbfs status --help explains)\n")
+    }
+
+    @Test func `Which options have a value is known before the verb is`() throws {
+        let help = try sandbox.ydbfs("--experimental-dump-help").output
+        let valued = try sandbox.python(
+            """
+            ' '.join(sorted({('-' if n['kind'] == 'short' else '--') + n['name']
+                for c in j['command']['subcommands'] for a in c.get('arguments', [])
+                if a['kind'] == 'option' for n in a['names']} - {'--help', '-h', '--version'}))
+            """, json: help)
+        let generate = "--generate-completion-script"
+        #expect(
+            valued == UnknownWords.valued.filter { $0 != generate }.sorted().joined(separator: " "))
     }
 
     @Test func `The short forms do what their statements do`() throws {
