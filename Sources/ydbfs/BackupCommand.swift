@@ -40,6 +40,12 @@ struct BackupCommand: ParsableCommand, QuietVerb {
             source, "BACKUP \(quotedName(state.name))\(isIncremental ? " INCREMENTAL" : "")")
     }
 
+    private static func canBeCalled(
+        _ name: String, _ specification: CollectionSpecification
+    ) -> Bool {
+        !Plan.reservedNames.contains(name) && (try? Statement.parse(specification.sql)) != nil
+    }
+
     private func create(_ argument: SourceArgument) throws {
         guard let path = argument.databasePath else {
             throw Failure(.notFound, "\(source) has no collection, and no database to make one of")
@@ -50,6 +56,12 @@ struct BackupCommand: ParsableCommand, QuietVerb {
         _ = settings.set(.incrementalBackupEnabled, "true")
         let specification = CollectionSpecification(
             name: name, members: .database, settings: settings)
+        guard collection != nil || Self.canBeCalled(name, specification) else {
+            throw Failure(
+                .invalid,
+                "there is no collection yet, and none can be called \(name) as the database is: "
+                    + "ydbfs backup \(PathText.shellWord(source)) NAME makes one of that name")
+        }
         Output.remark("there is no collection yet: making \(name), of the whole database")
         try common.run(source, "\(specification.sql); BACKUP \(quotedName(name))")
     }

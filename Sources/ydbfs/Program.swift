@@ -56,7 +56,9 @@ package enum Program {
             return 0
         case .validationFailure:
             var line = Ydbfs.message(for: error).split(separator: "\n").joined(separator: " ")
-            if let missing = line.wholeMatch(of: #/Missing expected argument '<(.+)>'/#)?.1 {
+            if let missing = line.wholeMatch(
+                of: #/Missing expected argument '<(.+)>'(?: \.\.\.)?/#)?.1
+            {
                 line = "\(missing) is missing"
             }
             let help = ["ydbfs", verb, "--help"].compactMap(\.self).joined(separator: " ")

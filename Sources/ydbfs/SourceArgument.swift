@@ -45,7 +45,7 @@ package struct SourceArgument: Sendable, Equatable {
         self.name = name
         self.trustsFileSystem = trustsFileSystem
         try Self.refuseUnbuilt(name)
-        if let repository { try Self.refuseUnbuilt(repository) }
+        if let repository { try Self.requirePlace(repository) }
         if let mount = try Mounts.at(name) {
             try Self.requireTrusted(mount)
             try Self.requireAlive(mount)
@@ -74,6 +74,7 @@ package struct SourceArgument: Sendable, Equatable {
                 .invalid, "\(name) is neither a file nor a directory: name a SQLite database")
         case .success(.file):
             kind = .database(file: try Paths.absolute(name))
+            if repository == nil { try Self.refuseStrangersLink(name + ".backups") }
             location = .directory(try Paths.canonical(repository ?? name + ".backups"))
         case .failure(let failure):
             let location = try Paths.canonical(repository ?? name + ".backups")
@@ -102,6 +103,27 @@ package struct SourceArgument: Sendable, Equatable {
                 .unsupported, "\(name): \(what) built yet in this version: use a SQLite database")
         }
         if name.isEmpty { throw Failure(.invalid, "SOURCE is empty: name a SQLite database") }
+    }
+
+    /// A repository that the user named may be made, but not in the place of something else.
+    private static func requirePlace(_ repository: String) throws {
+        try Location.refuseUnbuilt(repository)
+        if repository.isEmpty { throw Failure(.invalid, "LOCATION is empty: name a directory") }
+        if Paths.exists(repository), try Paths.kind(of: repository) != .directory {
+            throw Failure(.invalid, "\(repository) is no directory, so it is no repository")
+        }
+    }
+
+    /// Root writes into a user's repository, which a link of that user's could lay anywhere.
+    private static func refuseStrangersLink(_ path: String) throws {
+        var (link, target) = (stat(), stat())
+        guard FileOwner.isRoot, lstat(path, &link) == 0, link.st_mode & S_IFMT == S_IFLNK,
+            link.st_uid != 0, stat(path, &target) != 0 || target.st_uid != link.st_uid
+        else { return }
+        throw Failure(
+            .denied,
+            "\(path) is a link that user \(link.st_uid) has made, to what isn't that user's: name its "
+                + "target with --repository if that is right")
     }
 
     private static func refuse(_ repository: String?, because reason: String) throws {

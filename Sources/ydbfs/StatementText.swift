@@ -13,7 +13,7 @@ package struct StatementText: Sendable {
     package init(arguments: [String]) throws(Failure) {
         var text = ""
         for (index, argument) in arguments.enumerated() {
-            if PathText.isOdd(argument) {
+            guard let argument = String(validating: PathText.bytes(argument), as: UTF8.self) else {
                 throw Failure(.invalid, "argument \(index + 1) is no UTF-8 text: \(argument)")
             }
             do {

@@ -17,10 +17,10 @@ enum UnknownWords {
             throw ValidationError("unknown option \(words[0]): did you mean \(option)?")
         }
         guard words[0] != "--version" else { return words }
-        guard let place = firstPlainWord(of: words) else {
-            if words.contains(where: answered.contains) { return words }
-            throw BareUsage()
-        }
+        let place = firstPlainWord(of: words)
+        if place == words.count, !words.contains(where: answered.contains) { throw BareUsage() }
+        // Behind `--` stands no verb.
+        guard place < words.count, words[place] != "--" else { return words }
         let word = words[place]
         if verbs.contains(word) {
             return [word] + words[..<place] + words[(place + 1)...]
@@ -32,13 +32,12 @@ enum UnknownWords {
     }
 
     /// Where the first word is that is neither an option nor the value of one.
-    private static func firstPlainWord(of words: [String]) -> Int? {
+    private static func firstPlainWord(of words: [String]) -> Int {
         var place = 0
-        while place < words.count, words[place].hasPrefix("-") {
-            if words[place] == "--" { return nil }
+        while place < words.count, words[place].hasPrefix("-"), words[place] != "--" {
             place += valued.contains(words[place]) ? 2 : 1
         }
-        return place < words.count ? place : nil
+        return min(place, words.count)
     }
 
     private static let options = ["--help", "--version"]

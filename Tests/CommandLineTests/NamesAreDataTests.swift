@@ -153,6 +153,9 @@ import Testing
         try expect(
             "for i in {1..100}; do cmp -s $D $'m\\xe8/in.copy' && exit; sleep .1; done; exit 1")
         try expect("grep 'full done' $'log\\xe9'")
+        try expect(
+            "mv $D x; cd $'m\\xe8/in/caf\\\\xe9'; echo full > control; cat operation/error; cd -; mv x $D",
+            "caf\\xe9.db: No such file")
         try expect("$Y $D $'m\\xe8/in'", "(ydbfs unmount $'m\\xe8/in')", status: 1)
         try expect("$Y unmount $'m\\xe8/in' && test ! -e $'m\\xe8/in'", "unmounted")
         // As mount(8) calls it, for a table of file systems too.

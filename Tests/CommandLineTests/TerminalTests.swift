@@ -163,6 +163,10 @@ import Testing
             let utc = try terminal(250, words + ["--utc"], environment: zone).text
             #expect(utc.contains(#/\dT\d\d:\d\d:\d\d[.\d]*Z/#) && !utc.contains("XYZ"), "\(utc)")
         }
+        // Where the zone isn't known, and the width isn't, there is something to go by.
+        let odd = ["TZ": ":/nowhere", "COLUMNS": "-5"]
+        let unknown = try terminal(0, ["show", "database.db", "plain"], environment: odd).text
+        #expect(unknown.contains(#/\dT\d\d:\d\d:\d\dZ/#) && unknown.contains("ROWS"), "\(unknown)")
         // The same second, three hours on.
         let name = try sandbox.python(
             "j['collections'][0]['points'][0]['name'][:14]",

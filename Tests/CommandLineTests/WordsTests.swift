@@ -62,8 +62,26 @@ import Testing
         #expect(try refusal("-x", "run", "database.db").contains("Unknown option '-x'"))
         #expect(try refusal("-q", "status", "database.db").contains("Unknown option '-q'"))
         #expect(try refusal("-q").contains("usage: ydbfs SOURCE MOUNTPOINT"))
+        #expect(try sandbox.run("/bin/cp", ["database.db", "run"]).status == 0)
+        #expect(try sandbox.ydbfs("-o", "ro", "--", "run", "n").status == 0)
+        #expect(try sandbox.ydbfs("unmount", "n").status == 0)
         #expect(
             try refusal("status") == "ydbfs: SOURCE is missing (ydbfs status --help explains)\n")
+    }
+
+    @Test func `Nothing is no name, and a pipe that nobody reads is no log`() throws {
+        #expect(try sandbox.ydbfs("backup", "database.db").status == 0)
+        #expect(
+            try refusal("export", "database.db", "database/latest", "").contains(
+                "DIRECTORY is empty: name one (ydbfs export --help explains)"))
+        #expect(!sandbox.exists("SHA256SUMS"))
+        #expect(
+            try refusal("status", "database.db", "--repository", "").contains("LOCATION is empty"))
+        let pipe = try sandbox.run(
+            "/bin/sh",
+            ["-c", "mkfifo pipe; exec timeout 20 \(Sandbox.binary) database.db m -o log=pipe"])
+        #expect(pipe.status == 1 && pipe.errors.contains("can't open the log file"), "\(pipe)")
+        #expect(try sandbox.mounts.isEmpty)
     }
 
     @Test func `Which options have a value is known before the verb is`() throws {
@@ -104,6 +122,14 @@ import Testing
             "/usr/bin/sqlite3",
             ["new.db", "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM products)"])
         #expect(copy.output == "3|1\n")
+        // A file may be called as no collection can be.
+        for name in ["control.db", "..db"] {
+            try FileManager.default.copyItem(
+                atPath: "\(sandbox.path)/database.db", toPath: "\(sandbox.path)/\(name)")
+            let advice = try refusal("backup", name)
+            #expect(advice.contains("ydbfs backup \(name) NAME makes one"), "\(advice)")
+            #expect(try sandbox.ydbfs("backup", name, "it").status == 0)
+        }
         // WITH may be left out, and of several collections the name is asked for.
         let other = try sandbox.ydbfs(
             "run", "database.db", "CREATE BACKUP COLLECTION `it's` (TABLE orders)")
