@@ -18,7 +18,7 @@ enum UnknownWords {
         }
         guard words[0] != "--version" else { return words }
         let place = firstPlainWord(of: words)
-        if place == words.count, !words.contains(where: answered.contains) { throw BareUsage() }
+        if place == words.count, !words.contains(where: isAnswered) { throw BareUsage() }
         // Behind `--` stands no verb.
         guard place < words.count, words[place] != "--" else { return words }
         let word = words[place]
@@ -41,8 +41,15 @@ enum UnknownWords {
     }
 
     private static let options = ["--help", "--version"]
-    /// Options that need nothing else.
-    private static let answered = options + ["-h", "--help-hidden", "--experimental-dump-help"]
+    /// Whether it is an option that needs nothing else.
+    private static func isAnswered(_ word: String) -> Bool {
+        answered.contains { word == $0 || word.hasPrefix($0 + "=") }
+    }
+
+    private static let answered =
+        options + [
+            "-h", "--help-hidden", "--experimental-dump-help", "--generate-completion-script",
+        ]
 
     /// Options whose value is the next word.
     static let valued: Set = [

@@ -69,6 +69,14 @@ import Testing
             try refusal("status") == "ydbfs: SOURCE is missing (ydbfs status --help explains)\n")
     }
 
+    @Test(arguments: ["bash", "zsh", "fish"])
+    func `Completions are made as mount-examples install asks for them`(_ shell: String) throws {
+        let script = try sandbox.ydbfs("--generate-completion-script", shell)
+        #expect(script.status == 0 && script.output.contains("unmount"), "\(script.errors)")
+        let joined = try sandbox.ydbfs("--generate-completion-script=\(shell)")
+        #expect(joined.output == script.output, "\(joined.errors)")
+    }
+
     @Test func `Nothing is no name, and a pipe that nobody reads is no log`() throws {
         #expect(try sandbox.ydbfs("backup", "database.db").status == 0)
         #expect(
