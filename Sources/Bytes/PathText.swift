@@ -1,126 +1,156 @@
 import Glibc
-import Synchronization
 
-/// Paths are any bytes to the kernel, and text to us. Where a directory's path isn't UTF-8 it is kept open,
-/// and `/proc/self/fd/N` is a path to it that is text.
+/// Paths are any bytes to the kernel, and text to us. A byte that is no text is kept in one of the
+/// characters that nobody uses, and is that byte again where the kernel is asked (`FileCalls.swift`).
 package enum PathText {
-    private static let opened = Mutex<[(path: [UInt8], descriptor: Int32)]>([])
-    private static let slash = UInt8(ascii: "/")
+    /// For 0x80 to 0xFF: what is below is always text.
+    private static let standIns: ClosedRange<UInt32> = 0x10_FE80...0x10_FEFF
+    /// With which the UTF-8 of those begins, and of little else.
+    private static let firstByte: UInt8 = 0xF4
 
-    /// A path that names the same file. What is no directory and has such a name can't be reached.
-    package static func usable(_ path: [UInt8]) -> String {
-        if let text = String(validating: path, as: UTF8.self) { return text }
-        let names = path.split(separator: slash, omittingEmptySubsequences: false)
-        let last = names.lastIndex { String(validating: $0, as: UTF8.self) == nil } ?? 0
-        guard let open = descriptor(of: Array(names[...last].joined(separator: [slash]))) else {
-            return String(decoding: path, as: UTF8.self)
+    private static func byte(of scalar: Unicode.Scalar) -> UInt8? {
+        standIns.contains(scalar.value) ? UInt8(truncatingIfNeeded: scalar.value) : nil
+    }
+
+    private static func mayHaveStandIns(_ text: String) -> Bool { text.utf8.contains(firstByte) }
+
+    // MARK: To text and back
+
+    /// A path, a name, or a word of the command line. No two have the same text.
+    package static func text(_ bytes: some Collection<UInt8>) -> String {
+        if !bytes.contains(firstByte), let text = String(validating: bytes, as: UTF8.self) {
+            return text
         }
-        let rest = names[(last + 1)...].map { "/" + String(decoding: $0, as: UTF8.self) }
-        return prefix + "\(open)" + rest.joined()
-    }
-
-    private static let prefix = "/proc/self/fd/"
-
-    /// Stays open as long as the process lives.
-    private static func descriptor(of directory: [UInt8]) -> Int32? {
-        guard let path = resolved(directory) else { return nil }
-        return opened.withLock { opened in
-            if let known = opened.first(where: { $0.path == path }) { return known.descriptor }
-            let new = withCString(path) { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
-            if new < 0 { return nil }
-            opened.append((path, new))
-            return new
-        }
-    }
-
-    /// For people, and to know the directory by in another process: what isn't UTF-8 as `\xe9`.
-    package static func shown(_ path: String) -> String {
-        guard path.hasPrefix(prefix) else { return escaped(Array(path.utf8)) }
-        let rest = path.dropFirst(prefix.count)
-        let number = rest.prefix { $0 != "/" }
-        let known = opened.withLock { $0.first { "\($0.descriptor)" == number } }
-        guard let known else { return path }
-        return escaped(known.path + Array(rest.dropFirst(number.count).utf8))
-    }
-
-    // MARK: Words of a command line
-
-    /// A byte that isn't text is kept in one of the characters that nobody uses.
-    private static let firstStandIn: UInt32 = 0x10_FE00
-
-    /// A word as it came, in characters.
-    package static func word(_ bytes: [UInt8]) -> String {
-        var text = ""
-        split(
-            bytes, text: { text.unicodeScalars.append($0) },
-            other: { text.unicodeScalars.append(Unicode.Scalar(firstStandIn + UInt32($0))!) })
-        return text
-    }
-
-    /// The path that a word of the command line names.
-    package static func path(ofWord word: String) -> String {
-        guard word.unicodeScalars.contains(where: { standsFor($0) != nil }) else { return word }
-        return usable(
-            word.unicodeScalars.flatMap { scalar -> [UInt8] in
-                standsFor(scalar).map { [$0] } ?? Array(String(scalar).utf8)
-            })
-    }
-
-    private static func standsFor(_ scalar: Unicode.Scalar) -> UInt8? {
-        scalar.value >= firstStandIn && scalar.value <= firstStandIn + 0xFF
-            ? UInt8(scalar.value - firstStandIn) : nil
-    }
-
-    private static func escaped(_ path: [UInt8]) -> String {
-        var text = ""
-        split(
-            path,
-            text: { scalar in
-                if let byte = standsFor(scalar) {
-                    text += hex(byte)
-                } else {
-                    text.unicodeScalars.append(scalar)
-                }
-            },
-            other: { text += hex($0) })
-        return text
-    }
-
-    private static func hex(_ byte: UInt8) -> String {
-        (byte < 16 ? "\\x0" : "\\x") + String(byte, radix: 16)
-    }
-
-    /// Goes over UTF-8 and what isn't.
-    private static func split(
-        _ bytes: [UInt8], text: (Unicode.Scalar) -> Void, other: (UInt8) -> Void
-    ) {
+        var text = String.UnicodeScalarView()
         var rest = bytes[...]
-        while let byte = rest.first {
+        while !rest.isEmpty {
             let scalar = (1...4).lazy.compactMap { length in
                 String(validating: rest.prefix(length), as: UTF8.self)
             }.first?.unicodeScalars.first
-            if let scalar {
-                text(scalar)
+            // A stand-in that is really there is four bytes that are none.
+            if let scalar, byte(of: scalar) == nil {
+                text.append(scalar)
                 rest = rest.dropFirst(UTF8.width(scalar))
             } else {
-                other(byte)
-                rest = rest.dropFirst()
+                let width = scalar.map { UTF8.width($0) } ?? 1
+                for byte in rest.prefix(width) {
+                    text.append(Unicode.Scalar(standIns.lowerBound & ~0xFF | UInt32(byte))!)
+                }
+                rest = rest.dropFirst(width)
             }
         }
+        return String(text)
     }
 
-    // MARK: The kernel
+    /// The text of a name that is data and becomes a file's: it is taken as it is.
+    package static func text(ofName name: String) -> String {
+        mayHaveStandIns(name) ? text(Array(name.utf8)) : name
+    }
 
-    /// Without symlinks; nil, and `errno`, if there is no such file.
-    package static func resolved(_ path: [UInt8]) -> [UInt8]? {
-        withCString(path) { text in
-            guard let resolved = realpath(text, nil) else { return nil }
-            defer { free(resolved) }
-            return (0..<strlen(resolved)).map { UInt8(bitPattern: resolved[$0]) }
+    package static func text(_ words: UnsafePointer<CChar>) -> String {
+        text(UnsafeRawBufferPointer(start: words, count: strlen(words)))
+    }
+
+    package static func bytes(_ text: String) -> [UInt8] {
+        guard mayHaveStandIns(text) else { return Array(text.utf8) }
+        return text.unicodeScalars.flatMap { scalar in
+            byte(of: scalar).map { [$0] } ?? Array(UTF8.encode(scalar)!)
         }
     }
 
-    package static func withCString<R>(_ path: [UInt8], _ body: (UnsafePointer<CChar>) -> R) -> R {
-        (path.map(CChar.init(bitPattern:)) + [0]).withUnsafeBufferPointer { body($0.baseAddress!) }
+    package static func withCString<R>(
+        _ path: String, _ body: (UnsafePointer<CChar>) throws -> R
+    ) rethrows -> R {
+        guard mayHaveStandIns(path) else { return try path.withCString(body) }
+        return try cString(path).withUnsafeBufferPointer { try body($0.baseAddress!) }
+    }
+
+    /// With the zero at its end.
+    package static func cString(_ path: String) -> [CChar] {
+        (bytes(path) + [0]).map { CChar(bitPattern: $0) }
+    }
+
+    /// Whether the text stands for bytes that are no text.
+    package static func isOdd(_ text: String) -> Bool {
+        mayHaveStandIns(text) && text.unicodeScalars.contains { byte(of: $0) != nil }
+    }
+
+    // MARK: For people
+
+    /// What is no text as `\xe9`.
+    package static func shown(_ text: String) -> String { shown(text, backslash: "\\") }
+
+    /// The same in a JSON text.
+    package static func shown(json text: String) -> String { shown(text, backslash: "\\\\") }
+
+    private static func shown(_ text: String, backslash: String) -> String {
+        guard isOdd(text) else { return text }
+        var shown = ""
+        for scalar in text.unicodeScalars {
+            if let byte = byte(of: scalar) {
+                shown += backslash + "x" + String(byte, radix: 16)
+            } else {
+                shown.unicodeScalars.append(scalar)
+            }
+        }
+        return shown
+    }
+
+    /// For pasting into a shell; what can't be shown as bash and zsh take it.
+    package static func shellWord(_ text: String) -> String {
+        let plain = text.utf8.allSatisfy {
+            (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0)
+                || Array("/._-+,:@%".utf8).contains($0)
+        }
+        if plain, !text.isEmpty { return text }
+        guard isOdd(text) || text.unicodeScalars.contains(where: \.isUnprintable) else {
+            return "'" + text.replacingBytes("'", with: "'\\''") + "'"
+        }
+        let quoted = text.unicodeScalars.map { scalar in
+            if scalar == "'" || scalar == "\\" { return "\\\(scalar)" }
+            if !scalar.isUnprintable, !isOdd(String(scalar)) { return String(scalar) }
+            return bytes(String(scalar)).map { "\\x" + String(hex: [$0]) }.joined()
+        }
+        return "$'" + quoted.joined() + "'"
+    }
+
+    // MARK: Parts
+
+    /// The names in a path. To Swift, a slash before a combining mark is another character.
+    package static func names(_ path: some StringProtocol) -> [String] {
+        path.unicodeScalars.split(separator: "/").map { String(String.UnicodeScalarView($0)) }
+    }
+
+    package static func lastName(_ path: String) -> String { names(path).last ?? "/" }
+
+    /// The directory that the path's last name is in, without a slash at the end: `.` for a mere name.
+    package static func parent(_ path: String) -> String {
+        guard let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+        return end == path.startIndex ? "/" : String(path[..<end])
+    }
+
+    // MARK: What the system says
+
+    /// Without symlinks; nil, and `errno`, if there is no such file.
+    package static func resolved(_ path: String) -> String? {
+        withCString(path) { path in
+            guard let resolved = realpath(path, nil) else { return nil }
+            defer { free(resolved) }
+            return text(resolved)
+        }
+    }
+
+    /// Of a directory's entry.
+    package static func name(_ entry: UnsafeMutablePointer<dirent>) -> String {
+        withUnsafePointer(to: &entry.pointee.d_name) { name in
+            name.withMemoryRebound(to: CChar.self, capacity: 256) { text($0) }
+        }
+    }
+
+    package static func environment(_ name: String) -> String? { getenv(name).map { text($0) } }
+
+    /// This process's words, the program's name first.
+    package static var arguments: [String] {
+        (0..<Int(CommandLine.argc)).compactMap { CommandLine.unsafeArgv[$0] }.map { text($0) }
     }
 }

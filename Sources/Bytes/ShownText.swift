@@ -14,16 +14,18 @@ extension Unicode.Scalar {
 
 extension String {
     /// What is unprintable written as in JSON, `\u001b`, but for line feeds: right both in a line for
-    /// people and in a JSON text, where such a thing stands in strings alone.
+    /// people and in a JSON text, where such a thing stands in strings alone. Of a path, what is no text
+    /// as `\xe9`: in a JSON text `PathText.shown(json:)` must have done that.
     package var escapingUnprintable: String {
         if utf8.allSatisfy({ (0x20..<0x7F).contains($0) || $0 == 0x09 || $0 == 0x0A }) {
             return self
         }
-        guard unicodeScalars.contains(where: { $0.isUnprintable && $0 != "\n" }) else {
-            return self
+        let text = PathText.shown(self)
+        guard text.unicodeScalars.contains(where: { $0.isUnprintable && $0 != "\n" }) else {
+            return text
         }
         var shown = ""
-        for scalar in unicodeScalars {
+        for scalar in text.unicodeScalars {
             if scalar.isUnprintable, scalar != "\n" {
                 for unit in scalar.utf16 {
                     let digits = String(unit, radix: 16)
@@ -34,5 +36,18 @@ extension String {
             }
         }
         return shown
+    }
+}
+
+/// To Swift, a quote before a combining mark is no quote. To SQL, JSON and a shell it is.
+extension String {
+    package func replacingBytes(_ old: String, with new: String) -> String {
+        String(
+            decoding: Array(utf8).replacing(Array(old.utf8), with: Array(new.utf8)), as: UTF8.self)
+    }
+
+    /// Between two of `mark`, and its own ones doubled.
+    package func wrapped(in mark: String) -> String {
+        mark + replacingBytes(mark, with: mark + mark) + mark
     }
 }

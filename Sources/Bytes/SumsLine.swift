@@ -14,20 +14,20 @@ package struct SumsLine {
 
     /// With its end.
     package var text: String {
-        name.contains("\\")
-            ? "\\\(sum)\(Self.gap)\(name.replacing("\\", with: "\\\\"))\n"
-            : "\(sum)\(Self.gap)\(name)\n"
+        let doubled = name.replacingBytes("\\", with: "\\\\")
+        let mark = doubled.utf8.count > name.utf8.count ? "\\" : ""
+        return "\(mark)\(sum)\(Self.gap)\(doubled)\n"
     }
 
     /// From a line without its end; nil if it is none.
     package init?(_ line: Substring) {
-        let isEscaped = line.hasPrefix("\\")
-        let line = line.dropFirst(isEscaped ? 1 : 0)
+        let isEscaped = line.utf8.first == UInt8(ascii: "\\")
+        let line = line.utf8.dropFirst(isEscaped ? 1 : 0)
         let rest = line.dropFirst(Self.sumDigits)
-        guard rest.hasPrefix(Self.gap), rest.count > Self.gap.count else { return nil }
-        let name = String(rest.dropFirst(Self.gap.count))
-        sum = String(line.prefix(Self.sumDigits))
-        self.name = isEscaped ? name.replacing("\\\\", with: "\\") : name
+        guard rest.starts(with: Self.gap.utf8), rest.count > Self.gap.utf8.count else { return nil }
+        let name = String(Substring(rest.dropFirst(Self.gap.utf8.count)))
+        sum = String(Substring(line.prefix(Self.sumDigits)))
+        self.name = isEscaped ? name.replacingBytes("\\\\", with: "\\") : name
     }
 
     /// Bytes of the text of a name, whatever the sum.

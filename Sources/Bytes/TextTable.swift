@@ -5,8 +5,8 @@ package struct TextTable {
     private let rows: [[String]]
     private let leftColumns: Set<Int>
     private let dispensable: [String]
-    /// A column of words isn't made narrower than this.
-    private static let leastCells = 8
+    /// A column of words isn't made narrower than this: points' names are as long.
+    private static let leastCells = 28
 
     /// - Parameter dispensable: heads of columns that go where there is no room, the first one first.
     package init(
@@ -18,8 +18,9 @@ package struct TextTable {
         self.dispensable = dispensable
     }
 
-    /// - Parameter limit: cells that a line may take. Columns go, and then words are cut, until they fit;
-    ///   a last line names those that went.
+    /// - Parameter limit: cells that a line may take. Columns go that may, then long words are cut, then
+    ///   more columns go, the last one first, until they fit; the last lines name those that went. A number is
+    ///   never cut: it would be another one.
     package func lines(within limit: Int? = nil) -> [String] {
         var widths = heads.indices.map { column in
             rows.reduce(heads[column].cells) { max($0, $1[column].cells) }
@@ -29,22 +30,27 @@ package struct TextTable {
             guard let limit else { return 0 }
             return max(0, shown.reduce(2 * (shown.count - 1)) { $0 + widths[$1] } - limit)
         }
+        func narrow(to least: Int) {
+            let words = shown.filter(leftColumns.contains)
+            while excess() > 0, let widest = words.max(by: { widths[$0] < widths[$1] }),
+                widths[widest] > least
+            {
+                widths[widest] = max(least, widths[widest] - excess())
+            }
+        }
         var gone: [String] = []
         for head in dispensable where excess() > 0 {
             shown.removeAll { heads[$0] == head }
             gone.append(head)
         }
-        while excess() > 0,
-            let widest = shown.filter(leftColumns.contains).max(by: { widths[$0] < widths[$1] }),
-            widths[widest] > Self.leastCells
-        {
-            widths[widest] = max(Self.leastCells, widths[widest] - excess())
-        }
-        var lines = ([heads] + rows).map { row in
+        narrow(to: Self.leastCells)
+        while excess() > 0, shown.count > 1 { gone.append(heads[shown.removeLast()]) }
+        narrow(to: 1)
+        let lines = ([heads] + rows).map { row in
             line(shown.map { (row[$0], widths[$0], leftColumns.contains($0)) })
         }
-        if !gone.isEmpty { lines.append("(no room for \(gone.joined(separator: ", ")))") }
-        return limit.map { limit in lines.map { $0.cut(toCells: limit) } } ?? lines
+        guard let limit, !gone.isEmpty else { return lines }
+        return lines + "(no room for \(gone.joined(separator: ", ")))".wrapped(toCells: limit)
     }
 
     private func line(_ cells: [(text: String, width: Int, isLeft: Bool)]) -> String {
@@ -72,6 +78,27 @@ extension String {
             shown.append(scalar)
         }
         return limit < 1 ? "" : String(shown) + "…"
+    }
+
+    /// Its words in lines that have cells for them, those behind the first indented by as much as it is and
+    /// a little more. A word is never cut.
+    package func wrapped(toCells limit: Int) -> [String] {
+        if cells <= limit { return [self] }
+        let blanks = utf8.prefix { $0 == UInt8(ascii: " ") }.count
+        let indent = String(repeating: " ", count: min(blanks + 4, max(0, limit / 4)))
+        var lines: [String] = []
+        var words = split(separator: " ", omittingEmptySubsequences: false)[...]
+        var line = words.popFirst().map(String.init) ?? ""
+        for word in words {
+            let longer = "\(line) \(word)"
+            if longer.cells > limit, line.contains(where: { $0 != " " }) {
+                lines.append(line)
+                line = indent + word
+            } else {
+                line = longer
+            }
+        }
+        return lines + [line]
     }
 }
 

@@ -34,17 +34,9 @@ enum DumpFiles {
         while true {
             errno = 0
             guard let entry = readdir(stream) else { break }
-            let capacity = MemoryLayout.size(ofValue: entry.pointee.d_name)
-            let bytes = withUnsafePointer(to: &entry.pointee.d_name) { name in
-                name.withMemoryRebound(to: UInt8.self, capacity: capacity) {
-                    Array(UnsafeBufferPointer(start: $0, count: strnlen(name, capacity)))
-                }
-            }
-            guard let name = String(validating: bytes, as: UTF8.self) else {
-                throw Failure(
-                    .corrupt,
-                    "\(directory) holds a name that is no UTF-8: \(String(decoding: bytes, as: UTF8.self))"
-                )
+            let name = PathText.name(entry)
+            if PathText.isOdd(name) {
+                throw Failure(.corrupt, "\(directory) holds a name that is no UTF-8: \(name)")
             }
             if name != ".", name != ".." { names.append(name) }
         }

@@ -55,7 +55,7 @@ struct DumpFolder: Sendable {
     func look() throws(Failure) -> Look {
         var look = Look()
         let text = ByteBuffer()
-        text.append("\(path.split(separator: "/").last ?? "")\n")
+        text.append("\(PathText.lastName(path))\n")
         try walk { (folder, name, status) throws(Failure) in
             if !status.isDirectory { look.modified = max(look.modified, status.modified) }
             text.append("\(folder.place)/\(name)\u{0}\(status.bytes) \(status.modified)\n")

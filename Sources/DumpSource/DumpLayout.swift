@@ -15,7 +15,7 @@ struct DumpLayout {
     let key: DumpKey
 
     func collections() throws(Failure) -> [DumpCollection] {
-        let name = String(directory.split(separator: "/").last ?? "dump")
+        let name = PathText.lastName(directory)
         if let mapping = try DumpMapping(directory, key) {
             return try mapping.collections(named: name)
         }

@@ -92,6 +92,9 @@ package final class MergeQuery {
                 file.metadata["ydbfs.kind"] == (isWhole ? "full" : "run")
                     && file.metadata["ydbfs.table"]?.hasSameBytes(as: record.path) == true
             }
+            guard !files.contains(where: { PathText.isOdd($0.name) }) else {
+                throw refusal("the path of the repository is no UTF-8")
+            }
             guard
                 files.reduce(0, { $0 + UInt64($1.rows) })
                     == (isWhole ? record.rows : record.changes)
@@ -163,7 +166,10 @@ package final class MergeQuery {
     private static func source(_ files: [RowFile]) -> String {
         let paths = files.map { file in
             // DuckDB takes paths for patterns.
-            let plain = file.name.map { "*?[".contains($0) ? "[\($0)]" : "\($0)" }.joined()
+            let plain = file.name.unicodeScalars.map {
+                "*?[".unicodeScalars.contains($0) ? "[\($0)]" : "\($0)"
+            }
+            .joined()
             return literal(plain)
         }
         return "read_parquet([\(paths.joined(separator: ", "))])"
@@ -171,10 +177,10 @@ package final class MergeQuery {
 }
 
 /// `name` as an identifier in DuckDB's SQL.
-private func quoted(_ name: String) -> String { "\"\(name.replacing("\"", with: "\"\""))\"" }
+private func quoted(_ name: String) -> String { name.wrapped(in: "\"") }
 
 /// `text` as a text literal.
-private func literal(_ text: String) -> String { "'\(text.replacing("'", with: "''"))'" }
+private func literal(_ text: String) -> String { text.wrapped(in: "'") }
 
 extension StandIn {
     /// The value in DuckDB's SQL; nil for types that no stand-in has been of yet.

@@ -101,7 +101,9 @@ package struct Daemon: Sendable {
         defer { close(input) }
         var output = input
         if let log {
-            output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+            // A pipe that nobody reads would have us wait.
+            output = open(
+                log, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0o600)
             guard output >= 0 else { throw Failure("can't open the log file \(log)") }
         }
         defer { if output != input { close(output) } }

@@ -49,7 +49,7 @@ package final class Mount: Sendable {
         }
 
         private static func escape(_ text: String) -> String {
-            text.map { $0 == "," || $0 == "\\" ? "\\\($0)" : "\($0)" }.joined()
+            text.unicodeScalars.map { $0 == "," || $0 == "\\" ? "\\\($0)" : "\($0)" }.joined()
         }
     }
 

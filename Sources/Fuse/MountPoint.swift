@@ -17,14 +17,11 @@ package struct MountPoint: Sendable {
         if let live = try Mounts.at(path) {
             throw Failure(
                 .busy,
-                "\(path) already shows \(live.source): unmount it first (ydbfs unmount \(path))")
+                "\(path) already shows \(live.source): unmount it first (ydbfs unmount "
+                    + "\(PathText.shellWord(path)))")
         }
         let mounts = try Mounts.all()
         let place = try Place(path, mounts)
-        guard place.isText else {
-            throw Failure(
-                .invalid, "can't mount at \(path): its path isn't UTF-8; choose another place")
-        }
         for other in protected {
             let guarded = try Place(other, mounts)
             let relation =
@@ -95,8 +92,6 @@ private struct Place {
     /// The longest part that exists, without symlinks, and the names after it.
     let existing: String
     let missing: [String]
-    /// Whether the path is UTF-8.
-    let isText: Bool
     var path: String { missing.reduce(existing == "/" ? "" : existing) { $0 + "/" + $1 } }
 
     /// From the root to `existing`.
@@ -107,36 +102,31 @@ private struct Place {
     init(_ path: String, _ mounts: [MountEntry]) throws(Failure) {
         var (existing, missing) = (path, [String]())
         if !existing.hasPrefix("/") { existing = "./" + existing }
-        func resolve() -> [UInt8]? { PathText.resolved(Array(existing.utf8)) }
-        var resolved = resolve()
+        var resolved = PathText.resolved(existing)
         while resolved == nil {
             // A link to nowhere can't be completed.
-            guard errno == ENOENT, let slash = existing.lastIndex(of: "/"), existing != "/" else {
+            guard errno == ENOENT, existing != "/", existing != "." else {
                 throw Failure("can't resolve \(path)")
             }
-            let name = String(existing[existing.index(after: slash)...])
-            existing = slash == existing.startIndex ? "/" : String(existing[..<slash])
-            if name.isEmpty || name == "." { resolved = nil } else { missing.insert(name, at: 0) }
-            resolved = resolve()
+            let slash = existing.utf8.lastIndex(of: UInt8(ascii: "/"))!
+            let name = String(existing[slash...].unicodeScalars.dropFirst())
+            existing = PathText.parent(existing)
+            if !name.isEmpty, name != "." { missing.insert(name, at: 0) }
+            resolved = PathText.resolved(existing)
         }
         guard let resolved, !missing.contains("..") else {
             throw Failure(.invalid, "can't resolve \(path): it goes back from what doesn't exist")
         }
-        let text = String(validating: resolved, as: UTF8.self)
-        isText = text != nil
-        let name = text ?? String(decoding: resolved, as: UTF8.self)
-        self.existing = name
+        self.existing = resolved
         self.missing = missing
 
         var ancestors: [Identity] = []
-        let names = name.split(separator: "/").map(String.init)
-        let slash = UInt8(ascii: "/")
-        let parts = resolved.split(separator: slash)
-        for depth in 0...parts.count {
-            let ancestor = [slash] + parts.prefix(depth).joined(separator: [slash])
+        let names = PathText.names(resolved)
+        for depth in 0...names.count {
+            let ancestor = "/" + names.prefix(depth).joined(separator: "/")
             var status = stat()
-            guard PathText.withCString(ancestor, { lstat($0, &status) }) == 0 else {
-                throw Failure("can't look at \(String(decoding: ancestor, as: UTF8.self))")
+            guard lstat(ancestor, &status) == 0 else {
+                throw Failure("can't look at \(ancestor)")
             }
             ancestors.append(Identity(device: status.st_dev, inode: status.st_ino))
         }
@@ -145,7 +135,7 @@ private struct Place {
         let mount = mounts.enumerated()
             .map { order, entry in
                 (
-                    names: entry.mountPoint.split(separator: "/").map(String.init), order: order,
+                    names: PathText.names(entry.mountPoint), order: order,
                     entry: entry
                 )
             }
@@ -153,7 +143,7 @@ private struct Place {
             .max { ($0.names.count, $0.order) < ($1.names.count, $1.order) }
         device = mount?.entry.device ?? ""
         components =
-            (mount?.entry.root.split(separator: "/").map(String.init) ?? [])
+            (mount.map { PathText.names($0.entry.root) } ?? [])
             + names.dropFirst(mount?.names.count ?? 0) + missing
     }
 

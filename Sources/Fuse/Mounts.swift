@@ -47,7 +47,7 @@ package enum Mounts {
     /// The mount of ours on top at `path`, if there is one. Doesn't ask the mounted filesystem.
     package static func at(_ path: String) throws(Failure) -> MountEntry? {
         let path = canonicalPath(path) ?? path
-        let top = try all().last { $0.mountPoint == path }
+        let top = try all().last { $0.mountPoint.hasSameBytes(as: path) }
         return top?.type == type ? top : nil
     }
 
@@ -164,7 +164,7 @@ package enum Mounts {
 
     /// Undoes the kernel's `\ooo` for space, tab, newline and backslash.
     private static func unescape(_ field: Substring) -> String {
-        let bytes = Array(field.utf8)
+        let bytes = PathText.bytes(String(field))
         var plain: [UInt8] = []
         var position = 0
         while position < bytes.count {
@@ -180,7 +180,7 @@ package enum Mounts {
                 position += 1
             }
         }
-        return String(decoding: plain, as: UTF8.self)
+        return PathText.text(plain)
     }
 }
 
@@ -192,7 +192,7 @@ private final class LateAnswer<Value: Sendable>: Sendable {
 /// The path without symlinks, or nil if it doesn't exist. Sees mounts from outside only, so that a
 /// dead one doesn't matter.
 func canonicalPath(_ path: String) -> String? {
-    PathText.resolved(Array(path.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    PathText.resolved(path)
 }
 
 /// A whole file of /proc, whose size isn't known before; at most 64 MiB.
@@ -209,7 +209,7 @@ private func readWhole(_ path: String) throws(Failure) -> String {
             if errno == EINTR { continue }
             throw Failure("can't read \(path)")
         }
-        if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+        if count == 0 { return PathText.text(bytes) }
         bytes += part[..<count]
     }
     throw Failure(.tooLong, "\(path) has more than 64 MiB")

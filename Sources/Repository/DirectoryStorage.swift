@@ -326,17 +326,15 @@ package final class DirectoryStorage: Storage {
     private func prepareLocation() throws {
         var ancestors: [String] = []
         var path = location
-        while let slash = path.lastIndex(of: "/"), path != "/" {
+        while path != "/", path != "." {
             ancestors.append(path)
-            path = slash == path.startIndex ? "/" : String(path[..<slash])
+            path = PathText.parent(path)
         }
-        if path != "/" { ancestors.append(path) }
         for directory in ancestors.reversed() {
             let isNew = try !exists(directory)
             if isNew { try makeDirectory(directory) }
-            let parent = folder(of: directory)
             do {
-                try syncDirectory(parent.isEmpty ? (directory.hasPrefix("/") ? "/" : ".") : parent)
+                try syncDirectory(PathText.parent(directory))
             } catch let failure as Failure where !isNew && failure.code == .denied {
                 continue
             }

@@ -31,14 +31,14 @@ struct Folders: Sendable {
     func reach<R>(
         _ path: String, _ body: (Place) throws(Errno) -> R
     ) throws(Errno) -> R {
-        guard let location, path.hasPrefix(location) else {
+        guard let location, path.utf8.starts(with: location.utf8) else {
             return try body(Place(folder: AT_FDCWD, name: path, isBelow: false))
         }
-        var names = path.dropFirst(location.count).split(separator: "/").map(String.init)
+        var names = PathText.names(Substring(path.utf8.dropFirst(location.utf8.count)))
         guard let last = names.popLast(), names.allSatisfy({ $0 != ".." }), last != ".." else {
             throw .odd
         }
-        var folder = Glibc.open(location, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        var folder = open(location, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard folder >= 0 else { throw .current }
         defer { close(folder) }
         for name in names {

@@ -20,7 +20,7 @@ package enum Location: Sendable, Hashable, CustomStringConvertible {
     /// As users write it, and as the kernel shows the source of a mount.
     package var description: String {
         switch self {
-        case .directory(let path): PathText.shown(path)
+        case .directory(let path): path
         }
     }
 
@@ -33,7 +33,7 @@ package enum Location: Sendable, Hashable, CustomStringConvertible {
 
     /// Whether a path, canonical too, is the location or lies in it.
     package func contains(_ other: String) -> Bool {
-        path.map { (other + "/").hasPrefix($0 + "/") } ?? false
+        path.map { (other + "/").utf8.starts(with: ($0 + "/").utf8) } ?? false
     }
 
     /// Where objects are read and written. Nothing is touched before something is asked for.

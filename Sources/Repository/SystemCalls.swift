@@ -234,7 +234,11 @@ package struct Kernel: SystemCalls {
         try folders.reach(path) { (old) throws(Errno) in
             try folders.reach(name) { (new) throws(Errno) in
                 try checked(
-                    call(old.folder, old.name, new.folder, new.name, Self.renameNoReplace))
+                    PathText.withCString(old.name) { oldName in
+                        PathText.withCString(new.name) {
+                            call(old.folder, oldName, new.folder, $0, Self.renameNoReplace)
+                        }
+                    })
             }
         }
     }
@@ -280,9 +284,7 @@ package struct Kernel: SystemCalls {
                 if errno != 0 { throw .current }
                 return names
             }
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { field in
-                field.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
+            let name = PathText.name(entry)
             if name != ".", name != ".." { names.append(name) }
         }
     }

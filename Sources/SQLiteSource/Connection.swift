@@ -222,7 +222,7 @@ final class Connection: @unchecked Sendable {
     /// SQLite's URI of a file.
     private static func uri(_ path: String, _ options: String) -> String {
         var text = path.hasPrefix("/") ? "file://" : "file:"
-        for byte in path.utf8 {
+        for byte in PathText.bytes(path) {
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
                 UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."),
@@ -381,23 +381,7 @@ var transientBytes: sqlite3_destructor_type {
 }
 
 /// `name` as an identifier in SQL.
-func quoted(_ name: String) -> String { wrapped(name, "\"") }
+func quoted(_ name: String) -> String { name.wrapped(in: "\"") }
 
 /// `value` as a text literal in SQL.
-func literal(_ value: String) -> String { wrapped(value, "'") }
-
-/// `text` between two of `mark`, and its own ones doubled.
-private func wrapped(_ text: String, _ mark: Unicode.Scalar) -> String {
-    var result = ""
-    result.unicodeScalars.append(mark)
-    if text.utf8.contains(UInt8(ascii: mark)) {
-        for scalar in text.unicodeScalars {
-            if scalar == mark { result.unicodeScalars.append(mark) }
-            result.unicodeScalars.append(scalar)
-        }
-    } else {
-        result += text
-    }
-    result.unicodeScalars.append(mark)
-    return result
-}
+func literal(_ value: String) -> String { value.wrapped(in: "'") }

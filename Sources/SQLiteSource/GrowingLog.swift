@@ -20,9 +20,7 @@ final class GrowingLog: Sendable {
 
     /// - Parameter database: its path; the cut was opened just now.
     init(of database: String) {
-        let resolved = realpath(database, nil)
-        defer { free(resolved) }
-        path = (resolved.flatMap { String(validatingCString: $0) } ?? database) + "-wal"
+        path = (PathText.resolved(database) ?? database) + "-wal"
         bytesAtCut = Self.size(path) ?? 0
         nextLook = Mutex(.now)
     }

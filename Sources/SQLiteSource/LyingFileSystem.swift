@@ -32,7 +32,7 @@ package enum LyingFileSystem {
     /// Its name, if the file at `path` lies on one of them.
     package static func name(of path: String) -> String? {
         var status = statfs()
-        guard statfs(path, &status) == 0 else { return nil }
+        guard PathText.withCString(path, { statfs($0, &status) }) == 0 else { return nil }
         let number = UInt32(truncatingIfNeeded: status.f_type)
         return number == fuse ? fuseName(of: path) : numbers[number]
     }

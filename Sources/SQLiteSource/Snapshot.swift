@@ -192,9 +192,7 @@ struct SourceFile: Sendable {
     }
 
     private var isWritable: Bool {
-        let end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
-        let directory = end.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        return access(path, W_OK) == 0 && access(directory, W_OK) == 0
+        access(path, W_OK) == 0 && access(PathText.parent(path), W_OK) == 0
     }
 
     func size(of suffix: String) -> Int? {

@@ -74,7 +74,7 @@ package enum JSONText {
             }
         }
         output.append("\"")
-        output.append(plain.escapingUnprintable)
+        output.append(PathText.shown(json: plain).escapingUnprintable)
         output.append("\"")
     }
 }

@@ -29,7 +29,7 @@ package struct MountFacts: Sendable, Equatable, Codable {
     }
 
     package init(location: Location, database: KnownDatabase?) {
-        self.location = location.description
+        self.location = PathText.shown(location.description)
         repository = location.path.flatMap(File.init)
         self.database = database.map {
             File(path: $0.path, device: $0.device, inode: $0.inode)

@@ -40,16 +40,28 @@ struct BackupCommand: ParsableCommand, QuietVerb {
             source, "BACKUP \(quotedName(state.name))\(isIncremental ? " INCREMENTAL" : "")")
     }
 
+    private static func canBeCalled(
+        _ name: String, _ specification: CollectionSpecification
+    ) -> Bool {
+        !Plan.reservedNames.contains(name) && (try? Statement.parse(specification.sql)) != nil
+    }
+
     private func create(_ argument: SourceArgument) throws {
         guard let path = argument.databasePath else {
             throw Failure(.notFound, "\(source) has no collection, and no database to make one of")
         }
         if let problem = argument.problem(), problem.code != .busy { throw problem }
-        let name = collection ?? Paths.lastComponent(path)
+        let name = collection ?? PathText.lastName(path)
         var settings = CollectionSettings()
         _ = settings.set(.incrementalBackupEnabled, "true")
         let specification = CollectionSpecification(
             name: name, members: .database, settings: settings)
+        guard collection != nil || Self.canBeCalled(name, specification) else {
+            throw Failure(
+                .invalid,
+                "there is no collection yet, and none can be called \(name) as the database is: "
+                    + "ydbfs backup \(PathText.shellWord(source)) NAME makes one of that name")
+        }
         Output.remark("there is no collection yet: making \(name), of the whole database")
         try common.run(source, "\(specification.sql); BACKUP \(quotedName(name))")
     }

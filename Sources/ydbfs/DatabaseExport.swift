@@ -57,11 +57,11 @@ struct DatabaseExport {
             throw Failure(
                 .invalid, "a database is nothing for a terminal: name a file instead of -")
         }
-        var directory = Array("\(SpillFile.defaultDirectory)/ydbfs-XXXXXX".utf8CString)
+        var directory = PathText.cString("\(SpillFile.defaultDirectory)/ydbfs-XXXXXX")
         guard let made = mkdtemp(&directory) else {
             throw Failure("can't make a directory in \(SpillFile.defaultDirectory)")
         }
-        let place = String(cString: made)
+        let place = PathText.text(made)
         let file = place + "/point.db"
         defer {
             unlink(file)

@@ -13,11 +13,12 @@ extension SourceArgument {
     /// Nil if SOURCE is no such thing.
     var points: (any PointSource)? {
         guard case .dump(let directory) = kind else { return nil }
-        func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
-        let file = value("YDB_ENCRYPTION_KEY_FILE").map { (try? Paths.absolute($0)) ?? $0 }
+        let file = PathText.environment("YDB_ENCRYPTION_KEY_FILE").map {
+            (try? Paths.absolute($0)) ?? $0
+        }
         return DumpSource(
             directory: directory,
-            key: DumpKey(digits: value("YDB_ENCRYPTION_KEY"), file: file))
+            key: DumpKey(digits: PathText.environment("YDB_ENCRYPTION_KEY"), file: file))
     }
 
     /// Imports what is new, and tells on the error stream what is to be told of it.

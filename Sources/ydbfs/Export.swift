@@ -171,7 +171,7 @@ struct Export {
                     + "directory")
         }
         for file in files where file.path != Self.manifest && sums[file.path] == nil {
-            if Paths.exists("\(directory)/\(file.path)") {
+            if Paths.exists(path(of: file)) {
                 throw Failure(
                     .exists,
                     "\(directory)/\(file.path) is there and wasn't exported from this "
@@ -182,6 +182,10 @@ struct Export {
             try ExportedFile.write(to: place, owner: owner) { try $0.append(text) }
         }
         return sums
+    }
+
+    private func path(of file: PointFile) -> String {
+        "\(directory)/\(PathText.text(ofName: file.path))"
     }
 
     private func read(_ file: PointFile) throws -> [UInt8] {
@@ -218,7 +222,7 @@ struct Export {
 
     /// Answers true if the file was there already, false if it was there and wrong, nil otherwise.
     private func copy(_ file: PointFile, _ sums: ChecksumList) throws -> Bool? {
-        let place = "\(directory)/\(file.path)"
+        let place = path(of: file)
         let known = sums[file.path]
         let isThere = known != nil && Paths.exists(place)
         if isThere, try ExportedFile.size(place) == file.bytes,
@@ -227,7 +231,7 @@ struct Export {
             operation.update { $0.rows += file.bytes }
             return true
         }
-        try ExportedFile.makeDirectory(ExportedFile.parent(of: place), owner: owner)
+        try ExportedFile.makeDirectory(PathText.parent(place), owner: owner)
         try ExportedFile.write(
             to: place, owner: owner,
             before: { try sums.add(file.path, $0) },

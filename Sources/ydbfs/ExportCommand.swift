@@ -72,6 +72,7 @@ struct ExportCommand: ParsableCommand, QuietVerb {
     @OptionGroup var quiet: QuietOption
 
     func validate() throws {
+        if directory.isEmpty { throw ValidationError("DIRECTORY is empty: name one") }
         if ![Self.dump, Self.sqlite].contains(format), RowFormat(id: format) == nil {
             let known = RowFormat.all.map(\.id) + [Self.dump, Self.sqlite]
             throw ValidationError(

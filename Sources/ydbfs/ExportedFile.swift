@@ -28,9 +28,8 @@ struct ExportedFile: ~Copyable {
         to place: String, owner: FileOwner?, before: (_ sha256: String) throws -> Void = { _ in },
         _ body: (inout ExportedFile) throws -> Void
     ) throws {
-        let name = Paths.lastComponent(place)
-        let directory = parent(of: place)
-        let temporary = "\(directory)/.ydbfs-\(Checksum.xxh3(name)).part"
+        let directory = PathText.parent(place)
+        let temporary = "\(directory)/.ydbfs-\(Checksum.xxh3(PathText.lastName(place))).part"
         do {
             var file = try ExportedFile(temporary, owner)
             try body(&file)
@@ -88,15 +87,10 @@ struct ExportedFile: ~Copyable {
 
     // MARK: What is there
 
-    static func parent(of path: String) -> String {
-        let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) ?? path.startIndex
-        return end == path.startIndex ? "/" : String(path[..<end])
-    }
-
     static func makeDirectory(_ path: String, owner: FileOwner?) throws(Failure) {
         if mkdir(path, 0o755) == 0 {
             owner?.take(path)
-            return try sync(parent(of: path))
+            return try sync(PathText.parent(path))
         }
         switch errno {
         case EEXIST:
@@ -104,7 +98,7 @@ struct ExportedFile: ~Copyable {
                 throw Failure(.exists, "\(path) is no directory")
             }
         case ENOENT where path != "/":
-            try makeDirectory(parent(of: path), owner: owner)
+            try makeDirectory(PathText.parent(path), owner: owner)
             guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
                 throw Failure("can't make \(path)")
             }

@@ -177,10 +177,11 @@ package struct SearchCondition: Sendable, Equatable {
         var text = Substring(words)
         while text.hasPrefix(" ") { text = text.dropFirst() }
         while text.hasSuffix(" ") { text = text.dropLast() }
-        if text.hasPrefix("'"), text.hasSuffix("'"), text.utf8.count > 1 {
-            let inner = String(text.dropFirst().dropLast())
-            let plain = inner.replacing("''", with: "")
-            return plain.contains("'") ? nil : .text(inner.replacing("''", with: "'"))
+        let quote = UInt8(ascii: "'")
+        if text.utf8.first == quote, text.utf8.last == quote, text.utf8.count > 1 {
+            let inner = String(Substring(text.utf8.dropFirst().dropLast()))
+            let plain = inner.replacingBytes("''", with: "")
+            return plain.utf8.contains(quote) ? nil : .text(inner.replacingBytes("''", with: "'"))
         }
         if text.lowercased().hasPrefix("x'"), text.hasSuffix("'") {
             let digits = Array(text.dropFirst(2).dropLast())

@@ -25,7 +25,7 @@ struct HookCommand: ParsableCommand {
         // What this program has opened is no hook's business.
         closeInherited(after: STDERR_FILENO)
         var arguments = [strdup(program), nil]
-        execv(program, &arguments)
+        execv(arguments[0]!, &arguments)
         throw Failure("can't run \(program)")
     }
 }

@@ -21,6 +21,8 @@ final class Hooks: Sendable {
     private struct State {
         var calls: [Call] = []
         var isWorking = false
+        /// The process that runs now.
+        var running: pid_t?
     }
 
     private let state = Monitor(State())
@@ -63,15 +65,22 @@ final class Hooks: Sendable {
             return state.calls.isEmpty ? nil : state.calls.removeFirst()
         }) {
             do {
-                try call.program.run(call.facts)
+                try call.program.run(call.facts) { pid in state.update { $0.running = pid } }
             } catch {
                 complain(call.program, (error as? Failure)?.message ?? "\(error)")
             }
         }
     }
 
-    /// Lets what is under way come to its end.
-    func finish(seconds: Double) { _ = state.wait(seconds: seconds) { $0.isWorking ? nil : true } }
+    /// Lets what is under way come to its end; what doesn't is ended, since nobody would do it later.
+    func finish(seconds: Double) {
+        if state.wait(seconds: seconds, { $0.isWorking ? nil : true }) == true { return }
+        state.update { state in
+            state.calls = []
+            if let pid = state.running { kill(-pid, SIGKILL) }
+        }
+        _ = state.wait(seconds: 1) { $0.isWorking ? nil : true }
+    }
 
     /// Nil if nobody is to be told: what somebody cancelled he knows of, and statements that are
     /// finished when they are written tell whoever writes them.
@@ -137,8 +146,7 @@ struct HookProgram: Sendable {
                 )
             }
             if place == "/" { return file }
-            place = place.lastIndex(of: "/").map { String(place[..<$0]) } ?? ""
-            if place.isEmpty { place = "/" }
+            place = PathText.parent(place)
         }
     }
 
@@ -147,7 +155,9 @@ struct HookProgram: Sendable {
     }
 
     /// Runs it to its end. Throws if it can't be run, takes too long, or says that it failed.
-    func run(_ facts: [String: String]) throws {
+    ///
+    /// - Parameter runs: is told of the process, and of its end by nil.
+    func run(_ facts: [String: String], _ runs: (pid_t?) -> Void) throws {
         let file = try checked()
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { throw Failure("can't make a pipe") }
@@ -156,7 +166,9 @@ struct HookProgram: Sendable {
         let started = Result { try start(file, facts, output: ends[1]) }
         close(ends[1])
         let pid = try started.get()
+        runs(pid)
         let (status, output) = wait(pid, ends[0])
+        runs(nil)
         let said = output.isEmpty ? "" : ": \(output)"
         guard let status else {
             throw Failure(.timedOut, "it was stopped after \(Int(Self.seconds)) seconds\(said)")
@@ -194,8 +206,10 @@ struct HookProgram: Sendable {
                 return (status, Self.text(output))
             }
             if SuspendingClock.now > end {
-                kill(-pid, SIGKILL)
-                while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+                // Where that isn't allowed, it goes on by itself.
+                if kill(-pid, SIGKILL) == 0 {
+                    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+                }
                 return (nil, Self.text(output))
             }
             if isOpen {

@@ -88,8 +88,8 @@ struct MountCommand: ParsableCommand {
             MountCommand.isDatabase(mountPoint)
         {
             throw ValidationError(
-                "\(mountPoint) is the database: ydbfs \(Paths.shellWord(mountPoint)) "
-                    + Paths.shellWord(source))
+                "\(mountPoint) is the database: ydbfs \(PathText.shellWord(mountPoint)) "
+                    + PathText.shellWord(source))
         }
         do throws(Failure) {
             _ = try MountOptions(options, ignoresUnknown: sloppy)
@@ -112,7 +112,7 @@ struct MountCommand: ParsableCommand {
         Signals.block()
         let daemon = Daemon.attached()
         if daemon == nil, !foreground, !fake {
-            let outcome = try Daemon.launch(arguments: CommandLine.arguments)
+            let outcome = try Daemon.launch(arguments: PathText.arguments)
             // What else it says stands on lines of its own.
             let lines = outcome.text.split(separator: "\n", maxSplits: 1).map(String.init)
             if outcome.exitStatus != 0 {

@@ -8,7 +8,7 @@ package enum MountHelper {
     /// but the mounting, not the foreground.
     package static func translate(_ arguments: [String]) throws(Failure) -> [String] {
         let words = Array(arguments.dropFirst())
-        guard let program = arguments.first, Paths.lastComponent(program) == name else {
+        guard let program = arguments.first, PathText.lastName(program) == name else {
             return words.flatMap(splitJoined)
         }
         if words == ["--help"] || words == ["--version"] { return words }

@@ -42,7 +42,9 @@ final class MountLog: Sendable {
             if isDaemon {
                 destination = .stream(STDERR_FILENO)
             } else {
-                let descriptor = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+                // A pipe that nobody reads would have us wait.
+                let descriptor = open(
+                    file, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0o600)
                 guard descriptor >= 0 else { throw Failure("can't open the log file \(file)") }
                 destination = .stream(descriptor)
             }

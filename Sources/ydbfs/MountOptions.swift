@@ -50,7 +50,9 @@ package struct MountOptions: Sendable, Equatable {
                 parts.count == 2
                 ? try set(String(parts[0]), String(parts[1])) : try set(String(parts[0]))
             if !isKnown, !ignoresUnknown {
-                throw Failure(.invalid, "unknown mount option \(word)")
+                let nearest = nearestWord(to: String(parts[0]), among: Self.known)
+                let help = nearest.map { ": did you mean \($0)?" } ?? ""
+                throw Failure(.invalid, "unknown mount option \(word)\(help)")
             }
         }
     }
@@ -58,14 +60,14 @@ package struct MountOptions: Sendable, Equatable {
     private static func words(_ list: String) -> [String] {
         var words = [""]
         var isEscaped = false
-        for character in list {
+        for character in list.unicodeScalars {
             switch character {
             case "\\" where !isEscaped:
                 isEscaped = true
                 continue
             case "," where !isEscaped: words.append("")
             case ",": words[words.count - 1].append(",")
-            default: words[words.count - 1] += isEscaped ? "\\\(character)" : "\(character)"
+            default: words[words.count - 1] += isEscaped ? "\\\(character)" : String(character)
             }
             isEscaped = false
         }
@@ -95,6 +97,15 @@ package struct MountOptions: Sendable, Equatable {
         "encrypt", "passphrase_file",
     ]
 
+    /// Those that need a value.
+    private static let valued = [
+        "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log", "rate",
+        "reserve", "repository", "poll", "pull", "on_success", "on_failure",
+    ]
+    /// Those that a user may have meant.
+    private static let known =
+        ["ro", "allow_other", "adopt", "trust_fs", "xattr"] + valued + passed + accepted
+
     private mutating func set(_ word: String) throws(Failure) -> Bool {
         switch word {
         case "ro": isReadOnly = true
@@ -110,8 +121,7 @@ package struct MountOptions: Sendable, Equatable {
                 .unsupported,
                 "mount option remount: what is mounted keeps its options: unmount it, and mount it anew"
             )
-        case "uid", "gid", "umask", "control", "formats", "cache_size", "cache_dir", "log",
-            "rate", "reserve", "repository", "poll", "pull", "on_success", "on_failure":
+        case _ where Self.valued.contains(word):
             throw Failure(.invalid, "mount option \(word) needs a value: \(word)=…")
         default: return Self.accepted.contains(word) || Self.isForOthers(word)
         }

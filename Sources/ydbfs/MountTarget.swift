@@ -37,7 +37,7 @@ struct MountTarget: StatementTarget {
 
     /// Whether it is worth asking: the mount names the repository by this path or another one.
     private static func mayShow(_ entry: MountEntry, _ wanted: MountFacts) -> Bool {
-        if entry.source.hasSameBytes(as: wanted.location) { return true }
+        if PathText.shown(entry.source).hasSameBytes(as: wanted.location) { return true }
         let named = MountFacts(location: .directory(entry.source), database: nil)
         return named.repository != nil && named.serves(wanted, needsDatabase: false)
     }

@@ -41,7 +41,7 @@ enum Output {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
+        return PathText.shown(json: String(decoding: try encoder.encode(value), as: UTF8.self))
     }
 
     /// Text whose every character counts, such as SQL: as it is, but for a terminal.

@@ -33,40 +33,36 @@ package enum Paths {
 
     /// Absolute and without symlinks as far as it exists; the rest may come into being later.
     package static func canonical(_ path: String) throws(Failure) -> String {
-        let path = PathText.path(ofWord: path)
         var existing = path.hasPrefix("/") ? path : "./" + path
-        var missing: [Substring] = []
+        var missing: [String] = []
         while true {
-            if let resolved = PathText.resolved(Array(existing.utf8)) {
-                let base = PathText.usable(resolved)
+            if let base = PathText.resolved(existing) {
                 return missing.reversed().reduce(base) { $0 == "/" ? "/\($1)" : "\($0)/\($1)" }
             }
             guard errno == ENOENT || errno == ENOTDIR else {
                 throw Failure("can't resolve \(path)")
             }
             while existing.hasSuffix("/") { existing.removeLast() }
-            guard let slash = existing.lastIndex(of: "/") else {
+            guard let slash = existing.utf8.lastIndex(of: UInt8(ascii: "/")) else {
                 throw Failure("can't resolve \(path)")
             }
-            let name = existing[existing.index(after: slash)...]
+            let name = String(existing[slash...].unicodeScalars.dropFirst())
             guard name != ".." else {
                 throw Failure(.invalid, "can't resolve \(path): it goes back from what isn't there")
             }
             if name != "." { missing.append(name) }
-            existing = String(existing[...slash])
+            existing = String(Substring(existing.utf8[...slash]))
         }
     }
 
     /// Absolute; symlinks stay, so that a name keeps its meaning.
     package static func absolute(_ path: String) throws(Failure) -> String {
-        let path = PathText.path(ofWord: path)
         if path.hasPrefix("/") { return path }
         guard let directory = getcwd(nil, 0) else {
             throw Failure("can't find the current directory")
         }
         defer { free(directory) }
-        let bytes = (0..<strlen(directory)).map { UInt8(bitPattern: directory[$0]) }
-        let base = PathText.usable(bytes)
+        let base = PathText.text(directory)
         return base == "/" ? "/" + path : base + "/" + path
     }
 
@@ -78,25 +74,10 @@ package enum Paths {
         while true {
             errno = 0
             guard let entry = readdir(stream) else { break }
-            let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            let name = String(decoding: bytes, as: UTF8.self)
+            let name = PathText.name(entry)
             if name != ".", name != ".." { names.append(name) }
         }
         guard errno == 0 else { throw Failure("can't look into \(directory)") }
         return names
-    }
-
-    /// For pasting into a shell.
-    package static func shellWord(_ text: String) -> String {
-        let plain = text.utf8.allSatisfy {
-            (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0)
-                || Array("/._-+,:@%".utf8).contains($0)
-        }
-        if plain, !text.isEmpty { return text }
-        return "'" + text.replacing("'", with: "'\\''") + "'"
-    }
-
-    package static func lastComponent(_ path: String) -> String {
-        String(path.split(separator: "/").last ?? "/")
     }
 }

@@ -14,17 +14,17 @@ struct PointArgument {
             (collection, point) = (text, nil)
             return
         }
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        let name = parts.dropLast().joined(separator: "/")
-        guard parts.count > 1, names.contains(where: { $0.hasSameBytes(as: name) }) else {
+        let slash = text.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let name = slash.map { String(text[..<$0]) } ?? text
+        guard let slash, names.contains(where: { $0.hasSameBytes(as: name) }) else {
             // One whose log can't be read at all is still known by its name.
             if repository.damage(of: text) != nil {
                 (collection, point) = (text, nil)
                 return
             }
-            throw repository.missing(collection: parts.count > 1 ? name : text)
+            throw repository.missing(collection: name)
         }
-        (collection, point) = (name, parts.last.map(String.init))
+        (collection, point) = (name, String(text[slash...].unicodeScalars.dropFirst()))
     }
 
     /// Which point is meant; nil if none is named.

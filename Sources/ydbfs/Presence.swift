@@ -1,3 +1,4 @@
+import Bytes
 import Glibc
 
 /// How `unmount` knows that the process behind a mount has ended: as long as it lives it holds a

@@ -21,27 +21,26 @@ package enum Program {
 
     static func main() {
         for number in ignoredSignals { signal(number, SIG_IGN) }
+        var words: [String] = []
         do {
-            let arguments = CommandLine.unsafeArgv
-            let words = try MountHelper.translate(
-                (0..<Int(CommandLine.argc)).compactMap { arguments[$0] }.map { word in
-                    PathText.word((0..<strlen(word)).map { UInt8(bitPattern: word[$0]) })
-                })
+            words = try MountHelper.translate(PathText.arguments)
             // Also for words that are no right ones.
             Output.isJSON = words.contains("--json")
-            try UnknownWords.check(words)
+            words = try UnknownWords.checked(words)
             var command = try Ydbfs.parseAsRoot(DashedWord.marked(words))
             if let verb = command as? any QuietVerb { verb.quiet.apply() }
             try command.run()
             if let loss = Output.loss { throw loss }
         } catch {
-            exit(report(error))
+            exit(report(error, words.first { UnknownWords.verbs.contains($0) }))
         }
     }
 
     /// Prints what there is to say about the end of a command and answers the exit status: 0 for
     /// help that was asked for, 1 for failure, 2 for usage, 3 for what was left out.
-    private static func report(_ error: any Error) -> Int32 {
+    ///
+    /// - Parameter verb: whose help there is.
+    private static func report(_ error: any Error, _ verb: String? = nil) -> Int32 {
         if let failure = error as? Failure {
             Output.error(failure)
             return ExitStatus.failure
@@ -56,8 +55,14 @@ package enum Program {
             if let loss = Output.loss { return report(loss) }
             return 0
         case .validationFailure:
-            let line = Ydbfs.message(for: error).split(separator: "\n").joined(separator: " ")
-            Output.error("\(line) (ydbfs --help explains)", code: "usage")
+            var line = Ydbfs.message(for: error).split(separator: "\n").joined(separator: " ")
+            if let missing = line.wholeMatch(
+                of: #/Missing expected argument '<(.+)>'(?: \.\.\.)?/#)?.1
+            {
+                line = "\(missing) is missing"
+            }
+            let help = ["ydbfs", verb, "--help"].compactMap(\.self).joined(separator: " ")
+            Output.error("\(line) (\(help) explains)", code: "usage")
             return ExitStatus.usage
         case let status:
             let message = Ydbfs.message(for: error)

@@ -148,10 +148,10 @@ struct RunCommand: ParsableCommand, QuietVerb {
         guard case .restore = statement.action, into == nil, !Paths.exists(source) else {
             return failure
         }
-        let place = Paths.shellWord(source)
+        let place = PathText.shellWord(source)
         return Failure(
             failure.code,
-            "\(failure.message): ydbfs run \(place) --into \(place) \(Paths.shellWord(statement.text)) "
+            "\(failure.message): ydbfs run \(place) --into \(place) \(PathText.shellWord(statement.text)) "
                 + "makes it anew", snippet: failure.snippet)
     }
 

@@ -128,8 +128,9 @@ struct ServedVolume {
             success: try program("on_success", options.onSuccess),
             failure: try program("on_failure", options.onFailure),
             facts: [
-                "YDBFS_SOURCE": source.name, "YDBFS_REPOSITORY": source.location.description,
-                "YDBFS_MOUNTPOINT": mountPoint,
+                "YDBFS_SOURCE": try Paths.absolute(source.name),
+                "YDBFS_REPOSITORY": source.location.description,
+                "YDBFS_MOUNTPOINT": try Paths.absolute(mountPoint),
             ],
             complain: { [weak engine] program, reason in
                 engine?.errors.add(
@@ -204,7 +205,7 @@ private struct Greeting {
         let counts = "\(count(points, "backup point")) in \(count(collections.count, "collection"))"
         var lines = [
             "\(source.name) mounted at \(place): \(counts); to unmount: "
-                + "ydbfs unmount \(Paths.shellWord(place))"
+                + "ydbfs unmount \(PathText.shellWord(place))"
         ]
         if let problem {
             lines.append(
@@ -251,7 +252,7 @@ private struct Greeting {
                 ? .database : .tables(usable.map { "\(root)/\($0.path)" }),
             settings: settings)
         lines.append("there is no collection yet; paste this to make one of all tables:")
-        lines.append("cat > \(Paths.shellWord(place + "/control")) <<'END'")
+        lines.append("cat > \(PathText.shellWord(place + "/control")) <<'END'")
         return lines + [specification.sql + "END"]
     }
 }

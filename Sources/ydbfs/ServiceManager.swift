@@ -1,11 +1,12 @@
+import Bytes
 import Glibc
 
 /// Tells systemd how far a service of `Type=notify` is (sd_notify(3)): a datagram to the socket that the
 /// environment names. Nothing happens without one.
 enum ServiceManager {
     static func tell(_ state: String) {
-        guard let variable = getenv("NOTIFY_SOCKET") else { return }
-        var path = Array(String(cString: variable).utf8)
+        guard let socketName = PathText.environment("NOTIFY_SOCKET") else { return }
+        var path = PathText.bytes(socketName)
         var address = sockaddr_un()
         guard path.count > 1, path.count < MemoryLayout.size(ofValue: address.sun_path) else {
             return

@@ -50,11 +50,13 @@ struct ShowCommand: ParsableCommand {
             if let last = options.last { answer.rows = answer.rows.suffix(last) }
             return show(answer)
         }
-        let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        let point = try Moment(String(parts[0]), of: state.name, in: stored.repository).point(
+        let parts = rest.unicodeScalars.split(
+            separator: "/", maxSplits: 1, omittingEmptySubsequences: false
+        ).map { String(String.UnicodeScalarView($0)) }
+        let point = try Moment(parts[0], of: state.name, in: stored.repository).point(
             in: state)
         guard parts.count > 1, !parts[1].isEmpty else { return show(point, of: state) }
-        try show(String(parts[1]), at: point, of: state, stored)
+        try show(parts[1], at: point, of: state, stored)
     }
 
     private func show(_ answer: Answer) {
@@ -66,12 +68,12 @@ struct ShowCommand: ParsableCommand {
         _ target: String, in repository: Repository
     ) throws -> (collection: String, rest: String?) {
         let names = repository.collections.map(\.name)
-        let found = names.filter { target.hasSameBytes(as: $0) || target.hasPrefix($0 + "/") }.max {
+        let found = names.filter { "\(target)/".utf8.starts(with: "\($0)/".utf8) }.max {
             $0.utf8.count < $1.utf8.count
         }
         guard let found else { throw repository.missing(collection: target) }
-        let rest = target.dropFirst(found.count + 1)
-        return (found, rest.isEmpty ? nil : String(rest))
+        let rest = String(target.unicodeScalars.dropFirst(found.unicodeScalars.count + 1))
+        return (found, rest.isEmpty ? nil : rest)
     }
 
     private func show(_ point: BackupPoint, of state: CollectionState) {
@@ -97,12 +99,12 @@ struct ShowCommand: ParsableCommand {
                 "-- \(table.rows) rows at \(point.name), known by "
                     + key.map(oneLine).joined(separator: ", "))
         }
-        guard let slash = rest.lastIndex(of: "/") else {
+        guard let slash = rest.utf8.lastIndex(of: UInt8(ascii: "/")) else {
             _ = try StoredTables.table(rest, of: state, at: point)
             return
         }
         let record = try StoredTables.table(String(rest[..<slash]), of: state, at: point)
-        let name = String(rest[rest.index(after: slash)...])
+        let name = String(rest[slash...].unicodeScalars.dropFirst())
         guard let key = TableKey(pathName: name), key.values(in: record.schema) != nil else {
             let columns = record.schema.lookupKey.map { record.schema.columns[$0] }
             throw Failure(

@@ -42,16 +42,10 @@ package struct SourceArgument: Sendable, Equatable {
     package init(
         _ name: String, repository: String? = nil, trustsFileSystem: Bool = false
     ) throws {
-        try self.init(
-            named: PathText.path(ofWord: name), repository.map { PathText.path(ofWord: $0) },
-            trustsFileSystem)
-    }
-
-    private init(named name: String, _ repository: String?, _ trustsFileSystem: Bool) throws {
-        self.name = PathText.shown(name)
+        self.name = name
         self.trustsFileSystem = trustsFileSystem
         try Self.refuseUnbuilt(name)
-        if let repository { try Self.refuseUnbuilt(repository) }
+        if let repository { try Self.requirePlace(repository) }
         if let mount = try Mounts.at(name) {
             try Self.requireTrusted(mount)
             try Self.requireAlive(mount)
@@ -80,6 +74,7 @@ package struct SourceArgument: Sendable, Equatable {
                 .invalid, "\(name) is neither a file nor a directory: name a SQLite database")
         case .success(.file):
             kind = .database(file: try Paths.absolute(name))
+            if repository == nil { try Self.refuseStrangersLink(name + ".backups") }
             location = .directory(try Paths.canonical(repository ?? name + ".backups"))
         case .failure(let failure):
             let location = try Paths.canonical(repository ?? name + ".backups")
@@ -110,6 +105,27 @@ package struct SourceArgument: Sendable, Equatable {
         if name.isEmpty { throw Failure(.invalid, "SOURCE is empty: name a SQLite database") }
     }
 
+    /// A repository that the user named may be made, but not in the place of something else.
+    private static func requirePlace(_ repository: String) throws {
+        try Location.refuseUnbuilt(repository)
+        if repository.isEmpty { throw Failure(.invalid, "LOCATION is empty: name a directory") }
+        if Paths.exists(repository), try Paths.kind(of: repository) != .directory {
+            throw Failure(.invalid, "\(repository) is no directory, so it is no repository")
+        }
+    }
+
+    /// Root writes into a user's repository, which a link of that user's could lay anywhere.
+    private static func refuseStrangersLink(_ path: String) throws {
+        var (link, target) = (stat(), stat())
+        guard FileOwner.isRoot, lstat(path, &link) == 0, link.st_mode & S_IFMT == S_IFLNK,
+            link.st_uid != 0, stat(path, &target) != 0 || target.st_uid != link.st_uid
+        else { return }
+        throw Failure(
+            .denied,
+            "\(path) is a link that user \(link.st_uid) has made, to what isn't that user's: name its "
+                + "target with --repository if that is right")
+    }
+
     private static func refuse(_ repository: String?, because reason: String) throws {
         if repository == nil { return }
         throw Failure(.invalid, "\(reason): leave out --repository")
@@ -129,7 +145,7 @@ package struct SourceArgument: Sendable, Equatable {
 
     /// Nothing is ever written to a dump.
     private static func requireApart(_ location: String, from directory: String) throws {
-        guard location == directory || location.hasPrefix(directory + "/") else { return }
+        guard Location.directory(directory).contains(location) else { return }
         throw Failure(
             .invalid,
             "\(location) lies in \(directory), which isn't to be changed: name another "
@@ -152,7 +168,8 @@ package struct SourceArgument: Sendable, Equatable {
         case .dead:
             throw Failure(
                 .unreachable,
-                "the ydbfs behind \(mount.mountPoint) is gone: ydbfs unmount \(mount.mountPoint)")
+                "the ydbfs behind \(mount.mountPoint) is gone: ydbfs unmount "
+                    + PathText.shellWord(mount.mountPoint))
         case .hung:
             throw Failure(.timedOut, "the ydbfs behind \(mount.mountPoint) doesn't answer")
         }
@@ -186,7 +203,7 @@ package struct SourceArgument: Sendable, Equatable {
             modes.isTooWide(place, ["repository.json", "collections", "tables", "operations"])
         else { return nil }
         return "others may read what is in \(location) who may not read \(file): ydbfs repair "
-            + "\(Paths.shellWord(name)) narrows that"
+            + "\(PathText.shellWord(name)) narrows that"
     }
 
     // MARK: The database
@@ -199,7 +216,7 @@ package struct SourceArgument: Sendable, Equatable {
     /// `/Root/database` for `database.db`; nil if there is no database.
     package var databasePath: String? {
         guard case .database(let file) = kind else { return nil }
-        let name = Paths.lastComponent(file)
+        let name = PathText.shown(PathText.lastName(file))
         guard let dot = name.lastIndex(of: "."), dot != name.startIndex else {
             return "/Root/" + name
         }
@@ -286,7 +303,6 @@ struct DestinationArgument: Sendable {
     /// - Parameter owner: whose a new file becomes, if root makes it.
     init(_ name: String, owner: FileOwner?) throws {
         self.owner = owner
-        let name = PathText.path(ofWord: name)
         try SourceArgument.refuseUnbuilt(name)
         if Paths.exists(name), try Paths.kind(of: name) != .file {
             throw Failure(.invalid, "\(name) is no file: --into takes a SQLite database")

@@ -13,6 +13,9 @@ package struct StatementText: Sendable {
     package init(arguments: [String]) throws(Failure) {
         var text = ""
         for (index, argument) in arguments.enumerated() {
+            guard let argument = String(validating: PathText.bytes(argument), as: UTF8.self) else {
+                throw Failure(.invalid, "argument \(index + 1) is no UTF-8 text: \(argument)")
+            }
             do {
                 _ = try Statement.parse(argument)
             } catch {
@@ -21,7 +24,7 @@ package struct StatementText: Sendable {
                     throw Failure(
                         .invalid,
                         "each argument is a statement: put it in quotes: "
-                            + Paths.shellWord(whole))
+                            + PathText.shellWord(whole))
                 }
                 let place = arguments.count > 1 ? "argument \(index + 1), " : ""
                 throw Failure(.invalid, "\(place)\(error)", snippet: error.snippet)

@@ -72,7 +72,8 @@ extension StatusReport {
         if let sourceError { lines.append("            can't be used now: \(sourceError)") }
         if let leftovers {
             lines.append(
-                "            holds what earlier versions of ydbfs left: ydbfs repair \(source) runs "
+                "            holds what earlier versions of ydbfs left: ydbfs repair "
+                    + "\(PathText.shellWord(source)) runs "
                     + leftovers.map { "\($0);" }.joined(separator: " "))
         }
         if let exposure { lines.append("WARNING     \(exposure)") }
@@ -85,7 +86,11 @@ extension StatusReport {
             let troubles = collection.troubles(maxAge: maxAge, shown: shown)
             lines += [""] + collection.lines(troubles: troubles, last: last, shown)
         }
-        return lines.map(oneLine).joined(separator: "\n")
+        lines = lines.map(oneLine)
+        if let columns = shown.columns {
+            lines = lines.flatMap { $0.wrapped(toCells: columns) }
+        }
+        return lines.joined(separator: "\n")
     }
 }
 

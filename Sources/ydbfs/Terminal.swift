@@ -40,7 +40,9 @@ package struct Shown: Sendable {
         guard localtime_r(&seconds, &parts) != nil,
             strftime(&text, text.count, "%Y-%m-%d %H:%M:%S %Z", &parts) > 0
         else { return "\(time)" }
-        return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let words = PathText.text(text)
+        // A zone that nobody knows has no name, and is UTC.
+        return words.hasSuffix(" ") ? "\(time)" : words
     }
 
     /// A time as reports for programs have it.
@@ -69,6 +71,7 @@ enum Terminal {
         if ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 {
             return Int(size.ws_col)
         }
-        return getenv("COLUMNS").flatMap { Int(String(cString: $0)) } ?? columnsOfOld
+        let told = PathText.environment("COLUMNS").flatMap { Int($0) } ?? 0
+        return told > 0 ? told : columnsOfOld
     }
 }

@@ -216,6 +216,23 @@ import Testing
         #expect(try sandbox.text("told") == "0\n4\n")
     }
 
+    @Test func `A program that hangs ends with the mount, and what it has started`() throws {
+        let guarded = try Guarded()
+        let started = "\(sandbox.path)/started"
+        let hook = try guarded.program(
+            "hook", "#!/bin/sh\nsleep 1000 &\necho $$ $! > \(started)\nwait\n")
+        try create()
+        try mount("on_success=\(hook)")
+        _ = try shell("exec 3<>there/control; echo 'BACKUP shop' >&3; cat <&3")
+        for _ in 0..<500 where !sandbox.exists("started") { usleep(20_000) }
+        let pids = try sandbox.text("started").split(whereSeparator: \.isWhitespace)
+        try #require(pids.count == 2)
+        #expect(pids.allSatisfy { kill(Int32($0)!, 0) == 0 })
+        #expect(try sandbox.ydbfs("unmount", "there").status == 0)
+        for _ in 0..<500 where pids.contains(where: { kill(Int32($0)!, 0) == 0 }) { usleep(20_000) }
+        #expect(pids.allSatisfy { kill(Int32($0)!, 0) != 0 })
+    }
+
     @Test func `A program that others could change isn't run`() throws {
         let guarded = try Guarded()
         let hook = try guarded.program("hook", "#!/bin/sh\n")

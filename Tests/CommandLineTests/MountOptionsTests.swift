@@ -157,9 +157,9 @@ import ydbfs
         ("$(rm)", "'$(rm)'"), ("ä", "'ä'"),
     ])
     func `Paths can be pasted into a shell`(_ path: String, _ word: String) throws {
-        #expect(Paths.shellWord(path) == word)
+        #expect(PathText.shellWord(path) == word)
         let sandbox = try Sandbox()
-        let echoed = try sandbox.run("/bin/sh", ["-c", "printf %s \(Paths.shellWord(path))"])
+        let echoed = try sandbox.run("/bin/sh", ["-c", "printf %s \(PathText.shellWord(path))"])
         #expect(echoed.output == path)
     }
 }

@@ -102,6 +102,118 @@ import Testing
         #expect(try ydbfs("status", "").output.contains("andr\\xe9/o.db.backups"))
     }
 
+    /// Runs lines of bash, in which `$Y` is the program and `$D` a database whose name isn't UTF-8.
+    private func odd(_ script: String) throws -> Sandbox.Result {
+        try sandbox.run(
+            "/bin/bash", ["-c", "D=$'caf\\xe9.db'; test -e $D || cp database.db $D; \(script)"],
+            environment: ["Y": Sandbox.binary])
+    }
+
+    @Test func `Files whose names aren't UTF-8 work`() throws {
+        func expect(
+            _ script: String, _ wanted: String? = nil, status: Int32 = 0,
+            _ location: SourceLocation = #_sourceLocation
+        ) throws {
+            let result = try odd(script)
+            let said = result.output + result.errors
+            #expect(
+                result.status == status && wanted.map(said.contains) != false
+                    && !said.contains("\u{FFFD}"), "\(script): \(result)",
+                sourceLocation: location)
+        }
+        try expect("$Y backup $D", "making caf\\xe9, of the whole database")
+        try expect("$Y run $D 'BACKUP `caf\\\\xe9` INCREMENTAL'", "rows=0")
+        try expect("$Y status $D", "\(sandbox.path)/caf\\xe9.db.backups\n")
+        try expect("test -e $D.backups/repository.json && ! ls | grep -v '[.]db' | grep caf")
+        let json = try odd("$Y status $D --json").output
+        #expect(
+            try sandbox.python("j['source'], j['database']", json: json)
+                == #"caf\xe9.db /Root/caf\xe9"#)
+        try expect("$Y verify $D", "rows merged")
+        try expect("$Y verify $D.backups", "rows merged")
+        try expect("$Y repair $D", "nothing to mend")
+        try expect(
+            "$Y export $D 'caf\\xe9/latest' $'out\\xe9' && cd $'out\\xe9' && sha256sum -c SHA256SUMS"
+        )
+        try expect(
+            "$Y export $D 'caf\\xe9/latest' $'one\\xe9' --format sqlite && sqlite3 $'one\\xe9' .schema",
+            "v TEXT")
+        try expect("$Y restore $D --into $'new\\xe9' && sqlite3 $'new\\xe9' .schema", "v TEXT")
+        try expect("$Y diff $D 'caf\\xe9/oldest' latest", "the same")
+        try expect("$Y run $D $'BACKUP caf\\xe9'", "argument 1 is no UTF-8", status: 1)
+        // Every path of a mount, and what it tells others.
+        let hook =
+            "printf '#!/bin/sh\\n[ \"$YDBFS_SOURCE\" ] && cp \"$YDBFS_SOURCE\" \"$YDBFS_MOUNTPOINT.copy\"' > $'hook\\xe9'; chmod 755 $'hook\\xe9'"
+        let options = "on_success=$PWD/$'hook\\xe9',cache_dir=$'cache\\xe9',log=$'log\\xe9'"
+        try expect("\(hook); $Y $D $'m\\xe8/in' -o \(options)", "/m\\xe8/in: 2 backup points")
+        try expect("test -d $'cache\\xe9' && cat $'m\\xe8'/in/README", "caf\\xe9.db")
+        try expect("$Y run --rate=1M $D 'BACKUP `caf\\\\xe9`'", "a mount carries", status: 1)
+        try expect("$Y run $D 'BACKUP `caf\\\\xe9`'", "done")
+        try expect("$Y status $'m\\xe8/in'", "mounted at  \(sandbox.path)/m\\xe8/in")
+        try expect(
+            "for i in {1..100}; do cmp -s $D $'m\\xe8/in.copy' && exit; sleep .1; done; exit 1")
+        try expect("grep 'full done' $'log\\xe9'")
+        try expect(
+            "mv $D x; cd $'m\\xe8/in/caf\\\\xe9'; echo full > control; cat operation/error; cd -; mv x $D",
+            "caf\\xe9.db: No such file")
+        try expect("$Y $D $'m\\xe8/in'", "(ydbfs unmount $'m\\xe8/in')", status: 1)
+        try expect("$Y unmount $'m\\xe8/in' && test ! -e $'m\\xe8/in'", "unmounted")
+        // As mount(8) calls it, for a table of file systems too.
+        try expect("ln -s $Y mount.ydbfs; ./mount.ydbfs $D m -o ro && umount m", "3 backup points")
+        try expect(
+            "$Y $D m -o repository=$'r\\xea' && $Y status m && $Y unmount m",
+            "r\\xea")
+        // Without the database.
+        try expect(
+            "mv $D gone; $Y status $D && $Y restore $D --into $D && cmp <(sqlite3 $D .dump) <(sqlite3 gone .dump)"
+        )
+    }
+
+    @Test(arguments: [",\u{301}x.db", "\u{301}x.db", "'\u{301}; touch obeyed.db", "\u{10FEE9}.db"])
+    func `Names of files may begin and go on with anything`(_ name: String) throws {
+        let script = """
+            cp database.db "$D" && $Y backup "$D" && $Y verify "$D.backups" && $Y "$D" "m$D" &&
+            $Y run "$D" 'BACKUP nothing' || $Y status "m$D" && $Y umount "m$D" && ls
+            """
+        let result = try sandbox.run(
+            "/bin/bash", ["-c", script], environment: ["Y": Sandbox.binary, "D": name])
+        #expect(result.status == 0, "\(result)")
+        #expect(result.errors.contains("there is no collection nothing"))
+        let paste = try #require(result.output.firstMatch(of: #/to unmount: ydbfs (unmount .*)/#)).1
+        let pasted = try sandbox.run("/bin/bash", ["-c", "printf '%s|' \(paste)"])
+        #expect(pasted.output == "unmount|\(sandbox.path)/m\(name)|", "\(paste)")
+        #expect(Set(result.output.split(separator: "\n")).isSuperset(of: ["database.db"]))
+        #expect(sandbox.exists(name + ".backups/repository.json") && !sandbox.exists("obeyed"))
+    }
+
+    @Test func `A quote before a combining mark ends no name in SQL, and is none in a file's name`()
+        throws
+    {
+        // To Swift, these are characters of their own.
+        let name = "q\"\u{301}; DROP TABLE x; --'\u{301}\\\u{301}"
+        let quoted = name.replacing(/"/.matchingSemantics(.unicodeScalar), with: "\"\"")
+        try sandbox.sql(
+            "CREATE TABLE \"\(quoted)\" (id INTEGER PRIMARY KEY, \"\(quoted)\" TEXT);"
+                + "INSERT INTO \"\(quoted)\" VALUES (1, 'x');", in: "q.db")
+        let made = try sandbox.ydbfs("backup", "q.db")
+        #expect(made.status == 0, "\(made)")
+        let sql = try sandbox.ydbfs("status", "q.db", "--sql", "q/latest", "--table", name)
+        #expect(sql.status == 0, "\(sql)")
+        let read =
+            "import duckdb, sys; r = duckdb.sql(sys.stdin.read()); print(r.columns, r.fetchall())"
+        let rows = try sandbox.run(Sandbox.python, ["-c", read], input: sql.output)
+        #expect(rows.status == 0 && rows.output.hasSuffix(" [(1, 'x')]\n"), "\(rows)")
+        for _ in 0..<2 {
+            let export = try sandbox.ydbfs("export", "q.db", "q/latest", "out")
+            #expect(export.status == 0, "\(export)")
+        }
+        let sums = try sandbox.run(
+            "/bin/bash", ["-c", "cd out && sha256sum --strict -c SHA256SUMS"])
+        #expect(sums.status == 0, "\(sums)")
+        let found = try sandbox.ydbfs("find", "q.db", "q", "\"\(quoted)\".id = 1")
+        #expect(found.output.contains(",1,x"), "\(found)")
+    }
+
     // MARK: Output and signals
 
     @Test func `Output that can't be written is an error`() throws {

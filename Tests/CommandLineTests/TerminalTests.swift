@@ -76,22 +76,58 @@ import Testing
             #expect(shown.status == 0)
             let lines = lines(shown.text)
             #expect(try cells(lines).allSatisfy { $0 <= columns }, "\(shown.text)")
-            let whole = try sandbox.run(Sandbox.binary, words).output
+            let whole = try terminal(1000, words).text
             // A last line has the headings that aren't there.
             let headings = self.lines(whole)[0].split(separator: "  ").map {
                 $0.trimmingCharacters(in: .whitespaces)
             }.filter { !$0.isEmpty }
-            if columns >= 60 {
-                let told = lines[0] + " " + (lines.last ?? "")
-                #expect(headings.allSatisfy(told.contains), "\(headings): \(shown.text)")
-            }
+            let end = lines.firstIndex { $0.hasPrefix("(no room") } ?? lines.endIndex
+            let told = ([lines[0]] + lines[end...].map { $0.trimmingCharacters(in: .whitespaces) })
+                .joined(separator: " ")
+            #expect(headings.allSatisfy(told.contains), "\(headings): \(shown.text)")
+            try requireWholeNumbers(lines[..<end], of: self.lines(whole))
             if columns == 250 { #expect(!shown.text.contains("no room"), "\(shown.text)") }
         }
-        let status = lines(try terminal(columns, ["status", "database.db", "plain"]).text)
-        let table = status.drop { !$0.hasPrefix("  POINT") }.dropLast()
-        try #require(table.count >= 4, "\(status)")
-        #expect(try cells(Array(table)).allSatisfy { $0 <= columns }, "\(table)")
-        #expect(table.dropFirst().prefix(3).allSatisfy { $0.hasPrefix("  20") })
+    }
+
+    /// Whatever is cut of a table, a number in it is one that the whole table has in that line.
+    private func requireWholeNumbers(_ shown: ArraySlice<String>, of whole: [String]) throws {
+        for (line, all) in zip(shown, whole).dropFirst() {
+            let numbers = Set(all.split(separator: " "))
+            for word in line.split(separator: " ") where word.allSatisfy(\.isNumber) {
+                #expect(numbers.contains(word), "\(word): \(line)")
+            }
+        }
+    }
+
+    @Test(arguments: [20, 40, 80, 120])
+    func `Lines of status end at blanks, and say all that there is to say`(_ columns: Int) throws {
+        try sandbox.sql((1...20).map { "CREATE TABLE table_\($0) (a);" }.joined())
+        let list = (1...20).map { "TABLE table_\($0)" }.joined(separator: ", ")
+        let many = "CREATE BACKUP COLLECTION many (\(list))"
+        let made = try sandbox.ydbfs("run", "database.db", "\(many); BACKUP many")
+        #expect(made.status == 0, "\(made)")
+        let words = ["status", "database.db", "many", "--utc", "--max-age", "1s"]
+        sleep(2)
+        let shown = lines(try terminal(columns, words).text)
+        for (line, cells) in zip(shown, try cells(shown)) where cells > columns {
+            #expect(line.split(separator: " ").count == 1, "\(columns): \(line)")
+        }
+        func split(_ lines: [String]) -> (table: [String], rest: [Substring]) {
+            let start = lines.firstIndex { $0.hasPrefix("  POINT") } ?? lines.endIndex
+            let end = lines[start...].firstIndex { $0.hasPrefix("  newest") } ?? lines.endIndex
+            let rest = lines[..<start] + lines[end...]
+            return (Array(lines[start..<end]), rest.flatMap { $0.split(separator: " ") })
+        }
+        let (table, rest) = split(shown)
+        let whole = split(lines(try terminal(1000, words).text))
+        // How long ago something was is another thing by now.
+        func isAge(_ word: Substring) -> Bool { word.hasSuffix("s") && word.first!.isNumber }
+        #expect(rest.filter { !isAge($0) } == whole.rest.filter { !isAge($0) })
+        #expect(rest.contains("table_17,") && rest.contains("FAILED:"), "\(shown)")
+        try #require(table.count >= 2 && table[1].hasPrefix("  20"), "\(shown)")
+        if columns >= 40 { #expect(table[1].contains("Z_full"), "\(table)") }
+        try requireWholeNumbers(table.prefix(2), of: whole.table)
     }
 
     @Test func `Columns stand below each other whatever characters names have`() throws {
@@ -127,6 +163,10 @@ import Testing
             let utc = try terminal(250, words + ["--utc"], environment: zone).text
             #expect(utc.contains(#/\dT\d\d:\d\d:\d\d[.\d]*Z/#) && !utc.contains("XYZ"), "\(utc)")
         }
+        // Where the zone isn't known, and the width isn't, there is something to go by.
+        let odd = ["TZ": ":/nowhere", "COLUMNS": "-5"]
+        let unknown = try terminal(0, ["show", "database.db", "plain"], environment: odd).text
+        #expect(unknown.contains(#/\dT\d\d:\d\d:\d\dZ/#) && unknown.contains("ROWS"), "\(unknown)")
         // The same second, three hours on.
         let name = try sandbox.python(
             "j['collections'][0]['points'][0]['name'][:14]",

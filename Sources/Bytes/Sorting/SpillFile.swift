@@ -21,9 +21,7 @@ package final class SpillFile: @unchecked Sendable {
 
     /// Where SQLite has its temporary files too.
     package static var defaultDirectory: String {
-        let named = ["SQLITE_TMPDIR", "TMPDIR"].compactMap { (name: String) -> String? in
-            getenv(name).map { String(cString: $0) }
-        }
+        let named = ["SQLITE_TMPDIR", "TMPDIR"].compactMap(PathText.environment)
         return (named + ["/var/tmp", "/usr/tmp", "/tmp"]).first {
             var status = stat()
             return stat($0, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
@@ -37,13 +35,13 @@ package final class SpillFile: @unchecked Sendable {
     package static func openNameless(
         in directory: String, setting: String = tmpdirSetting
     ) throws -> Int32 {
-        let nameless = Glibc.open(directory, temporary | O_RDWR | O_CLOEXEC, 0o600)
+        let nameless = Bytes.open(directory, temporary | O_RDWR | O_CLOEXEC, 0o600)
         if nameless >= 0 { return nameless }
         // Not every file system can do that.
         guard [EOPNOTSUPP, EISDIR, EINVAL].contains(errno) else {
             throw failure("can't make a temporary file", in: directory, setting)
         }
-        var path = Array("\(directory)/ydbfs-XXXXXX".utf8CString)
+        var path = PathText.cString("\(directory)/ydbfs-XXXXXX")
         let named = mkstemp(&path)
         guard named >= 0 else {
             throw failure("can't make a temporary file", in: directory, setting)

@@ -118,6 +118,7 @@ func quotedForMessage(_ text: some StringProtocol) -> String {
 
 /// `text` for a line of its own, whatever names stand in it.
 package func oneLine(_ text: String) -> String {
+    let text = PathText.shown(text)
     guard text.unicodeScalars.contains(where: \.isUnprintable) else { return text }
     var shown = String.UnicodeScalarView()
     for scalar in text.unicodeScalars { shown.append(scalar.isUnprintable ? "\u{FFFD}" : scalar) }

@@ -30,7 +30,9 @@ final class Session: Sendable {
         var arguments = fuse_args()
         defer { fuse_opt_free_args(&arguments) }
         fuse_opt_add_arg(&arguments, "ydbfs")
-        for option in options { fuse_opt_add_arg(&arguments, "-o" + option) }
+        for option in options {
+            PathText.withCString("-o" + option) { _ = fuse_opt_add_arg(&arguments, $0) }
+        }
         var operations = makeOperations(extendedAttributes: extendedAttributes)
         let userData = Unmanaged.passRetained(adapter)
         guard
@@ -46,7 +48,9 @@ final class Session: Sendable {
     /// Mounts; as root by `mount(2)`, else by `fusermount3`.
     func mount(at path: String) throws(Failure) {
         let (isMounted, words) = hearingErrors {
-            life.withLock { fuse_session_mount($0.session, path) == 0 }
+            life.withLock { life in
+                PathText.withCString(path) { fuse_session_mount(life.session, $0) == 0 }
+            }
         }
         guard isMounted else {
             let reason = words.isEmpty ? Log.take() : words

@@ -64,13 +64,7 @@ package func startProgram(
         next += 1
     }
     envp.append(nil)
-    // Our own words as they came: text holds no path that isn't UTF-8.
-    let own = CommandLine.arguments
-    let argv =
-        arguments.enumerated().map { index, word in
-            index < own.count && own[index] == word
-                ? strdup(CommandLine.unsafeArgv[index]!) : strdup(word)
-        } + [nil]
+    let argv = arguments.map { strdup($0) } + [nil]
     defer { for string in argv + envp { free(string) } }
     var pid = pid_t()
     let result = posix_spawnp(&pid, path, &actions, &attributes, argv, envp)

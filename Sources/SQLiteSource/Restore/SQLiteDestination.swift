@@ -116,23 +116,16 @@ package struct SQLiteDestination: RestoreDestination {
     /// The file that becomes the database.
     private func aside(_ attempt: String) -> String { "\(name).ydbfs-restore-\(attempt)" }
 
-    private var directory: String {
-        guard let end = name.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
-        return end == name.startIndex ? "/" : String(name[..<end])
-    }
+    private var directory: String { PathText.parent(name) }
 
     private func removeFiles(_ isGone: (_ attempt: String) -> Bool) {
         guard let stream = opendir(directory) else { return }
         defer { closedir(stream) }
-        let end = name.utf8.lastIndex(of: UInt8(ascii: "/"))
-        let base = end.map { String(name[name.index(after: $0)...]) } ?? name
-        let prefix = "\(base).ydbfs-restore-"
+        let prefix = "\(PathText.lastName(name)).ydbfs-restore-"
         while let entry = readdir(stream) {
-            let found = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            guard found.hasPrefix(prefix) else { continue }
-            let attempt = found.dropFirst(prefix.count).prefix { $0 != "-" }
+            let found = PathText.name(entry)
+            guard found.utf8.starts(with: prefix.utf8) else { continue }
+            let attempt = Substring(found.utf8.dropFirst(prefix.utf8.count)).prefix { $0 != "-" }
             if isGone(String(attempt)) { unlink("\(directory)/\(found)") }
         }
     }

@@ -42,7 +42,7 @@ struct ValueLiteral {
             return output.append(bytes)
         }
         let inner = String(decoding: bytes.dropFirst().dropLast(), as: UTF8.self)
-        var text = inner.replacing("''", with: "'")
+        var text = inner.replacingBytes("''", with: "'")
         text.withUTF8 { append(text: UnsafeRawBufferPointer($0), to: output) }
     }
 

@@ -28,7 +28,7 @@ package enum SearchedValue: Sendable, Hashable {
     private var literal: String {
         switch self {
         case .null: return "NULL"
-        case .text(let text): return "'\(text.replacing("'", with: "''"))'"
+        case .text(let text): return text.wrapped(in: "'")
         case .number(let text): return text
         case .bytes(let bytes): return "X'\(String(hex: bytes).uppercased())'"
         }

@@ -49,7 +49,7 @@ package struct TableKey: Sendable, Hashable {
     /// A text as a field of a key. Quotes tell the empty text from NULL, and those of its own from these.
     package static func field(ofText text: String) -> String {
         let needsQuotes = text.isEmpty || text.utf8.first == UInt8(ascii: "\"")
-        return needsQuotes ? "\"" + text.replacing("\"", with: "\"\"") + "\"" : text
+        return needsQuotes ? text.wrapped(in: "\"") : text
     }
 
     // MARK: Names of files

@@ -26,7 +26,8 @@ package enum ValueText {
         guard field.utf8.first == UInt8(ascii: "\""), field.utf8.last == UInt8(ascii: "\""),
             field.utf8.count > 1
         else { return field }
-        return String(field.dropFirst().dropLast()).replacing("\"\"", with: "\"")
+        return String(Substring(field.utf8.dropFirst().dropLast()))
+            .replacingBytes("\"\"", with: "\"")
     }
 
     /// Appends the value that a text stands for; false, and nothing is appended, if no value of the

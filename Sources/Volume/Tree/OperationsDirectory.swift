@@ -73,7 +73,10 @@ final class OperationDirectory: TreeDirectory {
         case "statement": text(.statement) { $0.statement + "\n" }
         case "state": text(.state) { $0.status.stateWords + "\n" }
         case "progress": text(.progress, Self.progress)
-        case "error": text(.error) { operation in operation.status.error.map { $0 + "\n" } ?? "" }
+        case "error":
+            text(.error) { operation in
+                operation.status.error.map { $0.escapingUnprintable + "\n" } ?? ""
+            }
         case "wait": WaitFile(tree, id)
         case "cancel": CancelFile(tree, id)
         default: nil

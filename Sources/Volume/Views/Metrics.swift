@@ -37,8 +37,8 @@ struct Metrics {
     private static func written(_ labels: [(String, String)]) -> String {
         if labels.isEmpty { return "" }
         let parts = labels.map { name, value in
-            let escaped = value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
-                .replacing("\n", with: "\\n")
+            let escaped = value.replacingBytes("\\", with: "\\\\")
+                .replacingBytes("\"", with: "\\\"").replacingBytes("\n", with: "\\n")
             return "\(name)=\"\(escaped)\""
         }
         return "{" + parts.joined(separator: ",") + "}"
