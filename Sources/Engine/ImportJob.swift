@@ -261,105 +261,6 @@ extension CollectionDefinition {
     }
 }
 
-extension SourcePoint {
-    /// What a point that was imported is known by: which files it is from, and its name, so that the
-    /// collection knows the last one whatever becomes of its points.
-    fileprivate var token: String { "\(version):\(name)" }
-
-    fileprivate static func name(inToken token: String) -> String? {
-        token.firstIndex(of: ":").map { String(token[token.index(after: $0)...]) }
-    }
-}
-
-extension RefusedPoint {
-    fileprivate var line: String { "\(name) is left out: \(reason)" }
-}
-
-extension SourceCollection {
-    /// A point that isn't imported yet.
-    struct Next: Equatable {
-        var point: SourcePoint
-        /// Nothing stands behind it.
-        var isLast: Bool
-    }
-
-    struct Pending {
-        var next: Next?
-        /// Incrementals before it that stand on what was dropped here, a line each.
-        var notes: [String] = []
-    }
-
-    /// The first point behind those that were imported ever, in the order of names, that can be added to
-    /// the collection as it is now.
-    ///
-    /// - Parameter refused: those that were looked at and left out.
-    func pending(behind state: CollectionState?, refused: [RefusedPoint]) -> Pending {
-        let refused = Dictionary(refused.map { ($0.token, $0) }, uniquingKeysWith: { $1 })
-        var pending = Pending()
-        let last = state?.lastUID.flatMap(SourcePoint.name(inToken:))
-        // Asked for what doesn't show alone: most of what was imported does.
-        lazy var had = state?.importedNames ?? []
-        var isStranded = false
-        // Incrementals of a chain that was dropped here were told when it was.
-        var isOnDropped = false
-        for (index, point) in points.enumerated() {
-            if let known = refused[point.token] {
-                pending.notes.append(known.line)
-                continue
-            }
-            if let last, !last.utf8.lexicographicallyPrecedes(point.name.utf8) {
-                if state?.point(of: point) != nil {
-                    isOnDropped = false
-                } else if had.contains(point.name) {
-                    isOnDropped = true
-                } else if !point.isIncremental || !isOnDropped {
-                    pending.notes.append(
-                        "\(point.file ?? point.name) isn't imported: it is older than \(last), which was imported "
-                            + "before")
-                }
-                continue
-            }
-            // Compacting makes another point of the same cut.
-            if point.isIncremental, !isStranded, index > 0, let state {
-                let parent = points[index - 1]
-                isStranded = state.newest?.name != parent.name && state.newest?.cut != parent.cut
-            }
-            if point.isIncremental, isStranded {
-                pending.notes.append(
-                    "\(point.name) isn't imported: what it stands on was dropped here")
-                continue
-            }
-            pending.next = Next(point: point, isLast: index + 1 == points.count)
-            break
-        }
-        return pending
-    }
-
-    /// A line for each point that was imported and is another one now.
-    func changed(since state: CollectionState?) -> [String] {
-        points.filter { point in
-            guard let uid = state?.point(of: point)?.uid else { return false }
-            return uid != point.token
-        }.map { point in
-            "\(point.file ?? point.name): its files are others than those that were imported (by size or "
-                + "time): it is shown as it was"
-        }
-    }
-}
-
-extension CollectionState {
-    /// Names of all points that were ever imported, whatever became of them.
-    fileprivate var importedNames: Set<String> {
-        Set(tokens.compactMap(SourcePoint.name(inToken:)) + lostPoints.map(\.name))
-    }
-
-    /// What it is here. One that is called by its time alone has got an ending.
-    fileprivate func point(of point: SourcePoint) -> BackupPoint? {
-        ["", Self.nameEnding(false), Self.nameEnding(true)].lazy
-            .compactMap { self.point(named: point.name + $0) }.first
-    }
-}
-
 // MARK: Statements
 
 extension Plan {
@@ -419,6 +320,9 @@ extension Engine {
         ).run()
     }
 
+    /// Lines of one kind that are told of a collection.
+    private static let toldNotes = 20
+
     /// What is new where others have made backups: a `PULL` for each collection with points that aren't
     /// here, and a line for each point that is another one than the one that was imported, and for what is
     /// left out.
@@ -428,7 +332,11 @@ extension Engine {
         var notes: [String] = []
         for found in try source.listCollections() {
             let known = collection(found.name)
-            func tell(_ lines: [String]) { notes += lines.map { "\(found.name)/\($0)" } }
+            func tell(_ lines: [String]) {
+                notes += lines.prefix(Self.toldNotes).map { "\(found.name)/\($0)" }
+                let more = lines.count - Self.toldNotes
+                if more > 0 { notes.append("\(found.name): \(more) more like these") }
+            }
             tell(found.changed(since: known))
             tell(found.leftOut)
             // What was dropped on purpose comes back only if that is said.

@@ -166,7 +166,8 @@ import Testing
             let refused = try sandbox.ydbfs("run", "copies", statement)
             #expect(refused.status == 1 && !refused.errors.isEmpty)
         }
-        let nothing = try sandbox.ydbfs("status", "..")
+        _ = try shell("mkdir nothing; echo text > nothing/notes.txt")
+        let nothing = try sandbox.ydbfs("status", "nothing")
         #expect(nothing.errors.contains("directory of copies"), "\(nothing.errors)")
     }
 

@@ -20,33 +20,31 @@ struct CopyName {
         let date = CopyDate(in: rest)
         if let date {
             // Of the separators on both sides one is enough.
-            let before = Self.trimmed(rest[..<date.range.lowerBound])
+            let before = Self.trimmedEnd(rest[..<date.range.lowerBound])
             let after = rest[date.range.upperBound...]
             rest = Array(before + after)
         }
         seconds = date?.seconds
         var isDatabase = false
         while true {
-            let trimmed = Self.trimmed(rest[...])
-            if let ending = Self.ending(Self.databaseEndings, of: trimmed) {
+            rest = Array(Self.trimmedEnd(rest[...]))
+            if let ending = Self.ending(Self.databaseEndings, of: rest[...]) {
                 isDatabase = true
-                rest = Array(trimmed.dropLast(ending))
-            } else if let ending = Self.ending(Self.packedEndings, of: trimmed)
-                ?? Self.number(trimmed)
+                rest.removeLast(ending)
+            } else if let ending = Self.ending(Self.packedEndings, of: rest[...])
+                ?? (isDatabase ? nil : Self.number(rest[...]))
             {
-                rest = Array(trimmed.dropLast(ending))
+                rest.removeLast(ending)
             } else {
-                rest = Array(trimmed)
                 break
             }
         }
         self.isDatabase = isDatabase
-        stem = String(decoding: rest, as: UTF8.self)
+        stem = String(decoding: rest.drop { Self.separators.contains($0) }, as: UTF8.self)
     }
 
-    /// Without separators at both ends.
-    private static func trimmed(_ name: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        var name = name.drop { separators.contains($0) }
+    private static func trimmedEnd(_ name: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        var name = name
         while let last = name.last, separators.contains(last) { name.removeLast() }
         return name
     }
@@ -61,9 +59,9 @@ struct CopyName {
         }?.utf8.count
     }
 
-    /// How long an ending such as `.1` is, by which older copies are counted.
+    /// How long an ending such as `.1` is, by which older copies are counted: it stands behind a database's.
     private static func number(_ name: ArraySlice<UInt8>) -> Int? {
-        let mostDigits = 4
+        let mostDigits = 3
         let digits = name.reversed().prefix { (48...57).contains($0) }.count
         guard (1...mostDigits).contains(digits), name.dropLast(digits).last == UInt8(ascii: ".")
         else { return nil }
