@@ -171,6 +171,43 @@ import Testing
         #expect(nothing.errors.contains("directory of copies"), "\(nothing.errors)")
     }
 
+    @Test
+    func `Copies with what only the application knows, and with virtual tables, are taken in`()
+        throws
+    {
+        _ = try shell("mkdir copies")
+        try sandbox.sql(
+            """
+            CREATE TABLE odd (id INTEGER PRIMARY KEY, t TEXT COLLATE NOCASE NOT NULL);
+            INSERT INTO odd VALUES (1, 'a');
+            CREATE VIRTUAL TABLE words USING fts5(t);
+            INSERT INTO words VALUES ('some words');
+            PRAGMA writable_schema = ON;
+            UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', 'NOT NULL CHECK (known(t))')
+            WHERE name = 'odd';
+            UPDATE sqlite_schema SET sql = replace(sql, 'NOCASE', 'theirs') WHERE name = 'odd';
+            """, in: "copies/odd-2026-11-01.db")
+        let told = try sandbox.ydbfs("copies", "m")
+        #expect(told.status == 0 && !told.output.contains("is left out"), "\(told.output)")
+        #expect(try shell("cat m/odd/latest/odd.csv") == "id,t\n1,a\n")
+        let made = try sandbox.ydbfs(
+            "export", "copies", "odd/latest", "new.db", "--format", "sqlite")
+        #expect(made.status == 0, "\(made.errors)")
+        #expect(try shell("sqlite3 new.db \"SELECT t FROM words('words')\"") == "some words\n")
+    }
+
+    @Test func `A mount with pull=new shows the next copy`() throws {
+        try makeCopies(1...3)
+        _ = try shell("mv copies/shop-2026-11-03.db later")
+        #expect(try sandbox.ydbfs("copies", "m", "-o", "pull=new,poll=1s").status == 0)
+        _ = try shell(
+            """
+            mv later copies/shop-2026-11-03.db
+            timeout 60 sh -c 'until [ -e m/shop/20261103000000Z_incremental ]; do sleep 0.1; done'
+            """)
+        #expect(try rows("latest") == 3)
+    }
+
     @Test func `A copy that only its owner may read is shown to nobody else`() throws {
         try makeCopies(1...2)
         _ = try shell("chmod 600 copies/shop-2026-11-02.db")

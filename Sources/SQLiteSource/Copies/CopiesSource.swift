@@ -1,4 +1,5 @@
 import Bytes
+import CSQLite
 import Synchronization
 import Tables
 
@@ -154,8 +155,9 @@ struct Soundness {
             }
         } catch let failure as Failure where failure.code == .system {
             // An expression may name a function that only the application has. Whatever is damaged then
-            // is found as it is read.
-            return nil
+            // is found as it is read. Any other failure is the disk's.
+            return failure.message.hasSuffix("(SQLite error \(SQLITE_ERROR))")
+                ? nil : failure.message
         }
     }
 }
