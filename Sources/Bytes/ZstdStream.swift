@@ -1,13 +1,12 @@
 import CZstd
 
-/// Undoes the compression of zstd frames that come piece by piece, one behind the other, as they lie in
-/// files of others. Memory is bounded: a frame that needs a window of more than 128 MiB is refused.
-package final class ZstdStream {
-    private let context: OpaquePointer
-    /// A frame has begun and hasn't ended yet.
-    package private(set) var isWithinFrame = false
-    /// There is more to give out without any more input.
+/// Undoes the compression of zstd frames. Memory is bounded: a frame that needs a window of more than
+/// 128 MiB is refused.
+package final class ZstdStream: UnpackingStream {
+    package let part = "zstd frame"
+    package private(set) var isWithinPart = false
     package private(set) var hasMore = false
+    private let context: OpaquePointer
 
     private static let maxWindowLog: Int32 = 27
 
@@ -18,11 +17,7 @@ package final class ZstdStream {
 
     deinit { ZSTD_freeDCtx(context) }
 
-    /// Appends at most `count` bytes; answers how many bytes of the input were used up. The input may
-    /// only be empty if there is more.
-    ///
-    /// - Throws: what zstd says of frames that are damaged.
-    package func decompress(
+    package func unpack(
         _ input: UnsafeRawBufferPointer, into output: inout [UInt8], atMost count: Int
     ) throws(Failure) -> Int {
         var source = ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
@@ -36,8 +31,15 @@ package final class ZstdStream {
             throw Failure(.corrupt, String(cString: ZSTD_getErrorName(wanted)))
         }
         output += piece
-        isWithinFrame = wanted > 0
-        hasMore = isWithinFrame && piece.count == count
+        isWithinPart = wanted > 0
+        hasMore = isWithinPart && piece.count == count
         return source.pos
+    }
+
+    /// How many bytes the first frame of a file holds, if its beginning says so.
+    package static func contentSize(ofFrame head: [UInt8]) -> UInt64? {
+        let size = ZSTD_getFrameContentSize(head, head.count)
+        // The two highest numbers stand for errors.
+        return size < UInt64.max - 1 ? size : nil
     }
 }

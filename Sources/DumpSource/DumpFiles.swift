@@ -48,7 +48,7 @@ enum DumpFiles {
 /// The lines of a table's data files, one after another.
 final class DumpLines {
     private var files: ArraySlice<DumpFile>
-    private var input: (any DumpInput)?
+    private var input: (any ByteInput)?
     /// The file and the number of the present line.
     private(set) var file = ""
     private(set) var line = 0

@@ -46,7 +46,7 @@ package struct DumpKey: Sendable {
 
 /// What an encrypted file of an export holds: blocks, each of which knows the one before it, so that none
 /// can be changed, moved or left out.
-final class DecryptedInput: DumpInput {
+final class DecryptedInput: ByteInput {
     private enum Cipher: String {
         case aes128 = "AES-128-GCM"
         case aes256 = "AES-256-GCM"
@@ -70,7 +70,7 @@ final class DecryptedInput: DumpInput {
     /// What of the input isn't used yet, from its byte `offset` on.
     private var ahead: Ahead
 
-    init(_ input: any DumpInput, _ path: String, _ key: DumpKey) throws(Failure) {
+    init(_ input: any ByteInput, _ path: String, _ key: DumpKey) throws(Failure) {
         self.path = path
         ahead = Ahead(input: input, path: path)
         let size = try ahead.take(2)
@@ -192,14 +192,14 @@ final class DecryptedInput: DumpInput {
 
 /// An input that gives as much as is asked for.
 private struct Ahead {
-    let input: any DumpInput
+    let input: any ByteInput
     let path: String
     private var bytes: [UInt8] = []
     private var used = 0
     /// Of the next byte.
     private(set) var offset = 0
 
-    init(input: any DumpInput, path: String) {
+    init(input: any ByteInput, path: String) {
         self.input = input
         self.path = path
     }

@@ -1,5 +1,4 @@
 import Bytes
-import Glibc
 import Tables
 
 /// Backups of YDB that its own tools have written to a directory. Nothing is ever written there.
@@ -14,6 +13,8 @@ import Tables
 package struct DumpSource: PointSource {
     package let name: String
     package let kind = "dump"
+    package let noun = "a dump"
+    package let holdsDatabases = false
     private let key: DumpKey
     private let sortLimits: SortLimits
 
@@ -60,7 +61,10 @@ package struct DumpSource: PointSource {
                 ?? (isEmpty ? "\(folder.path) holds no table: no scheme.pb" : nil))
     }
 
-    package func openPoint(_ point: SourcePoint, of collection: String) throws -> any SourceCut {
+    package func openPoint(
+        _ point: SourcePoint, of collection: String, _ request: CutRequest,
+        isCancelled: @escaping @Sendable () -> Bool
+    ) throws -> any SourceCut {
         let points = try layout.collections().first { $0.name == collection }?.points ?? []
         guard let folder = points.first(where: { $0.name ?? point.name == point.name })?.folder
         else { throw Failure(.notFound, "\(name) has no backup \(point.name) any more") }
@@ -99,14 +103,7 @@ enum DumpName {
 
     /// The name for a tree that is one point, by a time in nanoseconds since 1970.
     static func full(at time: Int64) -> String {
-        var seconds = time_t(max(time / 1_000_000_000, 0))
-        var civil = tm()
-        gmtime_r(&seconds, &civil)
-        let parts = [
-            civil.tm_year + 1900, civil.tm_mon + 1, civil.tm_mday, civil.tm_hour, civil.tm_min,
-            civil.tm_sec,
-        ]
-        return parts.map { $0 < 10 ? "0\($0)" : "\($0)" }.joined() + "Z" + fullEnding
+        SourcePoint.name(at: time / 1_000_000_000) + fullEnding
     }
 
     /// The same for a folder that is called as `ydb tools dump` calls it, `backup_20250821T141519`.

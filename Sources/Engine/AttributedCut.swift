@@ -93,6 +93,8 @@ final class AttributedCut: SourceCut {
         try attributed(path) { try cut.checkIndexes(path, isCancelled: isCancelled) }
     }
 
+    func confirm() throws { try cut.confirm() }
+
     func writeKnowledge(to sink: any ByteSink) throws { try cut.writeKnowledge(to: sink) }
 
     func close() { cut.close() }

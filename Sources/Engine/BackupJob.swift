@@ -5,7 +5,9 @@ import Tables
 /// Takes one backup point of a collection, from the writer's lock to the commit.
 struct BackupJob {
     let repository: Repository
-    let source: any RowSource
+    /// Of the database, if that is known.
+    let sourceBytes: UInt64?
+    let openCut: (CutRequest) throws -> any SourceCut
     let collection: String
     let isIncremental: Bool
     let operation: Operation
@@ -13,12 +15,15 @@ struct BackupJob {
     /// So many cuts may trust what the source knows of changes.
     let auditInterval: Int
     let cache: SharedCache
+    /// If the point is taken in from where others have made it.
+    var imported: ImportedPoint?
 
     /// Answers the name of the point, and whether it is a new one: if nothing has changed, and that
     /// needs no point, it is the newest one.
     func run() throws -> (point: String, isNew: Bool) {
         let (lock, state, definition) = try pointCommit.begin()
-        if let uid = operation.uid, state.isTaken(uid: uid) {
+        try imported?.check(state)
+        if let uid, state.isTaken(uid: uid) {
             let point = state.point(uid: uid).map { ", for \($0.name)" } ?? ""
             throw Failure(.exists, "uid \(uid) was used already\(point)")
         }
@@ -30,15 +35,15 @@ struct BackupJob {
             note("removed \(files) files of \(bytes) bytes that nothing needs")
         }
         try Room(repository: repository).requireBackup(
-            of: lock.current ?? state, isIncremental: isIncremental, sourceBytes: source.sizeBytes)
+            of: lock.current ?? state, isIncremental: isIncremental, sourceBytes: sourceBytes)
         let settings = try CollectionSettings(stored: definition.settings)
-        try repository.waitForName(after: state, operation)
+        if imported == nil { try repository.waitForName(after: state, operation) }
         let knowledge = Knowledge(
             lock, settings, isIncremental: isIncremental, looks: repository.look(of: state)?.count,
             auditInterval: auditInterval)
         let cut = AttributedCut(
             try operation.waiting(for: "the database") {
-                try source.openCut(
+                try openCut(
                     CutRequest(
                         omitted: Set(settings.omitTables), known: knowledge.known,
                         keepsKnowledge: knowledge.isKept))
@@ -66,7 +71,12 @@ struct BackupJob {
         Retention(repository: repository, lock: lock)
     }
 
-    func note(_ line: String) { operation.update { $0.notes.append(line) } }
+    private var uid: String? { imported?.token ?? operation.uid }
+
+    func note(_ line: String) {
+        let line = imported.map { "\($0.name): \(line)" } ?? line
+        operation.update { $0.notes.append(line) }
+    }
 
     private func commit(
         _ cut: any SourceCut, _ lock: WriterLock, _ state: CollectionState,
@@ -77,7 +87,7 @@ struct BackupJob {
             room: Room(repository: repository).watch(state, maker: "the backup"))
         let point = try pointCommit.commit(lock) {
             let point = try write(cut, files, state, definition, isAudit: knowledge.isAudit)
-            if isIncremental, knowledge.skipsUnchanged, let parent = state.newest,
+            if isIncremental, knowledge.skipsUnchanged, imported == nil, let parent = state.newest,
                 point.shows(parent)
             {
                 throw NothingChanged(point: parent)
@@ -86,11 +96,15 @@ struct BackupJob {
         }
         operation.update { status in
             status.point = point.name
-            status.bytes = point.files.map(\.bytes).total
-            for table in point.notBackedUp { status.leaveOut(table) }
+            status.bytes = [imported?.before.bytes ?? 0, point.files.map(\.bytes).total].total
+            for table in point.notBackedUp {
+                let place = imported == nil ? "" : "\(point.name)/"
+                status.leaveOut(NotBackedUp(path: place + table.path, reason: table.reason))
+            }
             if isIncremental {
                 // Until here the rows gone through; what counts in the end is what was found.
-                status.rows = point.tables.map(\.carried).total
+                status.rows =
+                    [imported?.before.rows ?? 0, point.tables.map(\.carried).total].total
             }
         }
         if knowledge.isKept { keep(cut, lock, uses: knowledge.uses) }
@@ -139,10 +153,11 @@ struct BackupJob {
         for index in records.indices {
             records[index].files = try backup.neededFiles(records[index])
         }
+        try cut.confirm()
         operation.update { $0.figures = pool.figures }
         return PointRecord(
             after: state, parent: isIncremental ? parent : nil, cut: cut.instant,
-            operation: operation, uid: operation.uid, files: written, tables: records,
+            operation: operation, uid: uid, files: written, tables: records,
             removed: isIncremental ? (gone.map(\.id) + tables.replaced).sorted() : [],
             notBackedUp: tables.notBackedUp,
             views: definition.isDatabase ? cut.views : "",
@@ -192,8 +207,20 @@ struct BackupJob {
                 counts[path] = 0
             }
         }
-        let total = tables.map { counts[$0] ?? 0 }.total
+        let total = [imported?.before.totalRows ?? 0, tables.map { counts[$0] ?? 0 }.total].total
         operation.update { $0.totalRows = total }
         return counts
     }
+}
+
+/// What is other than with a backup of a database as it is now, if others have made the point.
+struct ImportedPoint {
+    /// What it is known by.
+    var token: String
+    /// What it is to the user.
+    var name: String
+    /// What the operation has come to before it.
+    var before: Operation.Status
+    /// Throws if it can't follow what the collection is by now.
+    var check: (CollectionState) throws -> Void
 }

@@ -2,37 +2,69 @@ import Bytes
 import Repository
 import Tables
 
-/// Takes the points of another's backups into a collection, one after another, each with its own name and
-/// cut: what `PULL` does.
+/// Takes the points of another's backups into a collection, one after another, each with its cut: what
+/// `PULL` does.
 ///
 /// A table that can't be right is left out, with the reason, and so it is in every point behind it that
-/// has only changes of it. A point without any table that can be read is there all the same, to say why.
+/// has only changes of it. A point without any table that can be read is there all the same, to say why;
+/// but if each point is a database of its own, one that isn't sound is left out and named.
 struct ImportJob {
     let repository: Repository
     let source: any PointSource
     let collection: String
     let operation: Operation
     let limits: FormatLimits
+    let auditInterval: Int
     let cache: SharedCache
 
     func run() throws {
         guard let found = try source.listCollections().first(where: { $0.name == collection })
         else { throw Failure(.notFound, "\(source.name) has no backups of \(collection)") }
         try define()
-        let changed = found.changed(since: repository.collection(collection))
-        for name in changed { note(SourceCollection.difference(name)) }
+        for line in found.changed(since: repository.collection(collection)) + found.leftOut {
+            note(line)
+        }
+        var refused = repository.collection(collection).map(repository.refusedPoints) ?? []
+        var told: Set<String> = []
         while true {
-            let pending = found.pending(behind: repository.collection(collection))
-            pending.notes.forEach(note)
+            let state = repository.collection(collection)
+            let pending = found.pending(behind: state, refused: refused)
+            for line in pending.notes where told.insert(line).inserted { note(line) }
             guard let next = pending.next else { return }
             if let refusal = next.point.refusal, next.isLast {
                 note("\(next.point.name) isn't imported yet: \(refusal)")
                 return
             }
-            let name = try take(next, of: found)
-            operation.update { $0.point = name }
+            func require(_ state: CollectionState) throws {
+                if found.pending(behind: state, refused: refused).next == next { return }
+                throw Failure(.busy, "\(collection) was changed by another process: try again")
+            }
+            do {
+                let name =
+                    try source.holdsDatabases
+                    ? takeDatabase(next.point, require) : take(next.point, require)
+                operation.update { $0.point = name }
+            } catch let unsound as UnsoundPoint {
+                let point = RefusedPoint(
+                    token: next.point.token, name: next.point.file ?? next.point.name,
+                    reason: unsound.reason)
+                refused.removeAll { $0.token == point.token }
+                refused.append(point)
+                operation.update {
+                    $0.leaveOut(NotBackedUp(path: point.name, reason: point.reason))
+                }
+                told.insert(point.line)
+                try remember(refused, of: found)
+            }
             try operation.checkpoint()
         }
+    }
+
+    /// As long as they lie there: they are left out from here on, without another look.
+    private func remember(_ refused: [RefusedPoint], of found: SourceCollection) throws {
+        let tokens = Set(found.points.map(\.token))
+        let lock = try repository.patientLock(collection: collection, seconds: 5)
+        try lock.record(refused: refused.filter { tokens.contains($0.token) })
     }
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
@@ -43,7 +75,8 @@ struct ImportJob {
             maker: "the import")
     }
 
-    /// The collection is there from here on; its tables are those of its points.
+    /// The collection is there from here on; its tables are those of its points, if it is none of whole
+    /// databases.
     private func define(_ tables: [String] = []) throws {
         let shown = repository.collection(collection)?.definition
         if let shown, shown.sourceKind == source.kind, shown.lacks(tables).isEmpty { return }
@@ -60,12 +93,14 @@ struct ImportJob {
         if known != nil, new.isEmpty { return }
         var settings = CollectionSettings()
         _ = settings.set(.incrementalBackupEnabled, "true")
+        let isDatabase = source.holdsDatabases
         let specification = CollectionSpecification(
-            name: collection, members: .tables(before + new), settings: settings)
+            name: collection, members: isDatabase ? .database : .tables(before + new),
+            settings: settings)
         try lock.append(
             .define(
                 CollectionDefinition(
-                    name: collection, tables: before + new, isDatabase: false,
+                    name: collection, tables: before + new, isDatabase: isDatabase,
                     settings: known?.settings ?? specification.settings.stored,
                     sourceKind: source.kind, sql: specification.sql,
                     time: known?.time ?? repository.now.microseconds)))
@@ -73,32 +108,57 @@ struct ImportJob {
 
     // MARK: One point
 
-    private func take(
-        _ next: SourceCollection.Next, of found: SourceCollection
+    /// A backup of a database as it was, as of any database.
+    ///
+    /// - Parameter require: throws if it can't follow what the collection is by now.
+    private func takeDatabase(
+        _ point: SourcePoint, _ require: (CollectionState) throws -> Void
     ) throws -> String {
-        let cut = AttributedCut(try source.openPoint(next.point, of: collection))
+        try withoutActuallyEscaping(require) { require in
+            let job = BackupJob(
+                repository: repository, sourceBytes: nil,
+                openCut: { try open(point, $0) }, collection: collection,
+                isIncremental: repository.collection(collection)?.newest != nil,
+                operation: operation, limits: limits, auditInterval: auditInterval, cache: cache,
+                imported: ImportedPoint(
+                    token: point.token, name: point.file ?? point.name, before: operation.status,
+                    check: require))
+            return try job.run().point
+        }
+    }
+
+    private func open(_ point: SourcePoint, _ request: CutRequest) throws -> any SourceCut {
+        try source.openPoint(point, of: collection, request) { [operation] in
+            operation.isCancelling
+        }
+    }
+
+    /// Tables, of which it may have changes only.
+    private func take(
+        _ point: SourcePoint, _ require: (CollectionState) throws -> Void
+    ) throws -> String {
+        let cut = AttributedCut(try open(point, CutRequest()))
         defer { cut.close() }
-        let paths = next.point.refusal == nil ? try cut.listTables() : []
+        let paths = point.refusal == nil ? try cut.listTables() : []
         try define(paths.filter { $0.refusal == nil }.map(\.path))
         let (lock, state, _) = try pointCommit.begin()
-        guard found.pending(behind: state).next == next else {
-            throw Failure(.busy, "\(collection) was changed by another process: try again")
-        }
+        try require(state)
         let files = DataFiles(
             lock, operation: operation,
             room: Room(repository: repository).watch(state, maker: "the import"))
-        let point = try pointCommit.commit(lock) {
-            try write(next.point, cut, paths, files, state)
+        let bytesBefore = operation.status.bytes
+        let made = try pointCommit.commit(lock) {
+            try write(point, cut, paths, files, state)
         }
         operation.update { status in
-            status.bytes += point.files.map(\.bytes).total
-            for table in point.notBackedUp {
+            status.bytes = [bytesBefore, made.files.map(\.bytes).total].total
+            for table in made.notBackedUp {
                 status.leaveOut(
-                    NotBackedUp(path: "\(point.name)/\(table.path)", reason: table.reason))
+                    NotBackedUp(path: "\(made.name)/\(table.path)", reason: table.reason))
             }
         }
         pointCommit.finish(lock)
-        return point.name
+        return made.name
     }
 
     private func write(
@@ -201,90 +261,6 @@ extension CollectionDefinition {
     }
 }
 
-extension SourcePoint {
-    /// What a point that was imported is known by: which files it is from, and its name, so that the
-    /// collection knows the last one whatever becomes of its points.
-    fileprivate var token: String { "\(version):\(name)" }
-
-    fileprivate static func name(inToken token: String) -> String? {
-        token.firstIndex(of: ":").map { String(token[token.index(after: $0)...]) }
-    }
-}
-
-extension SourceCollection {
-    /// A point that isn't imported yet.
-    struct Next: Equatable {
-        var point: SourcePoint
-        /// Nothing stands behind it.
-        var isLast: Bool
-    }
-
-    struct Pending {
-        var next: Next?
-        /// Incrementals before it that stand on what was dropped here, a line each.
-        var notes: [String] = []
-    }
-
-    /// The first point behind those that were imported ever, in the order of names, that can be added to
-    /// the collection as it is now.
-    func pending(behind state: CollectionState?) -> Pending {
-        var pending = Pending()
-        let last = state?.lastUID.flatMap(SourcePoint.name(inToken:))
-        // Asked for what doesn't show alone: most of what was imported does.
-        lazy var had = state?.importedNames ?? []
-        var isStranded = false
-        // Incrementals of a chain that was dropped here were told when it was.
-        var isOnDropped = false
-        for (index, point) in points.enumerated() {
-            if let last, !last.utf8.lexicographicallyPrecedes(point.name.utf8) {
-                if state?.point(named: point.name) != nil {
-                    isOnDropped = false
-                } else if had.contains(point.name) {
-                    isOnDropped = true
-                } else if !point.isIncremental || !isOnDropped {
-                    pending.notes.append(
-                        "\(point.name) isn't imported: it is older than \(last), which was imported "
-                            + "before")
-                }
-                continue
-            }
-            // Compacting makes another point of the same cut.
-            if point.isIncremental, !isStranded, index > 0, let state {
-                let parent = points[index - 1]
-                isStranded = state.newest?.name != parent.name && state.newest?.cut != parent.cut
-            }
-            if point.isIncremental, isStranded {
-                pending.notes.append(
-                    "\(point.name) isn't imported: what it stands on was dropped here")
-                continue
-            }
-            pending.next = Next(point: point, isLast: index + 1 == points.count)
-            break
-        }
-        return pending
-    }
-
-    /// Points that were imported and are other ones now.
-    func changed(since state: CollectionState?) -> [String] {
-        points.filter { point in
-            guard let uid = state?.point(named: point.name)?.uid else { return false }
-            return uid != point.token
-        }.map(\.name)
-    }
-
-    static func difference(_ name: String) -> String {
-        "\(name): its files are others than those that were imported (by size or time): it is shown as "
-            + "it was"
-    }
-}
-
-extension CollectionState {
-    /// Names of all points that were ever imported, whatever became of them.
-    fileprivate var importedNames: Set<String> {
-        Set(tokens.compactMap(SourcePoint.name(inToken:)) + lostPoints.map(\.name))
-    }
-}
-
 // MARK: Statements
 
 extension Plan {
@@ -295,7 +271,7 @@ extension Plan {
         let name = statement.collection.name
         guard let source = engine.options.points else {
             throw statement.refusal(
-                .unsupported, "PULL is for backups that others have made: SOURCE is no dump",
+                .unsupported, "PULL is for backups that others have made: SOURCE holds none",
                 at: statement.position)
         }
         if let point {
@@ -339,31 +315,41 @@ extension Engine {
         }
         try ImportJob(
             repository: repository, source: source, collection: operation.collection,
-            operation: operation, limits: options.limits, cache: cache
+            operation: operation, limits: options.limits, auditInterval: options.auditInterval,
+            cache: cache
         ).run()
     }
 
+    /// Lines of one kind that are told of a collection.
+    private static let toldNotes = 20
+
     /// What is new where others have made backups: a `PULL` for each collection with points that aren't
-    /// here, and a line for each point that is another one than the one that was imported.
+    /// here, and a line for each point that is another one than the one that was imported, and for what is
+    /// left out.
     package func newPoints() throws -> (statements: [Statement], notes: [String]) {
         guard let source = options.points else { return ([], []) }
         var statements: [Statement] = []
         var notes: [String] = []
         for found in try source.listCollections() {
             let known = collection(found.name)
-            notes += found.changed(since: known).map {
-                "\(found.name)/" + SourceCollection.difference($0)
+            func tell(_ lines: [String]) {
+                notes += lines.prefix(Self.toldNotes).map { "\(found.name)/\($0)" }
+                let more = lines.count - Self.toldNotes
+                if more > 0 { notes.append("\(found.name): \(more) more like these") }
             }
+            tell(found.changed(since: known))
+            tell(found.leftOut)
             // What was dropped on purpose comes back only if that is said.
             let isDropped = repository?.droppedCollections.contains { $0.name == found.name }
             if isDropped == true || known != nil && known?.definition == nil { continue }
-            let pending = found.pending(behind: known)
+            let refused = known.flatMap { repository?.refusedPoints(of: $0) } ?? []
+            let pending = found.pending(behind: known, refused: refused)
             guard let next = pending.next else {
-                notes += pending.notes.map { "\(found.name)/\($0)" }
+                tell(pending.notes)
                 continue
             }
             if let refusal = next.point.refusal, next.isLast {
-                notes.append("\(found.name)/\(next.point.name) isn't imported yet: \(refusal)")
+                tell(["\(next.point.name) isn't imported yet: \(refusal)"])
                 continue
             }
             statements += try Statement.parse("PULL \(quotedName(found.name));")

@@ -279,7 +279,7 @@ package struct Plan {
         if let points = engine.options.points {
             throw Failure(
                 .unsupported,
-                "\(points.name) is a dump, no database: PULL takes new points from it")
+                "\(points.name) is \(points.noun), no database: PULL takes new points from it")
         }
         guard let database = engine.database else {
             throw Failure(

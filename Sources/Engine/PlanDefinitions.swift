@@ -204,7 +204,7 @@ extension Plan {
             throw statement.refusal(
                 .unsupported,
                 "\(statement.collection.name) is what \(source.name) holds: it would be imported anew; "
-                    + "remove \(engine.location), and nothing of the dump is lost",
+                    + "remove \(engine.location), and nothing there is lost",
                 at: statement.position)
         }
         try requireIdle(statement, state)

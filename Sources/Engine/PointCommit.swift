@@ -112,7 +112,7 @@ extension CollectionState {
         return base + Self.nameEnding(isIncremental)
     }
 
-    private static func nameEnding(_ isIncremental: Bool) -> String {
+    static func nameEnding(_ isIncremental: Bool) -> String {
         isIncremental ? "_incremental" : "_full"
     }
 

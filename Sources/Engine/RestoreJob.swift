@@ -320,6 +320,9 @@ private final class RestoreJob {
 }
 
 extension CollectionState {
-    /// Its tables are another system's than a database's that they can go back to.
-    var isForeign: Bool { lastDefinition?.sourceKind != nil }
+    /// Its tables are another system's than a database's that they can go back to. What others have made of
+    /// whole databases isn't.
+    var isForeign: Bool {
+        lastDefinition.map { $0.sourceKind != nil && !$0.isDatabase } ?? false
+    }
 }

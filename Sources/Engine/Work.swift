@@ -106,7 +106,7 @@ extension Engine {
             let source = try operation.waiting(for: "the database") { try database.open(nil) }
             removeLeftovers(source, operation)
             let job = BackupJob(
-                repository: repository, source: source,
+                repository: repository, sourceBytes: source.sizeBytes, openCut: source.openCut,
                 collection: operation.collection, isIncremental: isIncremental,
                 operation: operation, limits: options.limits,
                 auditInterval: options.auditInterval, cache: cache)

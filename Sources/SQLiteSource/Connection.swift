@@ -11,7 +11,8 @@ final class Connection: @unchecked Sendable {
     enum Access: Equatable {
         /// Never writes to the file; may create the empty `-wal` and `-shm` of a WAL database.
         case read
-        /// Nothing is created, no locks are taken: for WAL databases that lie where no `-shm` can.
+        /// Nothing is created, no locks are taken: for WAL databases that lie where no `-shm` can, and for
+        /// copies that nobody writes to.
         case readImmutable
         /// Closing it leaves the write-ahead log as it is.
         case write

@@ -14,9 +14,6 @@ final class GrowingLog: Sendable {
     private let nextLook: Mutex<ContinuousClock.Instant>
 
     private static let pause = Duration.seconds(1)
-    /// What must stay free: so many bytes, or one part in so many of a small volume.
-    private static let mostBytes: UInt64 = 64 << 20
-    private static let share: UInt64 = 32
 
     /// - Parameter database: its path; the cut was opened just now.
     init(of database: String) {
@@ -33,24 +30,47 @@ final class GrowingLog: Sendable {
             next = .now + Self.pause
             return true
         }
-        guard isDue, let bytes = Self.size(path), bytes > bytesAtCut else { return }
-        var volume = statvfs()
-        guard statvfs(path, &volume) == 0, volume.f_blocks > 0 else { return }
-        let blockBytes = UInt64(volume.f_frsize)
-        let free = UInt64(volume.f_bavail).multipliedReportingOverflow(by: blockBytes)
-        let whole = UInt64(volume.f_blocks).multipliedReportingOverflow(by: blockBytes)
-        guard !free.overflow, !whole.overflow,
-            free.partialValue < min(Self.mostBytes, whole.partialValue / Self.share)
+        guard isDue, let bytes = Self.size(path), bytes > bytesAtCut,
+            let room = DiskRoom(at: path), room.isScarce
         else { return }
         throw Failure(
             .noSpace,
             "\(path) has grown by \(byteWords(bytes - bytesAtCut)) since the backup began, and its disk "
-                + "has only \(byteWords(free.partialValue)) free: the backup ended, so that SQLite can "
+                + "has only \(byteWords(room.freeBytes)) free: the backup ended, so that SQLite can "
                 + "use the log anew; make room, or back up when less is written")
     }
 
     private static func size(_ path: String) -> UInt64? {
         var status = stat()
         return stat(path, &status) == 0 ? UInt64(status.st_size) : nil
+    }
+}
+
+/// What is free on a disk.
+struct DiskRoom {
+    let freeBytes: UInt64
+    private let wholeBytes: UInt64
+
+    /// What must stay free: so many bytes, or one part in so many of a small volume.
+    private static let mostBytes: UInt64 = 64 << 20
+    private static let share: UInt64 = 32
+
+    /// Nil if nobody says.
+    init?(at path: String) {
+        var volume = statvfs()
+        guard statvfs(path, &volume) == 0, volume.f_blocks > 0 else { return nil }
+        let blockBytes = UInt64(volume.f_frsize)
+        let free = UInt64(volume.f_bavail).multipliedReportingOverflow(by: blockBytes)
+        let whole = UInt64(volume.f_blocks).multipliedReportingOverflow(by: blockBytes)
+        guard !free.overflow, !whole.overflow else { return nil }
+        (freeBytes, wholeBytes) = (free.partialValue, whole.partialValue)
+    }
+
+    /// Whether it is about to be full.
+    var isScarce: Bool { !has(0) }
+
+    /// Whether so much may be written.
+    func has(_ bytes: UInt64) -> Bool {
+        freeBytes > bytes && freeBytes - bytes >= min(Self.mostBytes, wholeBytes / Self.share)
     }
 }

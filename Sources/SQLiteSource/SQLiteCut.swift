@@ -15,13 +15,16 @@ package final class SQLiteCut: SourceCut {
 
     package let notes: [String]
     package let roomCheck: (@Sendable () throws -> Void)?
+    /// Throws if somebody wrote to what is read without locks.
+    private let stillness: (() throws -> Void)?
 
     package var instant: Int64 { snapshot.instant }
 
     init(
         _ snapshot: Snapshot, catalog: Catalog, request: CutRequest, pages: CutPages,
-        sortLimits: SortLimits, notes: [String] = []
+        sortLimits: SortLimits, notes: [String] = [], stillness: (() throws -> Void)? = nil
     ) {
+        self.stillness = stillness
         self.pages = pages
         self.notes = notes
         if case .log = snapshot.hold {
@@ -184,6 +187,8 @@ package final class SQLiteCut: SourceCut {
             select: "SELECT \(columns.joined(separator: ", ")) FROM \(table.source)", key: key,
             isRowID: !table.isWithoutRowID)
     }
+
+    package func confirm() throws { try stillness?() }
 
     package func writeKnowledge(to sink: any ByteSink) throws { try pages.capture?.write(to: sink) }
 

@@ -52,6 +52,8 @@ final class Snapshot {
         case lock
         /// Nobody is kept from writing.
         case nothing
+        /// Nobody writes.
+        case still
     }
 
     init(_ source: SourceFile) throws {
@@ -81,6 +83,22 @@ final class Snapshot {
             reader.close()
             throw error
         }
+    }
+
+    /// A database that nobody writes to, such as a copy of another: it is read where it lies.
+    ///
+    /// - Parameters:
+    ///   - path: for messages.
+    ///   - instant: that it shows.
+    init(still connection: Connection, path: String, instant: Int64) throws {
+        self.connection = connection
+        self.instant = instant
+        source = SourceFile(path: path, busyTimeout: 0)
+        (hold, stamp, isRecovered, createdWAL) = (.still, [], false, false)
+        try connection.execute("BEGIN")
+        _ = try connection.integer("PRAGMA main.schema_version")
+        encoding = try connection.encoding()
+        try LiteralMaker.install(on: connection, encoding: encoding)
     }
 
     /// Copies the database and lets go of it: from now on the copy is read.

@@ -156,6 +156,10 @@ package protocol SourceCut: AnyObject {
     /// doesn't; nil if a cut costs no room there. May be called as often as one likes, by any thread.
     var roomCheck: (@Sendable () throws -> Void)? { get }
 
+    /// Throws if what was read isn't one instant after all: somebody wrote meanwhile. To be called when all
+    /// is read.
+    func confirm() throws
+
     /// Writes what the next cut wants to know of this one.
     func writeKnowledge(to sink: any ByteSink) throws
 
@@ -180,6 +184,8 @@ extension SourceCut {
     ) throws -> (any RowCursor)? { nil }
 
     package func findings(_ path: String) -> [String] { [] }
+
+    package func confirm() throws {}
 
     package func checkIndexes(
         _ path: String, isCancelled: @escaping @Sendable () -> Bool

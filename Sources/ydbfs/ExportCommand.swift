@@ -42,7 +42,8 @@ struct ExportCommand: ParsableCommand, QuietVerb {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a dump of YDB, a repository, or a mount point.", valueName: "SOURCE"
+            "A SQLite database, a dump of YDB, copies of databases, a repository, or a mount point.",
+            valueName: "SOURCE"
         ))
     var source: String
 

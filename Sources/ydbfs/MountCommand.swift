@@ -33,7 +33,7 @@ struct MountCommand: ParsableCommand {
               rate=SIZE          bytes per second that operations may write, all together: 10M
               reserve=SIZE       kept back so that a full disk has a way out, 0 for nothing (default: \
             a 32nd of the disk, at most 4M)
-              pull=new           import backups that appear in a dump while it is mounted; poll says how \
+              pull=new           import what appears in a dump or among copies while it is mounted; poll says how \
             often to look
                                  (default: 5s)
               adopt              take the backups of another database for those of SOURCE
@@ -53,7 +53,8 @@ struct MountCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a dump of YDB, or a repository.", valueName: "SOURCE"))
+            "A SQLite database, a dump of YDB, copies of databases, or a repository.",
+            valueName: "SOURCE"))
     var source: String
 
     @Argument(help: ArgumentHelp("Where to show its backups.", valueName: "MOUNTPOINT"))

@@ -102,7 +102,10 @@ final class MountLog: Sendable {
         case .stream(let descriptor):
             let bytes = Array("\(line.time.floorToSecond) ydbfs: \(line.text)\n".utf8)
             // One call a line: several mounts may have one file. A full disk is no reason to stop.
-            _ = Glibc.write(descriptor, bytes, bytes.count)
+            while Glibc.write(descriptor, bytes, bytes.count) < 0, errno == EAGAIN {
+                var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&room, 1, -1)
+            }
         }
     }
 

@@ -26,7 +26,7 @@ package struct MountOptions: Sendable, Equatable {
     package var reserveBytes: UInt64?
     /// Rows, kind and parent of points as extended attributes.
     package var hasExtendedAttributes = false
-    /// Backups that appear in a dump are imported while it is mounted.
+    /// Backups that appear where others make them are imported while it is mounted.
     package var pullsNew = false
     /// How often to look for what other processes did; nil: by the file system.
     package var poll: Period?

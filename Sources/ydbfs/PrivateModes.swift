@@ -8,21 +8,32 @@ import Glibc
 package struct PrivateModes: Sendable, Equatable {
     package let owner: FileOwner
     private let files: mode_t
-    private let directories: mode_t
+    private var directories: mode_t {
+        // Whoever may read files may look for them.
+        let readable = files & 0o044
+        return 0o700 | readable | readable >> 2
+    }
 
     private static let all: mode_t = 0o777
     private static let group: mode_t = 0o070
     private static let others: mode_t = 0o007
 
     /// Nil if the database's file isn't there to be asked.
-    package init?(of database: String) {
-        var status = stat()
-        guard stat(database, &status) == 0 else { return nil }
-        owner = FileOwner(uid: status.st_uid, gid: status.st_gid)
-        files = status.st_mode & Self.all
-        // Whoever may read files may look for them.
-        let readable = files & 0o044
-        directories = 0o700 | readable | readable >> 2
+    package init?(of database: String) { self.init(ofAll: [database]) }
+
+    /// Of several files, what all of them allow; they are the first one's owner's. Nil if none is there.
+    package init?(ofAll paths: [String]) {
+        let found = paths.compactMap { path -> stat? in
+            var status = stat()
+            return stat(path, &status) == 0 ? status : nil
+        }
+        guard let first = found.first else { return nil }
+        owner = FileOwner(uid: first.st_uid, gid: first.st_gid)
+        var modes = found.reduce(Self.all) { $0 & $1.st_mode }
+        if found.contains(where: { $0.st_uid != first.st_uid || $0.st_gid != first.st_gid }) {
+            modes &= ~(Self.group | Self.others)
+        }
+        files = modes
     }
 
     /// From here on nothing is made that somebody may read who may not read the database: where the

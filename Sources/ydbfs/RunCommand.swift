@@ -39,7 +39,8 @@ struct RunCommand: ParsableCommand, QuietVerb {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a dump of YDB, or a mount point.", valueName: "SOURCE"))
+            "A SQLite database, a dump of YDB, copies of databases, or a mount point.",
+            valueName: "SOURCE"))
     var source: String
 
     @Argument(

@@ -26,7 +26,8 @@ struct ServedVolume {
         if options.pullsNew, self.source.points == nil || options.isReadOnly {
             throw Failure(
                 .invalid,
-                "mount option pull=new is for dumps of YDB that are mounted without ro: leave it out"
+                "mount option pull=new is for dumps of YDB and directories of copies that are mounted "
+                    + "without ro: leave it out"
             )
         }
         cacheDirectory = try options.cacheDirectory.map(Paths.canonical)

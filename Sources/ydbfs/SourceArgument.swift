@@ -1,5 +1,4 @@
 import Bytes
-import DumpSource
 import Engine
 import Fuse
 import Glibc
@@ -12,8 +11,8 @@ package struct SourceArgument: Sendable, Equatable {
     package enum Kind: Sendable, Equatable {
         /// A SQLite database file by its absolute path; it may be missing as long as it has backups.
         case database(file: String)
-        /// A directory with backups that YDB's own tool has dumped, by its absolute path.
-        case dump(directory: String)
+        /// A directory with backups that others have made, by its absolute path.
+        case points(directory: String, PointKind)
         /// Backups without their database.
         case repository
         /// What a running ydbfs shows there.
@@ -60,13 +59,15 @@ package struct SourceArgument: Sendable, Equatable {
                 try Self.refuse(repository, because: "\(name) is a repository itself")
                 kind = .repository
                 location = .directory(try Paths.canonical(name))
-            } else if let refusal = DumpSource.refusal(of: name) {
-                throw Self.refusal(directory: name, refusal)
-            } else {
+                return
+            }
+            switch PointKind.of(name) {
+            case .failure(let refusals): throw Self.refusal(directory: name, refusals.words)
+            case .success(let points):
                 let directory = try Paths.canonical(name)
                 let place = try Paths.canonical(repository ?? directory + ".backups")
                 try Self.requireApart(place, from: directory)
-                kind = .dump(directory: directory)
+                kind = .points(directory: directory, points)
                 location = .directory(place)
             }
         case .success(.other):
@@ -135,15 +136,15 @@ package struct SourceArgument: Sendable, Equatable {
         Paths.exists(path + "/repository.json")
     }
 
-    private static func refusal(directory: String, _ noDump: String) -> Failure {
+    private static func refusal(directory: String, _ noPoints: String) -> Failure {
         Failure(
             .invalid,
-            "\(directory) is a directory without repository.json, so it is no repository, and no dump "
-                + "of YDB, since \(noDump): name a SQLite database, its directory of backups, or a dump"
-        )
+            "\(directory) is a directory without repository.json, so it is no repository, and "
+                + "\(noPoints): name a SQLite database, its directory of backups, a dump, or a "
+                + "directory of copies of databases")
     }
 
-    /// Nothing is ever written to a dump.
+    /// Nothing is ever written to what others have made.
     private static func requireApart(_ location: String, from directory: String) throws {
         guard Location.directory(directory).contains(location) else { return }
         throw Failure(
@@ -177,17 +178,17 @@ package struct SourceArgument: Sendable, Equatable {
 
     // MARK: Who may see it
 
-    /// Of the database, of a dump, or, where it is gone, of the repository that was made of it; nil if
-    /// there is nothing yet.
+    /// Of the database, of what others have made, or, where it is gone, of the repository that was made of
+    /// it; nil if there is nothing yet.
     var modes: PrivateModes? {
-        let known: [String?] =
+        let known: [String] =
             switch kind {
             case .database(let file): [file]
-            case .dump(let directory): [directory]
+            case .points: points?.files ?? []
             case .repository, .mounted: []
             }
-        return (known + [location.path.map { $0 + "/repository.json" }]).compactMap(\.self)
-            .lazy.compactMap { PrivateModes(of: $0) }.first
+        return PrivateModes(ofAll: known)
+            ?? location.path.flatMap { PrivateModes(of: $0 + "/repository.json") }
     }
 
     /// For an engine: what root makes there belongs to the source's owner.
@@ -288,7 +289,7 @@ package struct SourceArgument: Sendable, Equatable {
         let source: String? =
             switch kind {
             case .database(let file): file
-            case .dump(let directory): directory
+            case .points(let directory, _): directory
             case .repository, .mounted: nil
             }
         return [source, location.path].compactMap(\.self)

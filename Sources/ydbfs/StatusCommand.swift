@@ -27,7 +27,8 @@ struct StatusCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a dump of YDB, a repository, or a mount point.", valueName: "SOURCE"
+            "A SQLite database, a dump of YDB, copies of databases, a repository, or a mount point.",
+            valueName: "SOURCE"
         ))
     var source: String
 

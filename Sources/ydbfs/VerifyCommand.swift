@@ -38,7 +38,8 @@ struct VerifyCommand: ParsableCommand, QuietVerb {
 
     @Argument(
         help: ArgumentHelp(
-            "A SQLite database, a dump of YDB, a repository, or a mount point.", valueName: "SOURCE"
+            "A SQLite database, a dump of YDB, copies of databases, a repository, or a mount point.",
+            valueName: "SOURCE"
         ))
     var source: String
 

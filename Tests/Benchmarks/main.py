@@ -13,6 +13,7 @@ import chain
 import copies
 import dumps
 import growth
+import nights
 import peers
 import picture
 import restore
@@ -23,7 +24,7 @@ from data import KEYS
 from harness import Bench
 from report import Report
 
-PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "copies": copies, "restore": restore, "growth": growth, "views": views, "dumps": dumps}
+PARTS = {"table": table, "tree": tree, "chain": chain, "peers": peers, "copies": copies, "restore": restore, "growth": growth, "views": views, "dumps": dumps, "nights": nights}
 
 
 def arguments():

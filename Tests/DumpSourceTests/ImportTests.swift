@@ -191,6 +191,8 @@ final class ScriptedSource: PointSource {
 
     let name = "a script"
     let kind = "script"
+    let noun = "a script"
+    let holdsDatabases = false
     var points: [ScriptedPoint] {
         get { state.withLock { $0.points } }
         set { state.withLock { $0.points = newValue } }
@@ -207,7 +209,10 @@ final class ScriptedSource: PointSource {
         [SourceCollection(name: "others", points: points.map(\.point))]
     }
 
-    func openPoint(_ point: SourcePoint, of collection: String) throws -> any SourceCut {
+    func openPoint(
+        _ point: SourcePoint, of collection: String, _ request: CutRequest,
+        isCancelled: @escaping @Sendable () -> Bool
+    ) throws -> any SourceCut {
         state.withLock { $0.opened.append(point.name) }
         let found = points.first { $0.point == point }!
         return ScriptedCut(found, fails: failsAt == point.name)

@@ -40,7 +40,7 @@ struct CutPages {
             }
         }
         switch snapshot.hold {
-        case .log: self.capture = try capture(look(snapshot, wish))
+        case .log, .still: self.capture = try capture(look(snapshot, wish))
         case .nothing: self.capture = try capture(copy(snapshot, wish))
         case .lock:
             guard known != nil, try Self.isLarge(snapshot) else {

@@ -42,6 +42,17 @@ final class PageSink: @unchecked Sendable {
         PageFiles.add(self)
     }
 
+    /// A database that lies in a file without a name, which is closed with this.
+    init(nameless file: Int32, size: Int64) {
+        pageSize = 0
+        look = nil
+        copy = file
+        self.size = size
+        seen = ByteBuffer()
+        name = PageFiles.newName()
+        PageFiles.add(self)
+    }
+
     deinit { if let copy { Glibc.close(copy) } }
 
     /// The VFS opens the file no more.

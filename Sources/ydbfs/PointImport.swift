@@ -4,7 +4,53 @@ import Engine
 import Fuse
 import Glibc
 import Repository
+import SQLiteSource
 import Tables
+
+/// What a directory may hold that others have made, to be taken in as points.
+package struct PointKind: Sendable, Equatable {
+    /// What such a directory must be, after "no": `no dump of YDB`.
+    package let words: String
+    /// Why a directory isn't it; nil if it is.
+    let refusal: @Sendable (_ directory: String) -> String?
+    let open: @Sendable (_ directory: String) -> any PointSource
+
+    /// The first of them that a directory is counts.
+    static let all = [
+        PointKind("dump of YDB", DumpSource.refusal) { DumpSource(directory: $0, key: dumpKey) },
+        PointKind("directory of copies", CopiesSource.refusal) { CopiesSource(directory: $0) },
+    ]
+
+    private init(
+        _ words: String, _ refusal: @escaping @Sendable (String) -> String?,
+        open: @escaping @Sendable (String) -> any PointSource
+    ) {
+        (self.words, self.refusal, self.open) = (words, refusal, open)
+    }
+
+    package static func == (left: PointKind, right: PointKind) -> Bool { left.words == right.words }
+
+    /// What it is, or why it is none of them.
+    static func of(_ directory: String) -> Result<PointKind, Refusals> {
+        var refusals: [String] = []
+        for kind in all {
+            guard let refusal = kind.refusal(directory) else { return .success(kind) }
+            refusals.append("no \(kind.words), since \(refusal)")
+        }
+        return .failure(Refusals(words: refusals.joined(separator: ", and ")))
+    }
+
+    struct Refusals: Error {
+        var words: String
+    }
+
+    private static var dumpKey: DumpKey {
+        let file = PathText.environment("YDB_ENCRYPTION_KEY_FILE").map {
+            (try? Paths.absolute($0)) ?? $0
+        }
+        return DumpKey(digits: PathText.environment("YDB_ENCRYPTION_KEY"), file: file)
+    }
+}
 
 /// Backups that others have made and SOURCE names: what is new there is taken in before anything else.
 extension SourceArgument {
@@ -12,13 +58,7 @@ extension SourceArgument {
 
     /// Nil if SOURCE is no such thing.
     var points: (any PointSource)? {
-        guard case .dump(let directory) = kind else { return nil }
-        let file = PathText.environment("YDB_ENCRYPTION_KEY_FILE").map {
-            (try? Paths.absolute($0)) ?? $0
-        }
-        return DumpSource(
-            directory: directory,
-            key: DumpKey(digits: PathText.environment("YDB_ENCRYPTION_KEY"), file: file))
+        if case .points(let directory, let kind) = kind { kind.open(directory) } else { nil }
     }
 
     /// Imports what is new, and tells on the error stream what is to be told of it.
