@@ -220,6 +220,14 @@ struct ImportJob {
 
     private static let carriedPrefix = "it stands on what couldn't be read at "
 
+    /// All that are gone, a few of them by name.
+    private static func words(_ tables: [TableRecord]) -> String {
+        let named = 3
+        let more = tables.count > named ? " and \(tables.count - named) more" : ""
+        return (tables.count == 1 ? "table " : "tables ")
+            + tables.prefix(named).map(\.path).joined(separator: ", ") + more
+    }
+
     private func record(
         _ point: SourcePoint, _ tables: BackupTables, _ backup: TableBackup, _ files: DataFiles,
         _ stored: CollectionFiles, _ state: CollectionState, _ parent: BackupPoint?
@@ -229,10 +237,8 @@ struct ImportJob {
             tables.notBackedUp.contains { $0.path.hasSameBytes(as: table.path) }
         }
         let kept = tables.gone.filter { table in !lost.contains { $0.id == table.id } }
-        if parent != nil {
-            for table in kept {
-                note("\(point.name): it has no table \(table.path): shown as at the point before")
-            }
+        if parent != nil, !kept.isEmpty {
+            note("\(point.name): it has no \(Self.words(kept)): shown as at the point before")
         }
         let notBackedUp = tables.notBackedUp.map { table in
             let before = parent?.notBackedUp.first { $0.path.hasSameBytes(as: table.path) }
