@@ -31,11 +31,9 @@ final class Sandbox {
     }
 
     deinit {
-        let mounts = (try? String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)) ?? ""
-        for line in mounts.split(separator: "\n").reversed() {
-            let words = line.split(separator: " ")
+        for words in Self.mountTable.reversed() {
             guard words[1].hasPrefix(path), words[2] == "fuse.ydbfs" else { continue }
-            _ = try? run(Self.binary, ["unmount", String(words[1]), "--now"])
+            _ = try? run(Self.binary, ["unmount", words[1], "--now"])
         }
         try? FileManager.default.removeItem(atPath: path)
     }
@@ -142,15 +140,21 @@ final class Sandbox {
     /// Mount points of ydbfs in this sandbox.
     var mounts: [String] {
         get throws {
-            let table = try String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)
             var names: [String] = []
-            for line in table.split(separator: "\n") {
-                let words = line.split(separator: " ")
+            for words in Self.mountTable {
                 if words[2] == "fuse.ydbfs", words[1].hasPrefix(path + "/") {
                     names.append(String(words[1].dropFirst(path.count + 1)))
                 }
             }
             return names
+        }
+    }
+
+    /// The words of each mount's line, whose paths needn't be UTF-8: others test that at the same time.
+    static var mountTable: [[String]] {
+        let table = FileManager.default.contents(atPath: "/proc/self/mounts") ?? Data()
+        return String(decoding: table, as: UTF8.self).split(separator: "\n").map { line in
+            line.split(separator: " ").map(String.init)
         }
     }
 
