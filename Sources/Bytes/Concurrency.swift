@@ -71,6 +71,14 @@ package final class Monitor<State>: @unchecked Sendable {
     }
 }
 
+/// A closure that is kept in a lock. A `Mutex` or `Monitor` of the closure itself is generic over it, and
+/// leaves it wrapped once more after each look: calls would take longer and longer, until the stack ends.
+package struct Kept<Closure: Sendable>: Sendable {
+    package let closure: Closure
+
+    package init(_ closure: Closure) { self.closure = closure }
+}
+
 /// A lock that its holder may take again: for an object whose methods call each other.
 package final class RecursiveLock: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

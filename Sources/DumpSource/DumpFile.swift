@@ -68,7 +68,7 @@ struct DumpFile: Sendable {
     }
 
     private static func stored(_ path: String) throws(Failure) -> FileInput {
-        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = Bytes.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw Failure("can't open \(path)") }
         let input = FileInput(descriptor, path: path)
         guard try DumpFiles.status(path)?.isFile == true else {

@@ -14,7 +14,7 @@ enum DumpFiles {
     /// Symlinks are followed; nil if nothing is there.
     static func status(_ path: String) throws(Failure) -> Status? {
         var found = stat()
-        if stat(path, &found) != 0 {
+        if Bytes.stat(path, &found) != 0 {
             if errno == ENOENT || errno == ENOTDIR { return nil }
             throw Failure("can't look at \(path)")
         }

@@ -19,12 +19,14 @@ package final class ErrorLog: Sendable {
     private static let textLimit = 4096
     private let items = Mutex<[Item]>([])
     /// Told of every addition.
-    private let added: Mutex<@Sendable (Item) -> Void>
+    private let added: Mutex<Kept<@Sendable (Item) -> Void>>
 
-    init() { added = Mutex { _ in } }
+    init() { added = Mutex(Kept { _ in }) }
 
     /// - Parameter added: told of every item from now on, when it is in.
-    func watch(_ added: @escaping @Sendable (Item) -> Void) { self.added.withLock { $0 = added } }
+    func watch(_ added: @escaping @Sendable (Item) -> Void) {
+        self.added.withLock { $0 = Kept(added) }
+    }
 
     package func add(
         _ text: String, message: String, snippet: String? = nil, collection: String? = nil,
@@ -35,7 +37,7 @@ package final class ErrorLog: Sendable {
             time: time, text: text, message: message, snippet: snippet, collection: collection,
             operation: operation)
         items.withLock { Self.insert(item, into: &$0) }
-        added.withLock { $0 }(item)
+        added.withLock(\.self).closure(item)
     }
 
     /// Takes in what is known from before, and tells nobody.

@@ -12,11 +12,13 @@ package enum Event: Sendable {
 
 /// Who is told of events. One listener, from when it has been set.
 final class EventListener: Sendable {
-    private let body = Mutex<(@Sendable (Event) -> Void)?>(nil)
+    private let body = Mutex<Kept<@Sendable (Event) -> Void>?>(nil)
 
-    func set(_ body: @escaping @Sendable (Event) -> Void) { self.body.withLock { $0 = body } }
+    func set(_ body: @escaping @Sendable (Event) -> Void) {
+        self.body.withLock { $0 = Kept(body) }
+    }
 
-    func tell(_ event: Event) { body.withLock { $0 }?(event) }
+    func tell(_ event: Event) { body.withLock(\.self)?.closure(event) }
 }
 
 extension Engine {

@@ -26,6 +26,14 @@ struct ImportJob {
         }
         var refused = repository.collection(collection).map(repository.refusedPoints) ?? []
         var told: Set<String> = []
+        // What lies there and couldn't be taken in isn't done by leaving it out once more.
+        let tokens = Set(found.points.map(\.token))
+        for point in refused where tokens.contains(point.token) {
+            operation.update {
+                $0.leaveOut(NotBackedUp(path: point.name, reason: point.reason))
+            }
+            told.insert(point.line)
+        }
         while true {
             let state = repository.collection(collection)
             let pending = found.pending(behind: state, refused: refused)
@@ -339,9 +347,10 @@ extension Engine {
         for found in try source.listCollections() {
             let known = collection(found.name)
             func tell(_ lines: [String]) {
-                notes += lines.prefix(Self.toldNotes).map { "\(found.name)/\($0)" }
+                let name = oneLine(found.name)
+                notes += lines.prefix(Self.toldNotes).map { "\(name)/\(oneLine($0))" }
                 let more = lines.count - Self.toldNotes
-                if more > 0 { notes.append("\(found.name): \(more) more like these") }
+                if more > 0 { notes.append("\(name): \(more) more like these") }
             }
             tell(found.changed(since: known))
             tell(found.leftOut)

@@ -101,7 +101,7 @@ package final class Operation: Sendable {
 
     private let watched: Monitor<Watched>
     /// What may end it besides a request.
-    private let condition = Mutex<(@Sendable () throws -> Void)?>(nil)
+    private let condition = Mutex<Kept<@Sendable () throws -> Void>?>(nil)
 
     package init(
         id: UInt64, statement: String, kind: String, collection: String, owner: UInt32,
@@ -267,13 +267,12 @@ package final class Operation: Sendable {
     /// Checks for cancellation; to be called often while it works.
     package func checkpoint() throws {
         if isCancelling { throw Failure(.cancelled, "cancelled on request") }
-        let condition = condition.withLock { $0 }
-        try condition?()
+        try condition.withLock(\.self)?.closure()
     }
 
     /// From here on every `checkpoint` asks this, too, which may throw to end the operation.
-    func check(_ condition: (@Sendable () throws -> Void)?) {
-        self.condition.withLock { $0 = condition }
+    package func check(_ condition: (@Sendable () throws -> Void)?) {
+        self.condition.withLock { $0 = condition.map { Kept($0) } }
     }
 }
 

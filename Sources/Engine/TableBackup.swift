@@ -350,6 +350,15 @@ struct TableBackup {
         result: TableResult?, isReset: Bool = false
     ) -> TableRecord {
         let newest = description.schema.visibleColumns.map(\.id).max() ?? 0
+        var traits = description.traits
+        if let sums = result?.sums {
+            // Somebody has seen to it that there are such rows all the same.
+            for (column, sums) in zip(description.schema.visibleColumns, sums.columns)
+            where sums.nulls > 0 && traits.notNull.contains(column.id) {
+                traits.notNull.removeAll { $0 == column.id }
+                traits.leftOut.append("column \(column.name): NOT NULL, as it holds NULL")
+            }
+        }
         return TableRecord(
             id: known?.id ?? newID(), tid: files.table, path: path, schema: description.schema,
             nextColumnID: max(known?.nextColumnID ?? 1, newest + 1), sql: description.sql,
@@ -360,7 +369,7 @@ struct TableBackup {
             contentHash: result?.contentHash.description ?? known!.contentHash,
             snapshot: result?.snapshot ?? known!.snapshot, files: known?.files ?? [],
             isReset: isReset, sequence: description.sequence, shadowOf: description.shadowOf,
-            notes: description.notes, traits: description.traits)
+            notes: description.notes, traits: traits)
     }
 }
 

@@ -55,6 +55,7 @@ package struct PointKind: Sendable, Equatable {
 /// Backups that others have made and SOURCE names: what is new there is taken in before anything else.
 extension SourceArgument {
     private static let importCacheBytes = 64 << 20
+    private static let leftOutWords = "left out: "
 
     /// Nil if SOURCE is no such thing.
     var points: (any PointSource)? {
@@ -63,13 +64,16 @@ extension SourceArgument {
 
     /// Imports what is new, and tells on the error stream what is to be told of it.
     func importPoints() throws {
-        for line in try importNewPoints() { Output.remark(line) }
+        for line in try importNewPoints() {
+            // Whom notes don't interest should know this.
+            line.hasPrefix(Self.leftOutWords) ? Output.error(line) : Output.remark(line)
+        }
     }
 
     /// Imports what is new, which takes no time if nothing is; answers what the user should know. Throws
     /// if there is nothing to show.
     func importNewPoints() throws -> [String] {
-        guard let points else { return [] }
+        guard let points else { return absence.map { ["note: \($0)"] } ?? [] }
         var options = Engine.Options()
         options.points = points
         options.storage = storage
@@ -82,10 +86,10 @@ extension SourceArgument {
             let (statements, notes) = try engine.newPoints()
             lines += notes.map { "note: \($0)" }
             for statement in statements {
-                let collection = statement.collection.name
+                let collection = oneLine(statement.collection.name)
                 let report = try run(statement, engine)
                 lines += report.notes.map { "note: \(collection)/\(oneLine($0))" }
-                lines += report.leftOutLines.map { "left out: \(collection)/\($0)" }
+                lines += report.leftOutLines.map { Self.leftOutWords + "\(collection)/\($0)" }
                 if report.error != nil { lines.append("\(collection): \(report.line)") }
                 if report.state == "cancelled" { break }
             }

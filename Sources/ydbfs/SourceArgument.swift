@@ -23,6 +23,8 @@ package struct SourceArgument: Sendable, Equatable {
     package let name: String
     package let kind: Kind
     package let location: Location
+    /// Why there is nothing that could be imported, although something was.
+    private(set) var absence: String?
     /// Locks and shared memory are relied on whatever file system the database lies on.
     private let trustsFileSystem: Bool
 
@@ -62,7 +64,14 @@ package struct SourceArgument: Sendable, Equatable {
                 return
             }
             switch PointKind.of(name) {
-            case .failure(let refusals): throw Self.refusal(directory: name, refusals.words)
+            case .failure(let refusals):
+                let refusal = Self.refusal(directory: name, refusals.words)
+                let place = try Paths.canonical(repository ?? Paths.canonical(name) + ".backups")
+                // What lay there may be gone, or not be mounted.
+                guard Self.isRepository(place) else { throw refusal }
+                absence = "\(refusal.message): showing what was imported before"
+                kind = .repository
+                location = .directory(place)
             case .success(let points):
                 let directory = try Paths.canonical(name)
                 let place = try Paths.canonical(repository ?? directory + ".backups")

@@ -52,7 +52,8 @@ def measure_tree(bench):
     points = bench.options.points + 1
     bench.say(f"importing {points} points of {TABLES} tables")
     write_dump(f"{bench.work}/shop", points)
-    subprocess.run([bench.options.ydbfs, "--quiet", "status", f"{bench.work}/shop"], check=True, stdout=subprocess.DEVNULL)
+    nothing = subprocess.DEVNULL
+    subprocess.run([bench.options.ydbfs, "status", f"{bench.work}/shop"], check=True, stdout=nothing, stderr=nothing)
     database, bench.database = bench.database, f"{bench.work}/shop.backups"
     measure_listings(bench)
     bench.database = database

@@ -197,4 +197,13 @@ import Volume
             #expect(try tree.text("shop/operation/wait").hasPrefix("done point="))
         }
     }
+
+    @Test func `An operation may ask for ever whether it may go on`() throws {
+        let operation = Operation.unrecorded("backup")
+        let asked = Mutex(0)
+        operation.check { asked.withLock { $0 += 1 } }
+        // A closure that is wrapped once more at each look would end the stack.
+        for _ in 0..<1_000_000 { try operation.checkpoint() }
+        #expect(asked.withLock { $0 } == 1_000_000)
+    }
 }

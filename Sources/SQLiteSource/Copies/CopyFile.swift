@@ -69,7 +69,7 @@ struct CopyFile: Sendable {
     /// Of what isn't a symlink itself; nil if nothing is there.
     static func status(_ path: String) throws(Failure) -> stat? {
         var status = stat()
-        if lstat(path, &status) == 0 { return status }
+        if Bytes.lstat(path, &status) == 0 { return status }
         if errno == ENOENT || errno == ENOTDIR { return nil }
         throw Failure("can't look at \(path)")
     }
@@ -106,7 +106,7 @@ struct CopyFile: Sendable {
     }
 
     private static func open(_ path: String) throws(Failure) -> Int32 {
-        let descriptor = Glibc.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        let descriptor = Bytes.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0 else { throw Failure("can't open \(path)") }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {

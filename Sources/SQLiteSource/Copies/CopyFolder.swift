@@ -37,6 +37,8 @@ struct CopyFolder {
     ///   - date: of files that have none in their names.
     private mutating func look(in place: String, date: Int64?) throws(Failure) {
         var logs: [String: [(ending: String, file: CopyFile)]] = [:]
+        /// Logs that can't be read, by the names of their databases.
+        var lost: [String: String] = [:]
         var found: [(name: String, plain: String, file: CopyFile)] = []
         for name in try Self.names(in: path + "/" + place) {
             let kind = try CopyFile.status(path + "/" + place + name).map { $0.st_mode & S_IFMT }
@@ -46,8 +48,13 @@ struct CopyFolder {
                 }
                 continue
             }
-            guard let file = file(place + name, kind) else { continue }
             let plain = CopyName.unpacked(name)
+            guard let file = file(place + name, kind) else {
+                if let log = CopyName.companion(plain), log.ending != "-shm" {
+                    lost[log.database] = name
+                }
+                continue
+            }
             if file.content != .database, let log = CopyName.companion(plain) {
                 let isNeeded = log.ending != "-shm" && file.stamp.bytes > 0
                 if isNeeded { logs[log.database, default: []].append((log.ending, file)) }
@@ -56,6 +63,15 @@ struct CopyFolder {
             }
         }
         for (name, plain, file) in found {
+            // Without its log a database is another one.
+            if plain != name, let log = logs[name]?.first {
+                lost[name] = String(log.file.path.split(separator: "/").last ?? "")
+            }
+            if let log = lost[plain] ?? lost[name] {
+                let reason = "its \(log) can't be read with it"
+                others.append((place + name, CopyName(name).stem, reason))
+                continue
+            }
             add(
                 place + name, CopyName(name), file, date,
                 Dictionary(
