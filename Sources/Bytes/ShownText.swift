@@ -42,7 +42,9 @@ extension String {
 /// To Swift, a quote before a combining mark is no quote. To SQL, JSON and a shell it is.
 extension String {
     package func replacingBytes(_ old: String, with new: String) -> String {
-        String(
+        // Mostly there is none, as a look at each byte tells fastest.
+        guard let first = old.utf8.first, utf8.contains(first) else { return self }
+        return String(
             decoding: Array(utf8).replacing(Array(old.utf8), with: Array(new.utf8)), as: UTF8.self)
     }
 
