@@ -3,7 +3,7 @@ import Engine
 
 /// Words that look like verbs and are none. `mount` may be left out, so that any first word that isn't a
 /// verb would be taken for a SOURCE.
-enum UnknownWords {
+package enum UnknownWords {
     /// The program's words with the verb in front of options that stand before it. Throws if there is no
     /// word, or the first one is no verb and no file, but nearly a verb.
     static func checked(_ words: [String]) throws -> [String] {
@@ -52,7 +52,7 @@ enum UnknownWords {
         ]
 
     /// Options whose value is the next word.
-    static let valued: Set = [
+    package static let valued: Set = [
         "-o", "--repository", "--into", "--rate", "--reserve", "--max-age", "--last", "--sql",
         "--table", "--level", "--format", "--at", "--from", "--generate-completion-script",
     ]

@@ -1,7 +1,6 @@
 import Foundation
 import Testing
-
-@testable import ydbfs
+import ydbfs
 
 /// Words that people type: short forms, and what is nearly right.
 @Suite struct WordsTests {
