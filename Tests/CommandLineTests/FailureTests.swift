@@ -93,26 +93,6 @@ import Testing
 
     // MARK: Log and hooks
 
-    /// A directory in which nobody but root may write, as it is asked of hooks.
-    private final class Guarded {
-        let path = "/usr/local/lib/ydbfs-tests-\(UUID().uuidString.prefix(8))"
-
-        init() throws {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: false)
-            chmod(path, 0o755)
-        }
-
-        deinit { try? FileManager.default.removeItem(atPath: path) }
-
-        func program(_ name: String, _ text: String) throws -> String {
-            let place = "\(path)/\(name)"
-            try text.write(toFile: place, atomically: false, encoding: .utf8)
-            chmod(place, 0o755)
-            return place
-        }
-    }
-
     /// Asks the mount, and waits for the hook to have written.
     private func ask(_ statement: String, until line: String) throws -> String {
         _ = try shell("exec 3<>there/control; echo \"\(statement)\" >&3; cat <&3")

@@ -142,9 +142,12 @@ import Testing
         try expect("$Y diff $D 'caf\\xe9/oldest' latest", "the same")
         try expect("$Y run $D $'BACKUP caf\\xe9'", "argument 1 is no UTF-8", status: 1)
         // Every path of a mount, and what it tells others.
+        let guarded = try Guarded()
+        defer { withExtendedLifetime(guarded) {} }
+        let place = "\(guarded.path)/$'hook\\xe9'"
         let hook =
-            "printf '#!/bin/sh\\n[ \"$YDBFS_SOURCE\" ] && cp \"$YDBFS_SOURCE\" \"$YDBFS_MOUNTPOINT.copy\"' > $'hook\\xe9'; chmod 755 $'hook\\xe9'"
-        let options = "on_success=$PWD/$'hook\\xe9',cache_dir=$'cache\\xe9',log=$'log\\xe9'"
+            "printf '#!/bin/sh\\n[ \"$YDBFS_SOURCE\" ] && cp \"$YDBFS_SOURCE\" \"$YDBFS_MOUNTPOINT.copy\"' > \(place); chmod 755 \(place)"
+        let options = "on_success=\(place),cache_dir=$'cache\\xe9',log=$'log\\xe9'"
         try expect("\(hook); $Y $D $'m\\xe8/in' -o \(options)", "/m\\xe8/in: 2 backup points")
         try expect("test -d $'cache\\xe9' && cat $'m\\xe8'/in/README", "caf\\xe9.db")
         try expect("$Y run --rate=1M $D 'BACKUP `caf\\\\xe9`'", "a mount carries", status: 1)

@@ -197,3 +197,23 @@ final class Sandbox {
         WITH ( STORAGE = 'cluster', INCREMENTAL_BACKUP_ENABLED = 'true' );
         """
 }
+
+/// A directory in which nobody but root may write, as it is asked of hooks.
+final class Guarded {
+    let path = "/usr/local/lib/ydbfs-tests-\(UUID().uuidString.prefix(8))"
+
+    init() throws {
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: false)
+        chmod(path, 0o755)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func program(_ name: String, _ text: String) throws -> String {
+        let place = "\(path)/\(name)"
+        try text.write(toFile: place, atomically: false, encoding: .utf8)
+        chmod(place, 0o755)
+        return place
+    }
+}
