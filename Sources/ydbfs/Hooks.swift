@@ -18,14 +18,9 @@ final class Hooks: Sendable {
         var facts: [String: String]
     }
 
-    private struct State {
-        var calls: [Call] = []
-        var isWorking = false
-        /// The process that runs now.
-        var running: pid_t?
-    }
-
-    private let state = Monitor(State())
+    private let calls: Backlog<Call>
+    /// The process that runs now.
+    private let running: Monitor<pid_t?>
     private static let callsMax = 100
 
     init(
@@ -36,6 +31,15 @@ final class Hooks: Sendable {
         self.failure = failure
         self.facts = facts
         self.complain = complain
+        let running = Monitor<pid_t?>(nil)
+        self.running = running
+        calls = Backlog(limit: Self.callsMax) { call in
+            do {
+                try call.program.run(call.facts) { pid in running.update { $0 = pid } }
+            } catch {
+                complain(call.program, (error as? Failure)?.message ?? "\(error)")
+            }
+        }
     }
 
     func call(_ event: Event) {
@@ -43,43 +47,24 @@ final class Hooks: Sendable {
             let program = result == "done" ? success : failure
         else { return }
         let facts = facts.merging(Self.facts(operation, result)) { $1 }
-        let (startsThread, isLost) = state.update { state in
-            let isLost = state.calls.count >= Self.callsMax
-            if !isLost { state.calls.append(Call(program: program, facts: facts)) }
-            defer { state.isWorking = true }
-            return (!state.isWorking, isLost)
-        }
-        if isLost { complain(program, "not run: \(Self.callsMax) calls wait already") }
-        guard startsThread else { return }
         do throws(Failure) {
-            try WorkerThread.detach { self.work() }
-        } catch {
-            state.update { $0 = State() }
-            complain(program, "not run: \(error.message)")
-        }
-    }
-
-    private func work() {
-        while let call = state.update({ state -> Call? in
-            if state.calls.isEmpty { state.isWorking = false }
-            return state.calls.isEmpty ? nil : state.calls.removeFirst()
-        }) {
-            do {
-                try call.program.run(call.facts) { pid in state.update { $0.running = pid } }
-            } catch {
-                complain(call.program, (error as? Failure)?.message ?? "\(error)")
+            if try !calls.add(Call(program: program, facts: facts)) {
+                complain(program, "not run: \(Self.callsMax) calls wait already")
             }
+        } catch {
+            calls.clear()
+            complain(program, "not run: \(error.message)")
         }
     }
 
     /// Lets what is under way come to its end; what doesn't is ended, since nobody would do it later.
     func finish(seconds: Double) {
-        if state.wait(seconds: seconds, { $0.isWorking ? nil : true }) == true { return }
-        state.update { state in
-            state.calls = []
-            if let pid = state.running { kill(-pid, SIGKILL) }
+        if calls.finish(seconds: seconds) { return }
+        calls.clear()
+        running.withLock { pid in
+            if let pid { _ = kill(-pid, SIGKILL) }
         }
-        _ = state.wait(seconds: 1) { $0.isWorking ? nil : true }
+        _ = calls.finish(seconds: 1)
     }
 
     /// Nil if nobody is to be told: what somebody cancelled he knows of, and statements that are

@@ -10,6 +10,24 @@ final class MountLog: Sendable {
     private enum Destination {
         case stream(Int32)
         case system
+
+        func write(_ line: Line) {
+            switch self {
+            case .system:
+                line.text.withCString { text in
+                    withVaList([text]) {
+                        vsyslog(line.isTrouble ? LOG_ERR : LOG_INFO, "%s", $0)
+                    }
+                }
+            case .stream(let descriptor):
+                let bytes = Array("\(line.time.floorToSecond) ydbfs: \(line.text)\n".utf8)
+                // One call a line: several mounts may have one file. A full disk is no reason to stop.
+                while Glibc.write(descriptor, bytes, bytes.count) < 0, errno == EAGAIN {
+                    var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                    _ = poll(&room, 1, -1)
+                }
+            }
+        }
     }
 
     private struct Line {
@@ -18,15 +36,7 @@ final class MountLog: Sendable {
         let time = Instant.now
     }
 
-    private struct State {
-        var lines: [Line] = []
-        /// How many had no room.
-        var lost = 0
-        var isWorking = false
-    }
-
-    private let destination: Destination
-    private let state = Monitor(State())
+    private let lines: Backlog<Line>
 
     /// The word of `-o log=` for the system's log.
     static let systemWord = "syslog"
@@ -35,6 +45,7 @@ final class MountLog: Sendable {
     ///   - log: as `-o log=` has it, absolute if it is a file.
     ///   - isDaemon: whether the standard streams are the log file's, or nobody's.
     init(_ log: String?, isDaemon: Bool) throws {
+        let destination: Destination
         switch log {
         case Self.systemWord: destination = .system
         case nil: destination = isDaemon ? .system : .stream(STDERR_FILENO)
@@ -50,6 +61,13 @@ final class MountLog: Sendable {
             }
         }
         if case .system = destination { openlog(Self.name, LOG_PID, LOG_DAEMON) }
+        lines = Backlog(
+            limit: Self.linesMax,
+            told: { lost in
+                Line(
+                    text: "\(lost) lines are lost: they couldn't be written in time",
+                    isTrouble: true)
+            }, work: destination.write)
     }
 
     /// The system keeps the pointer.
@@ -60,57 +78,12 @@ final class MountLog: Sendable {
 
     func write(_ text: String, isTrouble: Bool) {
         let text = String(decoding: oneLine(text).utf8.prefix(Self.longest), as: UTF8.self)
-        let startsThread = state.update { state in
-            if state.lines.count < Self.linesMax {
-                state.lines.append(Line(text: text, isTrouble: isTrouble))
-            } else {
-                state.lost += 1
-            }
-            defer { state.isWorking = true }
-            return !state.isWorking
-        }
-        guard startsThread else { return }
-        do {
-            try WorkerThread.detach { self.work() }
-        } catch {
-            // The next line tries again.
-            state.update { $0.isWorking = false }
-        }
-    }
-
-    private func work() {
-        while let line = state.update({ state -> Line? in
-            if state.lines.isEmpty, state.lost > 0 {
-                defer { state.lost = 0 }
-                return Line(
-                    text: "\(state.lost) lines are lost: they couldn't be written in time",
-                    isTrouble: true)
-            }
-            if state.lines.isEmpty { state.isWorking = false }
-            return state.lines.isEmpty ? nil : state.lines.removeFirst()
-        }) {
-            write(line)
-        }
-    }
-
-    private func write(_ line: Line) {
-        switch destination {
-        case .system:
-            line.text.withCString { text in
-                withVaList([text]) { vsyslog(line.isTrouble ? LOG_ERR : LOG_INFO, "%s", $0) }
-            }
-        case .stream(let descriptor):
-            let bytes = Array("\(line.time.floorToSecond) ydbfs: \(line.text)\n".utf8)
-            // One call a line: several mounts may have one file. A full disk is no reason to stop.
-            while Glibc.write(descriptor, bytes, bytes.count) < 0, errno == EAGAIN {
-                var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                _ = poll(&room, 1, -1)
-            }
-        }
+        // Without a thread it waits for the next one.
+        _ = try? lines.add(Line(text: text, isTrouble: isTrouble))
     }
 
     /// Lets what is said be written, as far as it can be.
-    func finish(seconds: Double) { _ = state.wait(seconds: seconds) { $0.isWorking ? nil : true } }
+    func finish(seconds: Double) { _ = lines.finish(seconds: seconds) }
 
     func write(_ event: Event) {
         switch event {
