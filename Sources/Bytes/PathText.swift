@@ -147,6 +147,21 @@ package enum PathText {
         }
     }
 
+    /// What a directory holds, in no order, without `.` and `..`.
+    package static func names(inDirectory path: String) throws(Failure) -> [String] {
+        guard let stream = opendir(path) else { throw Failure("can't open \(path)") }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else { break }
+            let name = name(entry)
+            if name != ".", name != ".." { names.append(name) }
+        }
+        guard errno == 0 else { throw Failure("can't read \(path)") }
+        return names
+    }
+
     package static func environment(_ name: String) -> String? { getenv(name).map { text($0) } }
 
     /// This process's words, the program's name first.

@@ -28,19 +28,10 @@ enum DumpFiles {
 
     /// What a directory holds, in byte order, without `.` and `..`.
     static func names(in directory: String) throws(Failure) -> [String] {
-        guard let stream = opendir(directory) else { throw Failure("can't open \(directory)") }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else { break }
-            let name = PathText.name(entry)
-            if PathText.isOdd(name) {
-                throw Failure(.corrupt, "\(directory) holds a name that is no UTF-8: \(name)")
-            }
-            if name != ".", name != ".." { names.append(name) }
+        let names = try PathText.names(inDirectory: directory)
+        if let odd = names.first(where: PathText.isOdd) {
+            throw Failure(.corrupt, "\(directory) holds a name that is no UTF-8: \(odd)")
         }
-        guard errno == 0 else { throw Failure("can't read \(directory)") }
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 }

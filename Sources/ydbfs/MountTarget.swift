@@ -92,7 +92,7 @@ struct MountTarget: StatementTarget {
     func close() {}
 
     private func operations() throws -> [UInt64] {
-        try Paths.names(in: root + "/operations").compactMap { UInt64($0) }
+        try PathText.names(inDirectory: root + "/operations").compactMap { UInt64($0) }
     }
 
     /// The newest refusal in `errors`, which may take a second to show there.

@@ -66,18 +66,4 @@ package enum Paths {
         return base == "/" ? "/" + path : base + "/" + path
     }
 
-    /// What a directory holds, in no order, without `.` and `..`.
-    package static func names(in directory: String) throws(Failure) -> [String] {
-        guard let stream = opendir(directory) else { throw Failure("can't look into \(directory)") }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else { break }
-            let name = PathText.name(entry)
-            if name != ".", name != ".." { names.append(name) }
-        }
-        guard errno == 0 else { throw Failure("can't look into \(directory)") }
-        return names
-    }
 }

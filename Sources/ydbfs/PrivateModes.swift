@@ -73,7 +73,9 @@ package struct PrivateModes: Sendable, Equatable {
         while let path = pending.popLast() {
             guard let (isDirectory, wanted, isWide) = look(at: path) else { continue }
             if isWide { found.append((path, wanted)) }
-            if isDirectory { pending += try Paths.names(in: path).map { "\(path)/\($0)" } }
+            if isDirectory {
+                pending += try PathText.names(inDirectory: path).map { "\(path)/\($0)" }
+            }
         }
         return found
     }

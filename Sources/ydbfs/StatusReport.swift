@@ -232,7 +232,7 @@ package struct StatusReport: Sendable, Encodable {
     /// What mounts show although it isn't there any more.
     private static func vanished(from location: String, _ mounts: [String]) -> [String] {
         mounts.compactMap { mount in
-            let names = (try? Paths.names(in: mount)) ?? []
+            let names = (try? PathText.names(inDirectory: mount)) ?? []
             let shown = names.filter { !Plan.reservedNames.contains($0) }.sorted()
             if shown.isEmpty { return nil }
             return "there is no repository at \(location) any more, though \(mount) shows "

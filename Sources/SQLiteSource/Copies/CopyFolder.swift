@@ -129,17 +129,8 @@ struct CopyFolder {
 
     /// What a directory holds, in byte order. Names that are no UTF-8 can't be copies.
     private static func names(in directory: String) throws(Failure) -> [String] {
-        guard let stream = opendir(directory) else { throw Failure("can't open \(directory)") }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else { break }
-            let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            let name = String(decoding: bytes, as: UTF8.self)
-            if name != ".", name != ".." { names.append(name) }
-        }
-        guard errno == 0 else { throw Failure("can't look into \(directory)") }
-        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        try PathText.names(inDirectory: directory)
+            .map { String(decoding: PathText.bytes($0), as: UTF8.self) }
+            .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 }
