@@ -52,4 +52,14 @@ extension String {
     package func wrapped(in mark: String) -> String {
         mark + replacingBytes(mark, with: mark + mark) + mark
     }
+
+    /// What stands between two of `mark`, a single byte, with its own ones doubled; nil if it isn't so.
+    package func unwrapped(from mark: String) -> String? {
+        guard utf8.count > 1, let byte = mark.utf8.first, utf8.first == byte, utf8.last == byte
+        else { return nil }
+        let inner = String(decoding: utf8.dropFirst().dropLast(), as: UTF8.self)
+        let doubled = mark + mark
+        if inner.replacingBytes(doubled, with: "").utf8.contains(byte) { return nil }
+        return inner.replacingBytes(doubled, with: mark)
+    }
 }

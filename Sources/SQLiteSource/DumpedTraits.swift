@@ -76,19 +76,17 @@ private enum DefaultLiteral {
 
     /// Nil for any other expression.
     init?(_ sql: String) {
-        let bytes = Array(sql.utf8)
-        let quote = UInt8(ascii: "'")
+        let first = sql.utf8.first
         if let number = Int64(sql) {
             self = .integer(number)
-        } else if let first = bytes.first, first == quote, bytes.count > 1, bytes.last == quote {
-            let inner = String(decoding: bytes[1..<bytes.count - 1], as: UTF8.self)
-            guard !inner.replacing("''", with: "").utf8.contains(quote) else { return nil }
-            self = .text(inner.replacing("''", with: "'"))
-        } else if bytes.count > 2, folded(sql).starts(with: "x'".utf8), bytes.last == quote,
-            let blob = [UInt8](hex: bytes[2..<bytes.count - 1])
+        } else if let text = sql.unwrapped(from: "'") {
+            self = .text(text)
+        } else if first == UInt8(ascii: "x") || first == UInt8(ascii: "X"),
+            let digits = String(Substring(sql.utf8.dropFirst())).unwrapped(from: "'"),
+            let blob = [UInt8](hex: digits.utf8)
         {
             self = .blob(blob)
-        } else if bytes.first.map({ !(65...122).contains($0) }) == true, let number = Double(sql),
+        } else if first.map({ !(65...122).contains($0) }) == true, let number = Double(sql),
             number.isFinite
         {
             self = .real(number)
@@ -109,8 +107,7 @@ private enum DefaultLiteral {
             case .integer(let number) where affinity != .text && affinity != .real:
                 return "text_value: \"\(number)\""
             case .text(let text) where affinity == .text || affinity == .blob || affinity == .none:
-                let literal = "'" + text.replacing("'", with: "''") + "'"
-                return "text_value: " + DumpedTraits.quoted(literal.utf8)
+                return "text_value: " + DumpedTraits.quoted(text.wrapped(in: "'").utf8)
             default: return nil
             }
         }

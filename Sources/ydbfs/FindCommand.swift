@@ -177,19 +177,11 @@ package struct SearchCondition: Sendable, Equatable {
         var text = Substring(words)
         while text.hasPrefix(" ") { text = text.dropFirst() }
         while text.hasSuffix(" ") { text = text.dropLast() }
-        let quote = UInt8(ascii: "'")
-        if text.utf8.first == quote, text.utf8.last == quote, text.utf8.count > 1 {
-            let inner = String(Substring(text.utf8.dropFirst().dropLast()))
-            let plain = inner.replacingBytes("''", with: "")
-            return plain.utf8.contains(quote) ? nil : .text(inner.replacingBytes("''", with: "'"))
-        }
-        if text.lowercased().hasPrefix("x'"), text.hasSuffix("'") {
-            let digits = Array(text.dropFirst(2).dropLast())
-            guard digits.count % 2 == 0, digits.allSatisfy(\.isHexDigit) else { return nil }
-            return .bytes(
-                stride(from: 0, to: digits.count, by: 2).map {
-                    UInt8(digits[$0].hexDigitValue! << 4 | digits[$0 + 1].hexDigitValue!)
-                })
+        if let inner = String(text).unwrapped(from: "'") { return .text(inner) }
+        if text.utf8.first == UInt8(ascii: "x") || text.utf8.first == UInt8(ascii: "X"),
+            let digits = String(Substring(text.utf8.dropFirst())).unwrapped(from: "'")
+        {
+            return [UInt8](hex: digits.utf8).map { .bytes($0) }
         }
         return Double(text) != nil ? .number(String(text)) : nil
     }
