@@ -24,16 +24,11 @@ struct ImportJob {
         for line in found.changed(since: repository.collection(collection)) + found.leftOut {
             note(line)
         }
-        var refused = repository.collection(collection).map(repository.refusedPoints) ?? []
-        var told: Set<String> = []
         // What lies there and couldn't be taken in isn't done by leaving it out once more.
-        let tokens = Set(found.points.map(\.token))
-        for point in refused where tokens.contains(point.token) {
-            operation.update {
-                $0.leaveOut(NotBackedUp(path: point.name, reason: point.reason))
-            }
-            told.insert(point.line)
-        }
+        var refused = found.present(
+            repository.collection(collection).map(repository.refusedPoints) ?? [])
+        refused.forEach(leaveOut)
+        var told: Set<String> = []
         while true {
             let state = repository.collection(collection)
             let pending = found.pending(behind: state, refused: refused)
@@ -56,23 +51,24 @@ struct ImportJob {
                 let point = RefusedPoint(
                     token: next.point.token, name: next.point.file ?? next.point.name,
                     reason: unsound.reason)
-                refused.removeAll { $0.token == point.token }
                 refused.append(point)
-                operation.update {
-                    $0.leaveOut(NotBackedUp(path: point.name, reason: point.reason))
-                }
-                told.insert(point.line)
-                try remember(refused, of: found)
+                leaveOut(point)
+                try remember(refused)
             }
             try operation.checkpoint()
         }
     }
 
-    /// As long as they lie there: they are left out from here on, without another look.
-    private func remember(_ refused: [RefusedPoint], of found: SourceCollection) throws {
-        let tokens = Set(found.points.map(\.token))
+    /// They are left out from here on, without another look, as long as they lie there.
+    private func remember(_ refused: [RefusedPoint]) throws {
         let lock = try repository.patientLock(collection: collection, seconds: 5)
-        try lock.record(refused: refused.filter { tokens.contains($0.token) })
+        try lock.record(refused: refused)
+    }
+
+    private func leaveOut(_ point: RefusedPoint) {
+        operation.update {
+            $0.leaveOut(NotBackedUp(path: point.name, reason: point.reason))
+        }
     }
 
     private func note(_ line: String) { operation.update { $0.notes.append(line) } }
@@ -360,7 +356,7 @@ extension Engine {
             let refused = known.flatMap { repository?.refusedPoints(of: $0) } ?? []
             let pending = found.pending(behind: known, refused: refused)
             guard let next = pending.next else {
-                tell(pending.notes)
+                tell(pending.notes + found.present(refused).map(\.line))
                 continue
             }
             if let refusal = next.point.refusal, next.isLast {

@@ -35,12 +35,18 @@ extension SourceCollection {
         var notes: [String] = []
     }
 
+    /// Those that were looked at and left out, as far as they lie there as they did.
+    func present(_ refused: [RefusedPoint]) -> [RefusedPoint] {
+        let tokens = Set(points.map(\.token))
+        return refused.filter { tokens.contains($0.token) }
+    }
+
     /// The first point behind those that were imported ever, in the order of names, that can be added to
     /// the collection as it is now.
     ///
     /// - Parameter refused: those that were looked at and left out.
     func pending(behind state: CollectionState?, refused: [RefusedPoint]) -> Pending {
-        let refused = Dictionary(refused.map { ($0.token, $0) }, uniquingKeysWith: { $1 })
+        let refused = Set(refused.map(\.token))
         var pending = Pending()
         let last = state?.lastUID.flatMap(SourcePoint.name(inToken:))
         // Asked for what doesn't show alone: most of what was imported does.
@@ -49,10 +55,7 @@ extension SourceCollection {
         // Incrementals of a chain that was dropped here were told when it was.
         var isOnDropped = false
         for (index, point) in points.enumerated() {
-            if let known = refused[point.token] {
-                pending.notes.append(known.line)
-                continue
-            }
+            if refused.contains(point.token) { continue }
             if let last, !last.utf8.lexicographicallyPrecedes(point.name.utf8) {
                 if state?.point(of: point) != nil {
                     isOnDropped = false

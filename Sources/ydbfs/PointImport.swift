@@ -52,10 +52,16 @@ package struct PointKind: Sendable, Equatable {
     }
 }
 
+/// A line of what an import has come to.
+struct ImportNews {
+    var line: String
+    /// Something of what lies there isn't in the repository.
+    var isLeftOut = false
+}
+
 /// Backups that others have made and SOURCE names: what is new there is taken in before anything else.
 extension SourceArgument {
     private static let importCacheBytes = 64 << 20
-    private static let leftOutWords = "left out: "
 
     /// Nil if SOURCE is no such thing.
     var points: (any PointSource)? {
@@ -64,16 +70,16 @@ extension SourceArgument {
 
     /// Imports what is new, and tells on the error stream what is to be told of it.
     func importPoints() throws {
-        for line in try importNewPoints() {
-            // Whom notes don't interest should know this.
-            line.hasPrefix(Self.leftOutWords) ? Output.error(line) : Output.remark(line)
+        for news in try importNewPoints() {
+            // Whom notes don't interest should know what isn't there.
+            news.isLeftOut ? Output.error(news.line) : Output.remark(news.line)
         }
     }
 
     /// Imports what is new, which takes no time if nothing is; answers what the user should know. Throws
     /// if there is nothing to show.
-    func importNewPoints() throws -> [String] {
-        guard let points else { return absence.map { ["note: \($0)"] } ?? [] }
+    func importNewPoints() throws -> [ImportNews] {
+        guard let points else { return absence.map { [ImportNews(line: "note: \($0)")] } ?? [] }
         var options = Engine.Options()
         options.points = points
         options.storage = storage
@@ -81,28 +87,35 @@ extension SourceArgument {
             location: location, database: nil, cache: SharedCache(maxBytes: Self.importCacheBytes),
             options: options)
         defer { engine.close() }
-        var lines: [String] = []
+        var news: [ImportNews] = []
         do {
             let (statements, notes) = try engine.newPoints()
-            lines += notes.map { "note: \($0)" }
+            news += notes.map { ImportNews(line: "note: \($0)") }
             for statement in statements {
                 let collection = oneLine(statement.collection.name)
                 let report = try run(statement, engine)
-                lines += report.notes.map { "note: \(collection)/\(oneLine($0))" }
-                lines += report.leftOutLines.map { Self.leftOutWords + "\(collection)/\($0)" }
-                if report.error != nil { lines.append("\(collection): \(report.line)") }
+                news += report.notes.map {
+                    ImportNews(line: "note: \(collection)/\(oneLine($0))")
+                }
+                news += report.leftOutLines.map {
+                    ImportNews(line: "left out: \(collection)/\($0)", isLeftOut: true)
+                }
+                if report.error != nil {
+                    news.append(ImportNews(line: "\(collection): \(report.line)"))
+                }
                 if report.state == "cancelled" { break }
             }
         } catch let failure as Failure {
             if engine.collections.isEmpty { throw failure }
-            lines.append("\(failure.message): showing what was imported before")
+            news.append(
+                ImportNews(line: "\(failure.message): showing what was imported before"))
         }
         if engine.collections.allSatisfy({ $0.points.isEmpty }) {
             throw Failure(
                 .invalid,
-                (lines.last ?? "\(name) has no backups in it") + ": there is nothing to show")
+                (news.last?.line ?? "\(name) has no backups in it") + ": there is nothing to show")
         }
-        return lines
+        return news
     }
 
     /// Carries out a `PULL`; signals that come meanwhile cancel it.

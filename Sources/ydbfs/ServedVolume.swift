@@ -39,7 +39,7 @@ struct ServedVolume {
     /// Mounts, tells so, serves until the end.
     func serve(_ daemon: Daemon?) throws {
         Allocator.boundFreedMemory()
-        let imported = try source.importNewPoints()
+        let imported = try source.importNewPoints().map(\.line)
         var problem = source.problem(isReadOnly: options.isReadOnly)
         if let found = problem, !source.hasRepository {
             throw Failure(
